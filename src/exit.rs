@@ -1,0 +1,112 @@
+//! How a process ended: plain data, and its decoding from what the kernel hands out.
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use nix::libc::{self, c_int};
+
+/// What a wait or a look found at a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// It runs, or it is stopped.
+    Running,
+    /// This process traces it, and it is in a trace stop: no exit, whatever `waitid` says.
+    Trapped,
+    /// It has exited.
+    Exited(ExitStatus),
+}
+
+impl Event {
+    /// Decodes what `waitid` filled in: `si_signo`, `si_code` and `si_status`.
+    ///
+    /// Not through nix, whose `waitid` refuses a status that names a real-time signal after the
+    /// child was reaped: that status would be lost.
+    pub(crate) fn from_siginfo(signo: c_int, code: c_int, status: c_int) -> Self {
+        match code {
+            // Nothing was there to report: the kernel left the zeroes alone.
+            _ if signo != libc::SIGCHLD => Event::Running,
+            libc::CLD_EXITED => Event::Exited(ExitStatus::from_raw((status & 0xff) << 8)),
+            libc::CLD_KILLED => Event::Exited(ExitStatus::from_raw(status & 0x7f)),
+            libc::CLD_DUMPED => Event::Exited(ExitStatus::from_raw(status & 0x7f | 0x80)),
+            _ => Event::Trapped,
+        }
+    }
+
+    /// Decodes a wait status, as `wait4` fills it in and the kernel's exit record holds it.
+    pub(crate) fn from_wait_status(raw: c_int) -> Self {
+        if libc::WIFEXITED(raw) || libc::WIFSIGNALED(raw) {
+            Event::Exited(ExitStatus::from_raw(raw))
+        } else {
+            Event::Trapped
+        }
+    }
+
+    pub(crate) fn exited(self) -> Option<ExitStatus> {
+        match self {
+            Event::Exited(status) => Some(status),
+            Event::Running | Event::Trapped => None,
+        }
+    }
+}
+
+/// What a process and the children it waited for used, from [`PidHandle::wait_usage`].
+///
+/// The fields are those of [getrusage(2)] that the kernel really fills in.
+///
+/// [`PidHandle::wait_usage`]: crate::PidHandle::wait_usage
+/// [getrusage(2)]: https://man7.org/linux/man-pages/man2/getrusage.2.html
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct ResourceUsage {
+    /// CPU time spent in the program (`ru_utime`), to the microsecond.
+    pub user_time: Duration,
+    /// CPU time that the kernel spent for it (`ru_stime`), to the microsecond.
+    pub system_time: Duration,
+    /// The most memory that was resident at one time (`ru_maxrss`), in **bytes** on every
+    /// platform; of the largest single process, where it had children.
+    pub max_rss: u64,
+    /// Page faults served without I/O (`ru_minflt`).
+    pub minor_faults: u64,
+    /// Page faults that needed I/O (`ru_majflt`).
+    pub major_faults: u64,
+    /// How often the file system had to read (`ru_inblock`), in blocks of 512 bytes on Linux.
+    pub block_reads: u64,
+    /// How often the file system had to write (`ru_oublock`), in blocks of 512 bytes on Linux.
+    pub block_writes: u64,
+    /// How often it gave the CPU up of itself, mostly to wait (`ru_nvcsw`).
+    pub voluntary_switches: u64,
+    /// How often the CPU was taken from it (`ru_nivcsw`).
+    pub involuntary_switches: u64,
+}
+
+/// `ru_maxrss` counts KiB, except where it counts bytes.
+const MAX_RSS_UNIT: u64 = if cfg!(target_vendor = "apple") {
+    1
+} else {
+    1024
+};
+
+impl ResourceUsage {
+    pub(crate) fn from_rusage(raw: &libc::rusage) -> Self {
+        Self {
+            user_time: duration(raw.ru_utime),
+            system_time: duration(raw.ru_stime),
+            max_rss: count(raw.ru_maxrss).saturating_mul(MAX_RSS_UNIT),
+            minor_faults: count(raw.ru_minflt),
+            major_faults: count(raw.ru_majflt),
+            block_reads: count(raw.ru_inblock),
+            block_writes: count(raw.ru_oublock),
+            voluntary_switches: count(raw.ru_nvcsw),
+            involuntary_switches: count(raw.ru_nivcsw),
+        }
+    }
+}
+
+fn count(raw: impl TryInto<u64>) -> u64 {
+    raw.try_into().unwrap_or(0)
+}
+
+fn duration(raw: libc::timeval) -> Duration {
+    Duration::from_secs(count(raw.tv_sec)).saturating_add(Duration::from_micros(count(raw.tv_usec)))
+}
