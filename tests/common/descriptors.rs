@@ -1,0 +1,98 @@
+//! Descriptors: pidfds, whether one is readable, pipes and files of a certain kind, and how many
+//! there are and may be.
+
+use std::fs::{self, File};
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::libc;
+use nix::poll::{PollFd, PollFlags};
+
+/// Long enough, in milliseconds, for any exit that a test has seen to.
+pub(crate) const LONG: u16 = 60_000;
+
+/// Whether a descriptor is readable, after at most so many milliseconds. A signal begins them anew.
+pub(crate) fn readable(fd: &impl AsFd, millis: u16) -> bool {
+    let mut fds = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
+    let ready = loop {
+        match nix::poll::poll(&mut fds, millis) {
+            Err(Errno::EINTR) => {}
+            ready => break ready.expect("poll"),
+        }
+    };
+    ready == 1
+        && fds[0]
+            .revents()
+            .is_some_and(|it| it.contains(PollFlags::POLLIN))
+}
+
+/// `pidfd_open`.
+pub(crate) fn pidfd_open(pid: u32, flags: u32) -> io::Result<OwnedFd> {
+    // SAFETY: the call touches no memory of ours.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, flags) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let fd = i32::try_from(fd).expect("a descriptor");
+    // SAFETY: the kernel has just made it for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Whether calls on a descriptor wait.
+pub(crate) fn is_blocking(fd: &impl AsRawFd) -> bool {
+    // SAFETY: F_GETFL takes no third argument.
+    let flags = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) };
+    assert!(flags >= 0, "{}", io::Error::last_os_error());
+    flags & libc::O_NONBLOCK == 0
+}
+
+/// Makes a pipe hold so many bytes.
+pub(crate) fn enlarge(pipe: &impl AsRawFd, bytes: libc::c_int) {
+    // SAFETY: the third argument is an integer.
+    let holds = unsafe { libc::fcntl(pipe.as_raw_fd(), libc::F_SETPIPE_SZ, bytes) };
+    assert!(holds >= bytes, "{}", io::Error::last_os_error());
+}
+
+/// A file of so many zeroes, which takes no room.
+pub(crate) fn zeroes(bytes: usize) -> File {
+    // SAFETY: the name ends with a zero and lives on.
+    let fd = unsafe { libc::memfd_create(b"zeroes\0".as_ptr().cast(), libc::MFD_CLOEXEC) };
+    assert!(fd >= 0, "{}", io::Error::last_os_error());
+    // SAFETY: the kernel has just made it for us.
+    let file = unsafe { File::from_raw_fd(fd) };
+    file.set_len(bytes as u64).expect("a size");
+    file
+}
+
+/// How many descriptors this process has open. Only a process of one's own stands still.
+pub(crate) fn open_descriptors() -> usize {
+    let listed = fs::read_dir("/proc/self/fd").expect("/proc/self/fd");
+    listed.count() - 1 // The directory's own.
+}
+
+/// How many descriptors this process may have.
+pub(crate) fn descriptor_limit() -> libc::rlimit {
+    let mut limit = MaybeUninit::<libc::rlimit>::zeroed();
+    // SAFETY: `limit` is valid for writes during the call.
+    let got = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, limit.as_mut_ptr()) };
+    assert_eq!(got, 0, "getrlimit: {}", io::Error::last_os_error());
+    // SAFETY: zeroed, and filled in.
+    unsafe { limit.assume_init() }
+}
+
+pub(crate) fn set_descriptor_limit(limit: libc::rlimit) -> io::Result<()> {
+    // SAFETY: reads a local.
+    match unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Lowers that, or raises it again.
+pub(crate) fn limit_descriptors(most: libc::rlim_t) {
+    let mut limit = descriptor_limit();
+    limit.rlim_cur = most;
+    set_descriptor_limit(limit).expect("setrlimit");
+}

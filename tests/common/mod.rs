@@ -1,0 +1,111 @@
+//! What the test binaries share: children to test with, and the bare system calls, so that no test
+//! leans on what it tests.
+
+#![allow(dead_code)] // No binary needs all of it.
+#![allow(unsafe_code)] // The bare system calls that the crate is measured by.
+#![allow(unused_imports)]
+
+pub(crate) mod again;
+mod blocked;
+mod children;
+mod cpu;
+mod descriptors;
+pub(crate) mod pids;
+mod process;
+pub(crate) mod seccomp;
+mod signals;
+mod stranger;
+mod trace;
+mod wait;
+pub(crate) mod works;
+
+use std::fmt::Debug;
+use std::fs;
+use std::io::{self, Write};
+use std::os::fd::AsRawFd;
+use std::sync::OnceLock;
+
+use nix::libc;
+use pidwait::{Backend, PidHandle};
+
+pub(crate) use {
+    blocked::*, children::*, cpu::*, descriptors::*, process::*, signals::*, stranger::*, trace::*,
+    wait::*,
+};
+
+/// The backends that there are here. Tests of handles run on each.
+pub(crate) fn backends() -> Vec<Backend> {
+    let me = std::process::id();
+    match PidHandle::open_with(me, Backend::Pidfd) {
+        Ok(_) => vec![Backend::Pidfd, Backend::Waitpid],
+        Err(error) => {
+            skip(&format!("half of it, the pidfd backend: {error}"));
+            vec![Backend::Waitpid]
+        }
+    }
+}
+
+/// Whether a handle of that backend can tell how a process ended that it did not reap itself.
+pub(crate) fn knows_of_others(backend: Backend) -> bool {
+    static KEPT: OnceLock<bool> = OnceLock::new();
+    backend == Backend::Pidfd && *KEPT.get_or_init(keeps_exit_records)
+}
+
+/// Whether this kernel keeps a record of how a process ended (Linux 6.15), by what it says itself:
+/// the bare `PIDFD_GET_INFO` with `PIDFD_INFO_EXIT`, of a child that was reaped.
+fn keeps_exit_records() -> bool {
+    const GET_INFO: libc::Ioctl = 0xC040_FF0B_u32 as libc::Ioctl;
+    const INFO_EXIT: u64 = 1 << 3;
+    let child = zombie("exit 3");
+    let fd = pidfd_open(child.id(), 0).expect("the pidfd backend is there");
+    steal(child.id());
+    let mut info = [0_u64; 8];
+    info[0] = INFO_EXIT;
+    // SAFETY: the request's number says that it is of 64 bytes, and so long is `info`.
+    let got = unsafe { libc::ioctl(fd.as_raw_fd(), GET_INFO, info.as_mut_ptr()) };
+    let kept = got == 0 && info[0] & INFO_EXIT != 0;
+    assert!(
+        kept || kernel() < (6, 15),
+        "GET_INFO: {}",
+        io::Error::last_os_error()
+    );
+    kept
+}
+
+/// The kernel's version, of which no test asks more than what it must be able to do.
+pub(crate) fn kernel() -> (u32, u32) {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").expect("/proc");
+    let mut numbers = release
+        .split(['.', '-', '+', '\n'])
+        .map(|it| it.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
+/// Says that a test, or a part of it, is left out; where nothing may be, fails.
+pub(crate) fn skip(why: &str) {
+    assert!(
+        std::env::var_os("PIDWAIT_REQUIRE_ALL").map_or(true, |all| all != "1"),
+        "skipped, and PIDWAIT_REQUIRE_ALL=1 forbids it: {why}"
+    );
+    let thread = std::thread::current();
+    let test = thread.name().unwrap_or("main");
+    // Not eprintln, which the test harness swallows.
+    let _ = writeln!(io::stderr(), "skipped: {test}: {why}");
+}
+
+/// How often a race is played, which PIDWAIT_TEST_ROUNDS multiplies: once at a desk.
+pub(crate) fn rounds(once: usize) -> usize {
+    let times = std::env::var("PIDWAIT_TEST_ROUNDS").map(|times| times.parse());
+    once * times
+        .unwrap_or(Ok(1))
+        .expect("PIDWAIT_TEST_ROUNDS: a number")
+}
+
+/// The errno of a result that must be an error.
+#[track_caller]
+pub(crate) fn errno<T: Debug>(result: io::Result<T>) -> i32 {
+    let error = result.expect_err("an error");
+    error
+        .raw_os_error()
+        .unwrap_or_else(|| panic!("an errno, not {error:?}"))
+}

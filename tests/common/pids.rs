@@ -1,0 +1,130 @@
+//! Heirs to the pid of a child that was reaped, in a pid namespace where the next pid can be chosen.
+
+use std::fs;
+use std::io::Write;
+use std::process::{Child, Command, Stdio};
+
+use nix::libc::SIGTERM;
+
+use super::again::{part, play_under};
+use super::{
+    await_zombie, exists, fork_and_exit, is_root, kill, line, shell, skip, sleeper, state_of,
+    steal, zombie,
+};
+
+const LAST_PID: &str = "/proc/sys/kernel/ns_last_pid";
+
+/// Plays a test in a pid namespace of its own. False where that cannot be had, or it is over.
+pub(crate) fn in_pid_namespace(test: &str) -> bool {
+    if part().is_some() {
+        return true;
+    }
+    // Whoever waits for a running heir waits for long: the first two words end that.
+    let mut wrapper = "timeout --signal=KILL 120 unshare --kill-child --pid --fork --mount-proc"
+        .split(' ')
+        .collect::<Vec<_>>();
+    if !is_root() {
+        wrapper.extend(["--user", "--map-root-user"]);
+    }
+    let tried = Command::new(wrapper[0])
+        .args(&wrapper[1..])
+        .args(["test", "-w", LAST_PID])
+        .output();
+    match tried {
+        Ok(output) if output.status.success() => play_under(&wrapper, test, "alone", |_| {}),
+        Ok(output) => {
+            let said = String::from_utf8_lossy(&output.stderr);
+            skip(&format!("no pid namespace ({}): {said}", output.status));
+        }
+        Err(error) => skip(&format!("no {}: {error}", wrapper[0])),
+    }
+    false
+}
+
+/// Has the next process that is started get a certain pid, which must be free.
+fn choose_next(pid: u32) {
+    assert!(!exists(pid), "{pid} is not free");
+    fs::write(LAST_PID, (pid - 1).to_string()).expect("the next pid can be chosen");
+}
+
+/// Another child of ours, who has got the pid of one that was reaped.
+pub(crate) enum Heir {
+    Running(u32),
+    Zombie(u32),
+}
+
+impl Heir {
+    pub(crate) const KINDS: [fn(u32) -> Self; 2] = [Heir::running, Heir::zombie];
+
+    pub(crate) fn running(pid: u32) -> Self {
+        with_pid(pid, sleeper);
+        Heir::Running(pid)
+    }
+
+    pub(crate) fn zombie(pid: u32) -> Self {
+        with_pid(pid, || zombie("exit 7"));
+        Heir::Zombie(pid)
+    }
+
+    /// The same sooner, for there is nothing to execute.
+    pub(crate) fn zombie_at_once(pid: u32) -> Self {
+        choose_next(pid);
+        assert_eq!(fork_and_exit(7), pid);
+        await_zombie(pid);
+        Heir::Zombie(pid)
+    }
+
+    /// It is there, not reaped, and ends as it was to end: the running one by our own signal, and
+    /// not by any that came before.
+    pub(crate) fn assert_spared(self) {
+        match self {
+            Heir::Running(pid) => {
+                assert_ne!(state_of(pid), Some('Z'), "it was killed");
+                kill(pid, SIGTERM);
+                assert_eq!(steal(pid), SIGTERM);
+            }
+            Heir::Zombie(pid) => assert_eq!(steal(pid), 7 << 8),
+        }
+    }
+}
+
+/// Starts children until one has got the pid, which the kernel frees a moment after it has taken
+/// the name out of /proc.
+fn with_pid(pid: u32, start: fn() -> Child) {
+    loop {
+        choose_next(pid);
+        let mut child = start();
+        if child.id() == pid {
+            return;
+        }
+        child.kill().expect("it is ours");
+        child.wait().expect("it is ours");
+    }
+}
+
+/// Somebody else's child who has got such a pid.
+pub(crate) struct ForeignHeir(Child);
+
+impl ForeignHeir {
+    pub(crate) fn with_pid(pid: u32) -> Self {
+        // The shell is there before the pid is chosen, and starts it only then.
+        let mut parent = shell("read line; exec 3<&0; cat <&3 & echo $!; wait $!; echo $?")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("sh starts");
+        choose_next(pid);
+        let stdin = parent.stdin.as_mut().expect("a pipe");
+        stdin.write_all(b"go\n").expect("it reads");
+        assert_eq!(line(&mut parent), pid.to_string());
+        Self(parent)
+    }
+
+    /// It runs to the end of its input, for no signal has ended it before.
+    pub(crate) fn assert_spared(mut self) {
+        drop(self.0.stdin.take());
+        assert_eq!(line(&mut self.0), "0", "it was killed");
+        self.0.wait().expect("it is ours");
+    }
+}

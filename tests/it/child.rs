@@ -1,0 +1,161 @@
+//! `ChildExt`: the waits of std's `Child`, and std's own beside them.
+
+use std::io::Read;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Stdio};
+use std::thread;
+
+use crate::common::{
+    await_state, await_zombie, errno, exists, kill, sh, shell, sleeper, state_of, steal, try_steal,
+    zombie, Waiter,
+};
+use crate::race::assert_one_has_it;
+use nix::libc::{ECHILD, SIGCONT, SIGKILL, SIGSTOP, SIGTERM};
+use pidwait::ChildExt;
+
+/// A child that ends when its standard input does.
+fn cat() -> Child {
+    let pipes = || Stdio::piped();
+    let mut command = shell("exec cat");
+    command.stdin(pipes()).stdout(pipes()).spawn().unwrap()
+}
+
+#[track_caller]
+fn assert_reaped(child: &mut Child) {
+    assert_eq!(errno(child.pidfd_wait()), ECHILD);
+    assert_eq!(errno(child.pidfd_try_wait()), ECHILD);
+    assert_eq!(errno(child.pidfd_signal(0)), ECHILD);
+    assert_eq!(errno(child.pidfd_signal(SIGKILL)), ECHILD);
+}
+
+/// Row: first `pidfd_wait`: the status, for std as well. std's `kill` is `Ok`, and pid_reuse.rs
+/// shows that it sends nothing.
+#[test]
+fn the_first_wait() {
+    for mut child in [sh("exit 3"), zombie("exit 3")] {
+        let status = child.pidfd_wait().unwrap();
+        assert_eq!(status.code(), Some(3));
+        assert!(!exists(child.id()));
+        for _ in 0..2 {
+            assert_eq!(child.wait().unwrap(), status);
+            assert_eq!(child.try_wait().unwrap(), Some(status));
+            child.kill().unwrap();
+            assert_reaped(&mut child);
+        }
+    }
+}
+
+/// It blocks for as long as the child runs.
+#[test]
+fn a_wait_that_blocks() {
+    let mut child = sleeper();
+    let pid = child.id();
+    thread::scope(|scope| {
+        let waiter = Waiter::start(scope, || child.pidfd_wait());
+        assert!(!waiter.is_finished());
+        kill(pid, SIGTERM);
+        assert_eq!(waiter.join().unwrap().signal(), Some(SIGTERM));
+    });
+    assert_eq!(child.wait().unwrap().signal(), Some(SIGTERM));
+}
+
+/// `pidfd_try_wait`: nothing while it runs or is stopped, then the status, once, and for std.
+#[test]
+fn try_wait() {
+    let mut child = sleeper();
+    assert_eq!(child.pidfd_try_wait().unwrap(), None);
+    for (signal, state) in [(SIGSTOP, 'T'), (SIGCONT, 'S')] {
+        child.pidfd_signal(signal).unwrap();
+        await_state(child.id(), state);
+        assert_eq!(child.pidfd_try_wait().unwrap(), None);
+    }
+    child.pidfd_signal(SIGTERM).unwrap();
+    await_zombie(child.id());
+    let status = child.pidfd_try_wait().unwrap();
+    assert_eq!(status.unwrap().signal(), Some(SIGTERM));
+    assert_reaped(&mut child);
+    assert_eq!(child.try_wait().unwrap(), status);
+}
+
+/// Row: after std's own wait returned the status.
+#[test]
+fn after_a_wait_of_std() {
+    let mut waited = sh("exit 4");
+    let mut tried = zombie("exit 4");
+    waited.wait().unwrap();
+    tried.try_wait().unwrap().expect("a zombie");
+    for mut child in [waited, tried] {
+        assert_reaped(&mut child);
+        assert_eq!(child.wait().unwrap().code(), Some(4), "std has it still");
+    }
+}
+
+/// Row: reaped by something else, before the wait or under its eyes.
+#[test]
+fn reaped_by_something_else() {
+    let mut child = zombie("exit 4");
+    steal(child.id());
+    assert_reaped(&mut child);
+
+    let mut child = sleeper();
+    let pid = child.id();
+    thread::scope(|scope| {
+        let waiter = Waiter::start(scope, || child.pidfd_wait());
+        let thief = Waiter::start(scope, || try_steal(pid));
+        kill(pid, SIGKILL);
+        assert_one_has_it(waiter.join(), thief.join());
+    });
+}
+
+/// Row: `pidfd_wait` closes the child's stdin first, without which this one would never end.
+#[test]
+fn wait_closes_stdin() {
+    let mut child = cat();
+    assert!(child.pidfd_wait().unwrap().success());
+    assert!(child.stdin.is_none());
+    assert!(child.stdout.is_some(), "that one is the user's");
+}
+
+/// Row: `pidfd_try_wait` leaves it open, as std's does.
+#[test]
+fn try_wait_leaves_stdin_open() {
+    let mut child = cat();
+    for _ in 0..3 {
+        assert_eq!(child.pidfd_try_wait().unwrap(), None);
+    }
+    assert!(child.stdin.is_some());
+    assert_ne!(state_of(child.id()), Some('Z'));
+    drop(child.stdin.take());
+    await_zombie(child.id());
+    assert!(child.pidfd_try_wait().unwrap().unwrap().success());
+}
+
+/// Row: `pidfd_signal` to a zombie: `Ok`; the status stays to be collected.
+#[test]
+fn a_zombie_can_be_signalled() {
+    let mut child = zombie("exit 4");
+    child.pidfd_signal(0).unwrap();
+    child.pidfd_signal(SIGKILL).unwrap();
+    assert_eq!(child.pidfd_wait().unwrap().code(), Some(4));
+}
+
+/// Row: `pidfd_release` drops the child and its pipes, and reaps nothing.
+#[test]
+fn release() {
+    let mut child = cat();
+    let mut stdout = child.stdout.take().unwrap();
+    let pid = child.id();
+    child.pidfd_release().unwrap();
+    // It sees the end of its input, and no signal.
+    assert_eq!(stdout.read_to_end(&mut Vec::new()).unwrap(), 0);
+    await_zombie(pid);
+    assert_eq!(state_of(pid), Some('Z'));
+    assert_eq!(steal(pid), 0);
+
+    let running = sleeper();
+    let pid = running.id();
+    running.pidfd_release().unwrap();
+    assert!(exists(pid));
+    kill(pid, SIGTERM);
+    assert_eq!(steal(pid), SIGTERM);
+}

@@ -1,0 +1,23 @@
+//! Behaviour, a module for each.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod child;
+mod exit;
+mod exit_fd;
+mod from_child;
+mod from_pidfd;
+mod group;
+mod kill_on_drop;
+mod open;
+mod output;
+mod race;
+mod release;
+mod set;
+mod signal;
+mod support;
+mod terminate;
+mod timeout;
+mod usage;
+mod wait;

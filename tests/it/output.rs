@@ -1,0 +1,205 @@
+//! pidfd_output_timeout: what a child wrote, until its own end and no longer.
+
+mod late;
+
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use pidwait::{Captured, ChildExt, TimedOut};
+
+use crate::common::{await_zombie, enlarge, errno, shell, steal};
+use nix::libc::{ECHILD, SIGKILL};
+
+const LONG: Duration = Duration::from_secs(600);
+
+fn both_piped(script: &str) -> Command {
+    let mut command = shell(script);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// A child with both pipes, and with a standard input that ends when what is handed out with it is
+/// dropped: not the `Child`'s own, which the call closes.
+fn gated(script: &str) -> (Child, UnixStream) {
+    let (gate, opener) = gate();
+    (both_piped(script).stdin(gate).spawn().unwrap(), opener)
+}
+
+fn gate() -> (OwnedFd, UnixStream) {
+    let (gate, opener) = UnixStream::pair().unwrap();
+    (gate.into(), opener)
+}
+
+fn run(script: &str) -> Output {
+    exited(both_piped(script).spawn().unwrap(), LONG)
+}
+
+#[track_caller]
+fn exited(child: Child, limit: Duration) -> Output {
+    match child.pidfd_output_timeout(limit).unwrap() {
+        Captured::Exited(output) => output,
+        Captured::TimedOut(late) => panic!("timed out: {late:?}"),
+    }
+}
+
+#[track_caller]
+fn timed_out(child: Child, limit: Duration) -> TimedOut {
+    match child.pidfd_output_timeout(limit).unwrap() {
+        Captured::TimedOut(late) => late,
+        Captured::Exited(output) => panic!("exited: {}", output.status),
+    }
+}
+
+#[test]
+fn both_streams_and_the_status() {
+    let output = run("echo out; echo err >&2; exit 3");
+    assert_eq!(output.stdout, b"out\n");
+    assert_eq!(output.stderr, b"err\n");
+    assert_eq!(output.status.code(), Some(3));
+    let output = run("echo out; kill -9 $$");
+    assert_eq!(output.stdout, b"out\n");
+    assert_eq!(output.status.signal(), Some(SIGKILL));
+}
+
+#[test]
+fn bytes_and_not_text() {
+    let output = run(r"printf '\377\376\000\200'; printf '\303' >&2");
+    assert_eq!(output.stdout, [0xff, 0xfe, 0, 0x80]);
+    assert_eq!(output.stderr, [0xc3]);
+}
+
+#[test]
+fn what_is_not_piped_is_empty() {
+    let script = "echo out; echo err >&2; exit 3";
+    for (out, err) in [(true, false), (false, true), (false, false)] {
+        let stdio = |piped| if piped { Stdio::piped() } else { Stdio::null() };
+        let mut command = shell(script);
+        command.stdout(stdio(out)).stderr(stdio(err));
+        let output = exited(command.spawn().unwrap(), LONG);
+        assert_eq!(output.stdout, if out { &b"out\n"[..] } else { b"" });
+        assert_eq!(output.stderr, if err { &b"err\n"[..] } else { b"" });
+        assert_eq!(output.status.code(), Some(3));
+    }
+}
+
+#[test]
+fn sixteen_mebibytes_on_both_pipes_at_once() {
+    let out = "head -c 16777216 /dev/zero";
+    let err = "head -c 16777216 /dev/zero | tr '\\0' e >&2";
+    let output = run(&format!("{out} & {err}; wait"));
+    assert!(
+        output.stdout == vec![0; 16 << 20],
+        "{}",
+        output.stdout.len()
+    );
+    assert!(
+        output.stderr == vec![b'e'; 16 << 20],
+        "{}",
+        output.stderr.len()
+    );
+}
+
+/// Each pipe is filled before the other is touched.
+#[test]
+fn one_pipe_after_the_other() {
+    let megabyte = |stream| format!("head -c 1048576 /dev/zero >&{stream};");
+    for (first, second) in [(1, 2), (2, 1)] {
+        let script = megabyte(first) + &megabyte(second) + &megabyte(first);
+        let output = run(&script);
+        let (more, less) = match first {
+            1 => (output.stdout, output.stderr),
+            _ => (output.stderr, output.stdout),
+        };
+        assert_eq!((more.len(), less.len()), (2 << 20, 1 << 20));
+    }
+}
+
+/// Megabytes, and the end right behind them; it must not matter who sees which of them first.
+#[test]
+fn all_that_was_written_before_the_exit() {
+    for _ in 0..10 {
+        let output = run("head -c 3000000 /dev/zero; exit 4");
+        assert_eq!(output.stdout.len(), 3_000_000);
+        assert_eq!(output.status.code(), Some(4));
+    }
+}
+
+/// All of it lies in the pipes when the call begins.
+#[test]
+fn of_a_zombie() {
+    for limit in [LONG, Duration::ZERO, Duration::MAX] {
+        let script = "head -c 65536 /dev/zero; echo err >&2; exit 4";
+        let child = both_piped(script).spawn().unwrap();
+        await_zombie(child.id());
+        let output = exited(child, limit);
+        assert_eq!(output.stdout.len(), 65536);
+        assert_eq!(output.stderr, b"err\n");
+        assert_eq!(output.status.code(), Some(4));
+    }
+}
+
+#[test]
+fn of_a_zombie_from_a_large_pipe() {
+    let script = "head -c 1048576 /dev/zero; exit 4";
+    let child = both_piped(script).spawn().unwrap();
+    // The child, in the middle of a write or not there yet, goes on when the pipe has grown.
+    enlarge(child.stdout.as_ref().unwrap(), 1 << 20);
+    await_zombie(child.id());
+    assert_eq!(exited(child, LONG).stdout.len(), 1 << 20);
+}
+
+/// std's `wait_with_output` waits here until the grandchild ends.
+#[test]
+fn a_grandchild_that_holds_both_pipes() {
+    let (child, opener) = gated("exec 3<&0; (read go <&3) & echo out; echo err >&2; exit 3");
+    let output = exited(child, LONG);
+    drop(opener);
+    assert_eq!(output.stdout, b"out\n");
+    assert_eq!(output.stderr, b"err\n");
+    assert_eq!(output.status.code(), Some(3));
+}
+
+/// Were the pipes read until they are empty, this could go on for as long as the grandchild does.
+#[test]
+fn a_grandchild_that_fills_both_pipes() {
+    let output = run("yes & yes >&2 & exit 3");
+    assert_eq!(output.status.code(), Some(3));
+}
+
+#[test]
+fn a_child_that_closes_its_output_and_goes_on() {
+    let script = "echo out; exec >&-; read go; echo err >&2; exit 4";
+    let (child, opener) = gated(script);
+    let late = timed_out(child, Duration::from_millis(100));
+    drop(opener);
+    let output = exited(late.child, LONG);
+    assert_eq!([late.stdout, output.stdout].concat(), b"out\n");
+    assert_eq!(output.stderr, b"err\n");
+    assert_eq!(output.status.code(), Some(4));
+}
+
+#[test]
+fn its_standard_input_is_closed_first() {
+    let mut child = Command::new("cat")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let stdin = child.stdin.as_mut().unwrap();
+    stdin.write_all(b"to the end").unwrap();
+    assert_eq!(exited(child, LONG).stdout, b"to the end");
+}
+
+#[test]
+fn a_child_that_was_reaped() {
+    let mut child = both_piped("echo out").spawn().unwrap();
+    child.wait().unwrap();
+    assert_eq!(errno(child.pidfd_output_timeout(LONG)), ECHILD);
+    let child = both_piped("echo out").spawn().unwrap();
+    steal(child.id());
+    assert_eq!(errno(child.pidfd_output_timeout(LONG)), ECHILD);
+}

@@ -1,0 +1,187 @@
+//! When the time runs out: the child comes back, and nothing is lost.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use super::{both_piped, exited, gate, gated, timed_out, LONG};
+use crate::common::{
+    at_rest, await_state, interrupted, is_blocking, shell, sleeper, traceable, zeroes, Tracer,
+};
+use pidwait::TimedOut;
+
+const SHORT: Duration = Duration::from_millis(20);
+
+/// Kills the child and reaps it, as std does.
+fn end(mut late: TimedOut) {
+    late.child.kill().unwrap();
+    late.child.wait().unwrap();
+}
+
+#[test]
+fn the_rest_by_calling_again() {
+    let (child, opener) = gated("echo one; echo uno >&2; read go; echo two; echo due >&2; exit 3");
+    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    let mut child = child;
+    while (stdout.len(), stderr.len()) < (4, 4) {
+        let late = timed_out(child, SHORT);
+        stdout.extend(late.stdout);
+        stderr.extend(late.stderr);
+        child = late.child;
+    }
+    assert_eq!((&stdout[..], &stderr[..]), (&b"one\n"[..], &b"uno\n"[..]));
+    drop(opener);
+    let output = exited(child, LONG);
+    assert_eq!(output.stdout, b"two\n");
+    assert_eq!(output.stderr, b"due\n");
+    assert_eq!(output.status.code(), Some(3));
+}
+
+/// Cut up by as many time-outs as it takes, every byte comes once and in its place.
+#[test]
+fn numbers_in_many_pieces() {
+    let script = "i=0; while [ $i -lt 20000 ]; do echo $i; i=$((i + 1)); done";
+    let mut child = both_piped(script).spawn().unwrap();
+    let mut bytes = Vec::new();
+    loop {
+        match pidwait::ChildExt::pidfd_output_timeout(child, Duration::from_millis(1)).unwrap() {
+            pidwait::Captured::TimedOut(late) => {
+                bytes.extend(late.stdout);
+                child = late.child;
+            }
+            pidwait::Captured::Exited(output) => {
+                bytes.extend(output.stdout);
+                break;
+            }
+        }
+    }
+    let text = String::from_utf8(bytes).unwrap();
+    assert!(text
+        .lines()
+        .map(str::parse)
+        .eq((0..20000).map(Ok::<i32, _>)));
+}
+
+#[test]
+fn never_early() {
+    let (mut child, _opener) = gated("read go");
+    for micros in [1, 999, 1_001, 12_345, 60_001] {
+        let limit = Duration::from_micros(micros);
+        let start = Instant::now();
+        child = timed_out(child, limit).child;
+        assert!(start.elapsed() >= limit, "{limit:?} was cut short");
+    }
+}
+
+/// One look at everything: again and again, that gets there, too.
+#[test]
+fn no_time_at_all() {
+    let (child, opener) = gated("echo out; read go; exit 3");
+    let mut late = timed_out(child, Duration::ZERO);
+    let mut bytes = late.stdout;
+    while bytes.is_empty() {
+        late = timed_out(late.child, Duration::ZERO);
+        bytes.extend(late.stdout);
+    }
+    assert_eq!(bytes, b"out\n");
+    drop(opener);
+    assert_eq!(exited(late.child, Duration::MAX).status.code(), Some(3));
+}
+
+#[test]
+fn in_a_flood() {
+    // An end that is never reached, so that a broken limit fills no memory for ever.
+    let mut flood = both_piped("exec head -c 2147483648 /dev/zero");
+    let mut late = timed_out(flood.spawn().unwrap(), SHORT);
+    while late.stdout.is_empty() {
+        late = timed_out(late.child, SHORT);
+    }
+    end(late);
+}
+
+/// A pipe is empty now and then, however fast it is filled. This is ready at every single look.
+#[test]
+fn while_there_is_always_more() {
+    const ALL: usize = 256 << 20;
+    let mut child = sleeper();
+    child.stdout = Some(OwnedFd::from(zeroes(ALL)).into());
+    let late = timed_out(child, Duration::from_millis(1));
+    assert!(late.stdout.len() < ALL, "it read on when its time was over");
+    end(late);
+}
+
+#[test]
+fn the_pipes_come_back_as_they_were() {
+    for (out, err) in [(true, true), (true, false), (false, true), (false, false)] {
+        let stdio = |piped| if piped { Stdio::piped() } else { Stdio::null() };
+        let mut command = shell("echo out; echo err >&2; exec sleep 600");
+        command
+            .stdin(Stdio::piped())
+            .stdout(stdio(out))
+            .stderr(stdio(err));
+        let child = command.spawn().unwrap();
+        let fds = (
+            child.stdout.as_ref().map(AsRawFd::as_raw_fd),
+            child.stderr.as_ref().map(AsRawFd::as_raw_fd),
+        );
+        let late = timed_out(child, SHORT);
+        let (stdout, stderr) = (late.child.stdout.as_ref(), late.child.stderr.as_ref());
+        assert_eq!((stdout.is_some(), stderr.is_some()), (out, err));
+        assert_eq!(
+            (
+                stdout.map(AsRawFd::as_raw_fd),
+                stderr.map(AsRawFd::as_raw_fd)
+            ),
+            fds
+        );
+        assert!(stdout.map_or(true, is_blocking));
+        assert!(stderr.map_or(true, is_blocking));
+        assert!(late.child.stdin.is_none(), "that is closed");
+        end(late);
+    }
+}
+
+#[test]
+fn a_silent_child_costs_no_time() {
+    let (child, _opener) = gated("read go");
+    let late = at_rest(|| timed_out(child, Duration::from_millis(500)));
+    end(late);
+}
+
+/// A pipe at its end is always ready, which must wake nobody.
+#[test]
+fn a_child_that_closed_its_output_costs_no_time() {
+    let (child, _opener) = gated("exec >&- 2>&-; read go");
+    let late = at_rest(|| timed_out(child, Duration::from_millis(500)));
+    let late = at_rest(|| timed_out(late.child, Duration::from_millis(500)));
+    end(late);
+}
+
+#[test]
+fn signals_neither_end_it_nor_lengthen_it() {
+    let limit = Duration::from_millis(200);
+    let (child, _opener) = gated("read go");
+    let start = Instant::now();
+    let late = interrupted(|| timed_out(child, limit));
+    assert!(start.elapsed() >= limit);
+    end(late);
+}
+
+/// It has exited, and its pipes are at their end; but there is no status to be had yet.
+#[test]
+fn a_zombie_in_the_hands_of_a_tracer() {
+    let (gate, opener) = gate();
+    let mut command = both_piped("echo out; read go; exit 3");
+    let child = traceable(&mut command).stdin(gate).spawn().unwrap();
+    let pid = child.id();
+    let Some(tracer) = Tracer::of(pid) else {
+        return;
+    };
+    drop((command, opener));
+    await_state(pid, 'Z');
+    let late = at_rest(|| timed_out(child, Duration::from_millis(500)));
+    tracer.let_go();
+    let output = exited(late.child, LONG);
+    assert_eq!([late.stdout, output.stdout].concat(), b"out\n");
+    assert_eq!(output.status.code(), Some(3));
+}

@@ -1,0 +1,127 @@
+//! Waiting with a time limit, and sleeping meanwhile.
+
+use std::os::unix::process::ExitStatusExt;
+use std::time::{Duration, Instant};
+
+use pidwait::WaitSet;
+
+use super::{code, handle, next, ourselves};
+use crate::common::{
+    at_rest, backends, interrupted, sleeper, state_of, traceable_sleeper, zombie, Tracer,
+};
+use nix::libc::SIGKILL;
+
+const LONG: Duration = Duration::from_millis(500);
+
+#[test]
+fn nothing_to_wait_for() {
+    let mut set = WaitSet::<()>::new().unwrap();
+    assert!(set.wait().unwrap().is_none());
+    for limit in [Duration::ZERO, Duration::from_secs(600), Duration::MAX] {
+        assert!(set.wait_timeout(limit).unwrap().is_none());
+    }
+}
+
+#[test]
+fn time_runs_out_and_never_early() {
+    for backend in backends() {
+        let mut set = WaitSet::new().unwrap();
+        set.insert(handle(sleeper(), backend), ()).unwrap();
+        for micros in [1, 999, 1_001, 12_345, 30_000] {
+            let limit = Duration::from_micros(micros);
+            let start = Instant::now();
+            assert!(set.wait_timeout(limit).unwrap().is_none());
+            assert!(start.elapsed() >= limit, "{limit:?} was cut short");
+        }
+        let (_, child, ()) = set.iter().next().unwrap();
+        child.kill().unwrap();
+        assert_eq!(next(&mut set).status.unwrap().signal(), Some(SIGKILL));
+    }
+}
+
+#[test]
+fn no_time_at_all() {
+    for backend in backends() {
+        let mut set = WaitSet::new().unwrap();
+        set.insert(handle(sleeper(), backend), 0).unwrap();
+        assert!(set.wait_timeout(Duration::ZERO).unwrap().is_none());
+        set.insert(handle(zombie("exit 3"), backend), 3).unwrap();
+        // On the waitpid backend the watcher has yet to see it.
+        let exited = loop {
+            if let Some(exited) = set.wait_timeout(Duration::ZERO).unwrap() {
+                break exited;
+            }
+        };
+        assert_eq!((exited.value, code(&exited)), (3, Some(3)));
+    }
+}
+
+#[test]
+fn more_time_than_the_clock_has() {
+    for backend in backends() {
+        let mut set = WaitSet::new().unwrap();
+        set.insert(handle(sleeper(), backend), ()).unwrap();
+        let (_, child, ()) = set.iter().next().unwrap();
+        child.kill().unwrap();
+        let exited = set.wait_timeout(Duration::MAX).unwrap().unwrap();
+        assert_eq!(exited.status.unwrap().signal(), Some(SIGKILL));
+        assert!(set.is_empty());
+    }
+}
+
+/// Kept after its process was reported, a descriptor that stays readable must wake nobody.
+#[test]
+fn a_kept_exit_fd_makes_no_wait_spin() {
+    for backend in backends() {
+        let mut set = WaitSet::new().unwrap();
+        let key = set.insert(handle(sleeper(), backend), ()).unwrap();
+        let (child, ()) = set.get(key).unwrap();
+        let kept = child.exit_fd().unwrap();
+        child.kill().unwrap();
+        let exited = next(&mut set);
+        let removed = handle(zombie("exit 3"), backend);
+        let also_kept = removed.exit_fd().unwrap();
+        let key = set.insert(removed, ()).unwrap();
+        let (removed, ()) = set.remove(key).unwrap();
+        set.insert(ourselves(backend), ()).unwrap();
+        at_rest(|| assert!(set.wait_timeout(LONG).unwrap().is_none()));
+        drop((exited, kept, removed, also_kept));
+    }
+}
+
+#[test]
+fn a_zombie_in_the_hands_of_a_tracer() {
+    for backend in backends() {
+        let child = traceable_sleeper();
+        let pid = child.id();
+        let Some(tracer) = Tracer::of(pid) else {
+            return;
+        };
+        let mut set = WaitSet::new().unwrap();
+        let key = set.insert(handle(child, backend), ()).unwrap();
+        set.get(key).unwrap().0.kill().unwrap();
+        while state_of(pid) != Some('Z') {
+            assert!(set
+                .wait_timeout(Duration::from_millis(1))
+                .unwrap()
+                .is_none());
+        }
+        at_rest(|| assert!(set.wait_timeout(LONG).unwrap().is_none()));
+        tracer.let_go();
+        let exited = next(&mut set);
+        assert_eq!(exited.status.unwrap().signal(), Some(SIGKILL));
+    }
+}
+
+/// Were the time counted anew after each signal, this would never end.
+#[test]
+fn signals_neither_end_a_wait_nor_lengthen_it() {
+    let limit = Duration::from_millis(200);
+    for backend in backends() {
+        let mut set = WaitSet::new().unwrap();
+        set.insert(ourselves(backend), ()).unwrap();
+        let start = Instant::now();
+        interrupted(|| assert!(set.wait_timeout(limit).unwrap().is_none()));
+        assert!(start.elapsed() >= limit);
+    }
+}

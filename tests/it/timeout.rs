@@ -1,0 +1,243 @@
+//! Timed waits: of handles on each backend, and of std's `Child`.
+
+use std::io;
+use std::process::{Child, ChildStdin, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nix::libc::{ECHILD, EINVAL};
+use pidwait::{ChildExt, PidHandle};
+
+use crate::common::{
+    await_zombie, backends, errno, held, kill, shell, sleeper, steal, while_asleep, zombie,
+    Stranger,
+};
+
+const MILLI: Duration = Duration::from_millis(1);
+
+/// Whatever has timed waits.
+trait Timed: Send {
+    fn timeout(&mut self, timeout: Duration) -> io::Result<Option<ExitStatus>>;
+    fn deadline(&mut self, deadline: Instant) -> io::Result<Option<ExitStatus>>;
+}
+
+impl Timed for PidHandle {
+    fn timeout(&mut self, timeout: Duration) -> io::Result<Option<ExitStatus>> {
+        self.wait_timeout(timeout)
+    }
+    fn deadline(&mut self, deadline: Instant) -> io::Result<Option<ExitStatus>> {
+        self.wait_deadline(deadline)
+    }
+}
+
+impl Timed for Child {
+    fn timeout(&mut self, timeout: Duration) -> io::Result<Option<ExitStatus>> {
+        self.pidfd_wait_timeout(timeout)
+    }
+    fn deadline(&mut self, deadline: Instant) -> io::Result<Option<ExitStatus>> {
+        self.pidfd_wait_deadline(deadline)
+    }
+}
+
+/// A child for each of them, in every way to come by one; it exits with 3 when its pipe closes.
+fn each(test: impl Fn(&mut dyn Timed, u32, ChildStdin)) {
+    for backend in backends() {
+        let (child, stdin) = held();
+        let mut handle = PidHandle::open_with(child.id(), backend).unwrap();
+        test(&mut handle, child.id(), stdin);
+    }
+    let (mut child, stdin) = held();
+    let pid = child.id();
+    test(&mut child, pid, stdin);
+    let (child, stdin) = held();
+    let pid = child.id();
+    test(&mut PidHandle::from(child), pid, stdin);
+}
+
+fn code(result: io::Result<Option<ExitStatus>>) -> Option<i32> {
+    let status = result.expect("no error").expect("exited in time");
+    status.code()
+}
+
+/// Odd limits, too, for a poll that counted whole milliseconds would cut those short. And however
+/// many of them have passed, the status is still there.
+#[test]
+fn never_early_and_nothing_is_lost() {
+    let limits = [
+        Duration::ZERO,
+        Duration::from_nanos(1),
+        MILLI,
+        Duration::from_micros(1_999),
+        Duration::from_micros(7_500),
+    ];
+    each(|child, _, stdin| {
+        for limit in limits {
+            let start = Instant::now();
+            assert_eq!(child.timeout(limit).unwrap(), None);
+            assert!(start.elapsed() >= limit, "{limit:?}");
+
+            let deadline = Instant::now() + limit;
+            assert_eq!(child.deadline(deadline).unwrap(), None);
+            assert!(Instant::now() >= deadline, "{limit:?}");
+        }
+        drop(stdin);
+        assert_eq!(code(child.timeout(Duration::MAX)), Some(3));
+        assert_eq!(errno(child.timeout(MILLI)), ECHILD);
+    });
+}
+
+#[test]
+fn zero_and_the_past_are_one_try() {
+    let past = Instant::now();
+    each(|child, pid, stdin| {
+        assert_eq!(child.deadline(past).unwrap(), None);
+        drop(stdin);
+        await_zombie(pid);
+        assert_eq!(code(child.deadline(past)), Some(3));
+    });
+    each(|child, pid, stdin| {
+        assert_eq!(child.timeout(Duration::ZERO).unwrap(), None);
+        drop(stdin);
+        await_zombie(pid);
+        assert_eq!(code(child.timeout(Duration::ZERO)), Some(3));
+    });
+}
+
+#[test]
+fn an_exit_ends_it_however_long_the_limit() {
+    let limits = [
+        Duration::MAX,
+        Duration::from_secs(u64::MAX),
+        Duration::from_secs(i64::MAX.unsigned_abs()),
+        Duration::from_secs(3_000_000_000),
+    ];
+    for limit in limits {
+        each(|child, _, stdin| {
+            let status = while_asleep(|| child.timeout(limit), || drop(stdin));
+            assert_eq!(code(status), Some(3), "{limit:?}");
+        });
+    }
+    let deadline = Instant::now() + Duration::from_secs(3_000_000_000);
+    each(|child, _, stdin| {
+        let status = while_asleep(|| child.deadline(deadline), || drop(stdin));
+        assert_eq!(code(status), Some(3));
+    });
+}
+
+/// nix could not name such a signal, and would lose the status.
+#[test]
+fn a_real_time_signal_is_reported() {
+    use std::os::unix::process::ExitStatusExt;
+    each(|child, pid, _stdin| {
+        let status = while_asleep(|| child.timeout(Duration::MAX), || kill(pid, 40));
+        assert_eq!(status.unwrap().unwrap().signal(), Some(40));
+    });
+}
+
+/// Without a limit, so that a wait for nothing would never end.
+#[test]
+fn no_child_is_said_at_once() {
+    each(|child, pid, stdin| {
+        drop(stdin);
+        steal(pid);
+        assert_eq!(errno(child.timeout(Duration::MAX)), ECHILD);
+        assert_eq!(errno(child.deadline(Instant::now())), ECHILD);
+    });
+    for backend in backends() {
+        let mut stranger = Stranger::new();
+        let handle = PidHandle::open_with(stranger.pid, backend).unwrap();
+        assert_eq!(errno(handle.wait_timeout(Duration::MAX)), ECHILD);
+        assert_eq!(stranger.reaped(), Some(7));
+        assert_eq!(errno(handle.wait_timeout(Duration::MAX)), ECHILD);
+    }
+}
+
+/// Reaped by somebody else while it lasts: the wait ends, with the status or without.
+#[test]
+fn a_thief_ends_it() {
+    each(|child, pid, stdin| {
+        let wait = || child.timeout(Duration::MAX);
+        let mut stolen = 0;
+        let status = while_asleep(wait, || {
+            drop(stdin);
+            let pid = i32::try_from(pid).unwrap();
+            let found = nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(pid), None);
+            stolen = i32::from(found.is_ok());
+        });
+        match status {
+            Err(error) => assert_eq!((error.raw_os_error(), stolen), (Some(ECHILD), 1)),
+            Ok(status) => assert_eq!((status.unwrap().code(), stolen), (Some(3), 0)),
+        }
+    });
+}
+
+#[test]
+fn one_of_many_gets_the_status_and_all_know_it() {
+    for backend in backends() {
+        let (child, stdin) = held();
+        let handle = Arc::new(PidHandle::open_with(child.id(), backend).unwrap());
+        let wait = || {
+            std::thread::scope(|scope| {
+                let wait = || handle.wait_timeout(Duration::MAX);
+                let threads: Vec<_> = (0..8).map(|_| scope.spawn(wait)).collect();
+                let ends = threads.into_iter().map(|thread| thread.join().unwrap());
+                ends.collect::<Vec<_>>()
+            })
+        };
+        let ends = while_asleep(wait, || drop(stdin));
+        let (got, rest): (Vec<_>, Vec<_>) = ends.into_iter().partition(Result::is_ok);
+        assert_eq!(got.len(), 1);
+        for end in rest {
+            assert_eq!(errno(end), ECHILD);
+        }
+        assert_eq!(handle.exit_status().unwrap().code(), Some(3));
+    }
+}
+
+#[test]
+fn a_release_meanwhile_leaves_it_its_status() {
+    for backend in backends() {
+        let (child, stdin) = held();
+        let handle = PidHandle::open_with(child.id(), backend).unwrap();
+        let wait = || handle.wait_timeout(Duration::MAX);
+        let status = while_asleep(wait, || {
+            handle.release().unwrap();
+            assert_eq!(errno(handle.wait_timeout(MILLI)), EINVAL);
+            assert_eq!(errno(handle.wait_deadline(Instant::now())), EINVAL);
+            drop(stdin);
+        });
+        assert_eq!(code(status), Some(3));
+        assert_eq!(errno(handle.wait_timeout(MILLI)), EINVAL);
+    }
+}
+
+/// As std's `try_wait` leaves it: whoever waits a while may well go on talking to the child.
+#[test]
+fn a_childs_stdin_stays_open() {
+    let mut command = shell("read x; exit $x");
+    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+    assert_eq!(child.pidfd_wait_timeout(MILLI).unwrap(), None);
+    let deadline = Instant::now() + MILLI;
+    assert_eq!(child.pidfd_wait_deadline(deadline).unwrap(), None);
+    let stdin = child.stdin.as_mut().expect("still there");
+    io::Write::write_all(stdin, b"5\n").unwrap();
+    assert_eq!(code(child.pidfd_wait_timeout(Duration::MAX)), Some(5));
+}
+
+/// Reaped through std, which therefore signals nobody afterwards, and gives the status again.
+#[test]
+fn std_knows_the_status_too() {
+    let mut child = zombie("exit 4");
+    assert_eq!(code(child.pidfd_wait_timeout(MILLI)), Some(4));
+    assert_eq!(errno(child.pidfd_wait_timeout(MILLI)), ECHILD);
+    child.kill().unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(4));
+
+    let mut child = sleeper();
+    assert_eq!(child.pidfd_wait_timeout(MILLI).unwrap(), None);
+    child.kill().unwrap();
+    let status = child.wait().unwrap();
+    assert!(!status.success());
+    assert_eq!(errno(child.pidfd_wait_timeout(Duration::MAX)), ECHILD);
+    assert_eq!(child.wait().unwrap(), status);
+}
