@@ -1,0 +1,109 @@
+//! `ChildExt`, and handles made of a `Child`.
+
+use std::process::{Child, ExitStatus};
+
+use nix::libc;
+use pidwait::{Backend, Captured, ChildExt, PidHandle};
+
+use crate::common::{self, writer};
+use crate::{settle, unless_emfile};
+use crate::{Case, Emfile, LONG, SHORT};
+
+pub(crate) const CASES: &[(&str, Case)] = &[
+    ("From<Child>, zombie", |emfile, backend| {
+        taken_over(emfile, backend, common::zombie("exit 3"));
+    }),
+    ("From<Child>, running", |emfile, backend| {
+        taken_over(emfile, backend, common::sleeper());
+    }),
+    ("pidfd_wait", |emfile, _| {
+        let mut child = common::zombie("exit 3");
+        unless_emfile(emfile.during(|| child.pidfd_wait()));
+        collect(child);
+    }),
+    ("pidfd_try_wait", |emfile, _| {
+        let mut child = common::zombie("exit 3");
+        let answer = emfile.during(|| child.pidfd_try_wait());
+        assert_ne!(unless_emfile(answer), Some(None));
+        collect(child);
+    }),
+    ("pidfd_wait_timeout, zombie", |emfile, _| {
+        let mut child = common::zombie("exit 3");
+        let answer = emfile.during(|| child.pidfd_wait_timeout(LONG));
+        assert_ne!(unless_emfile(answer), Some(None));
+        collect(child);
+    }),
+    ("pidfd_wait_timeout, running", |emfile, _| {
+        let mut child = common::sleeper();
+        let answer = emfile.during(|| child.pidfd_wait_timeout(SHORT));
+        assert_eq!(unless_emfile(answer).flatten(), None);
+        collect(child);
+    }),
+    ("pidfd_signal", |emfile, _| {
+        let child = common::sleeper();
+        unless_emfile(emfile.during(|| child.pidfd_signal(libc::SIGTERM)));
+        collect(child);
+    }),
+    ("pidfd_terminate, running", |emfile, _| {
+        let mut child = common::sleeper();
+        unless_emfile(emfile.during(|| child.pidfd_terminate(LONG)));
+        collect(child);
+    }),
+    ("pidfd_release", |emfile, _| {
+        let child = common::zombie("exit 3");
+        let pid = child.id();
+        emfile.during(|| child.pidfd_release()).expect("release");
+        common::steal(pid);
+    }),
+    ("pidfd_output_timeout, zombie", |emfile, _| {
+        let child = writer("printf out; exit 3");
+        common::await_zombie(child.id());
+        let pid = child.id();
+        let answer = emfile.during(|| child.pidfd_output_timeout(LONG));
+        match unless_emfile(answer) {
+            Some(Captured::Exited(output)) => {
+                assert_eq!(
+                    (output.stdout.as_slice(), output.status.code()),
+                    (&b"out"[..], Some(3))
+                );
+            }
+            Some(Captured::TimedOut(late)) => panic!("timed out: {late:?}"),
+            None => given_up(pid),
+        }
+    }),
+    ("pidfd_output_timeout, running", |emfile, _| {
+        let child = writer("exec sleep 600");
+        let pid = child.id();
+        let answer = emfile.during(|| child.pidfd_output_timeout(SHORT));
+        match unless_emfile(answer) {
+            Some(Captured::TimedOut(late)) => collect(late.child),
+            Some(Captured::Exited(output)) => panic!("has exited: {output:?}"),
+            None => given_up(pid),
+        }
+    }),
+];
+
+fn taken_over(emfile: &Emfile, backend: Backend, child: Child) {
+    let handle = emfile.during(|| PidHandle::from(child));
+    let fell_back = emfile.struck() == Some(libc::SYS_pidfd_open);
+    let backend = if fell_back { Backend::Waitpid } else { backend };
+    assert_eq!(handle.backend(), backend);
+    settle(&handle, None);
+}
+
+/// Whatever became of the call, std's `wait` gives the status.
+#[track_caller]
+fn collect(mut child: Child) {
+    child.kill().expect("std kills");
+    let status: ExitStatus = child.wait().expect("nothing is lost");
+    let killed = std::os::unix::process::ExitStatusExt::signal(&status);
+    assert!(status.code() == Some(3) || killed.is_some(), "{status}");
+}
+
+/// The error came instead of the child: by pid it can be had still, unless std has reaped it.
+fn given_up(pid: u32) {
+    if common::exists(pid) {
+        common::kill(pid, libc::SIGKILL);
+        common::steal(pid);
+    }
+}

@@ -1,0 +1,135 @@
+//! The methods of a handle.
+
+use std::os::unix::process::CommandExt;
+use std::time::Instant;
+
+use nix::libc;
+use pidwait::{Backend, KillOnDrop, PidHandle};
+
+use crate::common;
+use crate::{is_for_a_watcher, open, running, settle, unless_emfile, zombie};
+use crate::{Case, Emfile, LONG, SHORT};
+
+pub(crate) const CASES: &[(&str, Case)] = &[
+    ("open", |emfile, backend| {
+        let child = common::zombie("exit 3");
+        let answer = emfile.during(|| PidHandle::open_with(child.id(), backend));
+        match unless_emfile(answer) {
+            Some(handle) => settle(&handle, None),
+            None => drop(common::steal(child.id())),
+        }
+    }),
+    ("from_pidfd", from_pidfd),
+    ("wait", |emfile, backend| {
+        let handle = zombie(backend);
+        let answer = emfile.during(|| handle.wait());
+        settle(&handle, unless_emfile(answer));
+    }),
+    ("try_wait", |emfile, backend| {
+        let handle = zombie(backend);
+        let answer = emfile.during(|| handle.try_wait());
+        settle(&handle, unless_emfile(answer).flatten());
+    }),
+    ("wait_usage", |emfile, backend| {
+        let handle = zombie(backend);
+        let answer = emfile.during(|| handle.wait_usage());
+        settle(&handle, unless_emfile(answer).map(|(status, _)| status));
+    }),
+    ("wait_timeout, zombie", |emfile, backend| {
+        let handle = zombie(backend);
+        let answer = emfile.during(|| handle.wait_timeout(LONG));
+        settle(&handle, unless_emfile(answer).flatten());
+    }),
+    ("wait_timeout, running", |emfile, backend| {
+        let handle = running(backend);
+        let answer = emfile.during(|| handle.wait_timeout(SHORT));
+        let looks_again = backend == Backend::Waitpid && is_for_a_watcher(emfile.struck());
+        assert!(answer.is_ok() || !looks_again, "{answer:?}");
+        settle(&handle, unless_emfile(answer).flatten());
+    }),
+    ("wait_deadline", |emfile, backend| {
+        let handle = zombie(backend);
+        let answer = emfile.during(|| handle.wait_deadline(Instant::now()));
+        settle(&handle, unless_emfile(answer).flatten());
+    }),
+    ("signal", |emfile, backend| {
+        let handle = running(backend);
+        unless_emfile(emfile.during(|| handle.signal(libc::SIGTERM)));
+        settle(&handle, None);
+    }),
+    ("signal_group", |emfile, backend| {
+        let mut command = common::shell("exec sleep 600");
+        let child = command.process_group(0).spawn().expect("sh starts");
+        let handle = open(child.id(), backend);
+        unless_emfile(emfile.during(|| handle.signal_group(libc::SIGTERM)));
+        settle(&handle, None);
+    }),
+    ("terminate, zombie", |emfile, backend| {
+        let handle = zombie(backend);
+        let answer = emfile.during(|| handle.terminate(LONG));
+        settle(&handle, unless_emfile(answer));
+    }),
+    ("terminate, running", |emfile, backend| {
+        let handle = running(backend);
+        let answer = emfile.during(|| handle.terminate(LONG));
+        settle(&handle, unless_emfile(answer));
+    }),
+    ("release", |emfile, backend| {
+        let handle = zombie(backend);
+        emfile.during(|| handle.release()).expect("release");
+        common::steal(handle.id());
+    }),
+    ("drop", |emfile, backend| {
+        let handle = zombie(backend);
+        let pid = handle.id();
+        emfile.during(|| drop(handle));
+        common::steal(pid);
+    }),
+    ("has_exited", |emfile, backend| {
+        let handle = zombie(backend);
+        let answer = emfile.during(|| handle.has_exited());
+        assert_ne!(unless_emfile(answer), Some(false));
+        settle(&handle, None);
+    }),
+    ("wait_exited", |emfile, backend| {
+        let handle = zombie(backend);
+        unless_emfile(emfile.during(|| handle.wait_exited()));
+        settle(&handle, None);
+    }),
+    ("wait_exited_timeout", |emfile, backend| {
+        let handle = running(backend);
+        let answer = emfile.during(|| handle.wait_exited_timeout(SHORT));
+        assert_ne!(unless_emfile(answer), Some(true));
+        settle(&handle, None);
+    }),
+    ("exit_status", |emfile, backend| {
+        let handle = zombie(backend);
+        common::steal(handle.id());
+        let answer = emfile.during(|| handle.exit_status());
+        assert_eq!(answer.map_or(Some(3), |status| status.code()), Some(3));
+    }),
+    ("exit_fd", |emfile, backend| {
+        let handle = running(backend);
+        drop(unless_emfile(emfile.during(|| handle.exit_fd())));
+        settle(&handle, None);
+    }),
+    ("KillOnDrop", |emfile, backend| {
+        let handle = running(backend);
+        let pid = handle.id();
+        emfile.during(|| drop(KillOnDrop::new(handle)));
+        if common::exists(pid) {
+            assert!(emfile.struck().is_some());
+            settle(&open(pid, backend), None);
+        }
+    }),
+];
+
+fn from_pidfd(emfile: &Emfile, _: Backend) {
+    let child = common::zombie("exit 3");
+    let fd = common::pidfd_open(child.id(), 0).expect("a pidfd");
+    let answer = emfile.during(|| PidHandle::from_pidfd(fd));
+    match unless_emfile(answer) {
+        Some(handle) => settle(&handle, None),
+        None => drop(common::steal(child.id())),
+    }
+}

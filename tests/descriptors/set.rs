@@ -1,0 +1,98 @@
+//! Sets, and handles on a reactor.
+
+use std::time::Duration;
+
+use pidwait::{Backend, WaitSet};
+
+use crate::{settle, unless_emfile, zombie};
+use crate::{Case, Emfile};
+
+pub(crate) const CASES: &[(&str, Case)] = &[
+    ("WaitSet::new", |emfile, _| {
+        unless_emfile(emfile.during(WaitSet::<()>::new));
+    }),
+    ("WaitSet::insert", |emfile, backend| {
+        let mut set = WaitSet::new().expect("a set");
+        let handle = zombie(backend);
+        let handle = match emfile.during(|| set.insert(handle, "value")) {
+            Ok(key) => set.remove(key).expect("it is in there").0,
+            Err(refused) => {
+                assert_eq!((set.len(), refused.value), (0, "value"));
+                unless_emfile(Err::<(), _>(refused.error));
+                refused.handle
+            }
+        };
+        settle(&handle, None);
+    }),
+    ("WaitSet::wait", |emfile, backend| {
+        reported(emfile, backend, |set| set.wait());
+    }),
+    ("WaitSet::wait_timeout", |emfile, backend| {
+        reported(emfile, backend, |set| set.wait_timeout(Duration::MAX));
+    }),
+    ("WaitSet::remove", |emfile, backend| {
+        let mut set = WaitSet::new().expect("a set");
+        let key = set.insert(zombie(backend), ()).expect("a place");
+        let (handle, ()) = emfile.during(|| set.remove(key)).expect("it was in there");
+        assert!(set.is_empty());
+        settle(&handle, None);
+        assert!(set.wait().expect("an answer").is_none());
+    }),
+    #[cfg(feature = "tokio")]
+    ("tokio::AsyncPidHandle::new", |emfile, backend| {
+        let handle = zombie(backend);
+        let answer = emfile.during(|| {
+            let _inside = runtime().enter();
+            pidwait::tokio::AsyncPidHandle::new(handle).map(|it| it.into_inner())
+        });
+        settle(&given_back(answer), None);
+    }),
+    #[cfg(feature = "async-io")]
+    ("async_io::AsyncPidHandle::new", |emfile, backend| {
+        let handle = zombie(backend);
+        let answer = emfile
+            .during(|| pidwait::async_io::AsyncPidHandle::new(handle).map(|it| it.into_inner()));
+        settle(&given_back(answer), None);
+    }),
+];
+
+/// Starts the reactors, whose own descriptors and threads stay.
+pub(crate) fn start_reactors() {
+    #[cfg(feature = "tokio")]
+    runtime();
+    #[cfg(feature = "async-io")]
+    {
+        let (end, _) = std::os::unix::net::UnixStream::pair().expect("a pair");
+        async_io::Async::new(end).expect("a place");
+    }
+}
+
+#[cfg(feature = "tokio")]
+fn runtime() -> &'static tokio::runtime::Runtime {
+    static RUNTIME: std::sync::OnceLock<tokio::runtime::Runtime> = std::sync::OnceLock::new();
+    RUNTIME.get_or_init(|| {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_io().build().expect("a runtime")
+    })
+}
+
+#[cfg(any(feature = "tokio", feature = "async-io"))]
+fn given_back(answer: Result<pidwait::PidHandle, pidwait::InsertError>) -> pidwait::PidHandle {
+    answer.unwrap_or_else(|refused| {
+        unless_emfile(Err::<(), _>(refused.error));
+        refused.handle
+    })
+}
+
+type Reported = std::io::Result<Option<pidwait::Exited<()>>>;
+
+/// The exit is reported once, at the second time at last.
+fn reported(emfile: &Emfile, backend: Backend, wait: fn(&mut WaitSet<()>) -> Reported) {
+    let mut set = WaitSet::new().expect("a set");
+    set.insert(zombie(backend), ()).expect("a place");
+    let answer = emfile.during(|| wait(&mut set));
+    let exited = unless_emfile(answer).unwrap_or_else(|| set.wait().expect("nothing is lost"));
+    let exited = exited.expect("the set was not empty");
+    settle(&exited.handle, exited.status);
+    assert!(set.wait().expect("an answer").is_none(), "reported twice");
+}

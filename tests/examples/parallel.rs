@@ -1,0 +1,143 @@
+//! What `parallel` runs, tells and ends.
+
+use crate::*;
+
+#[test]
+fn tells_how_each_ended() {
+    for backend in backends() {
+        let output = feed(&["-j", "2"], "exit 3\n\nkill -9 $$\n  \ntrue\n", backend);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let table = stdout(&output);
+        // In the order of the input, below a heading; empty lines are none.
+        let statuses: Vec<_> = table.lines().skip(1).map(status_and_command).collect();
+        let expected = [
+            "exit code 3|exit 3",
+            "killed by SIGKILL|kill -9 $$",
+            "exit code 0|true",
+        ];
+        assert_eq!(statuses, expected);
+    }
+}
+
+#[test]
+fn tells_what_each_used() {
+    for backend in backends() {
+        let work = "i=0; while [ $i -lt 200000 ]; do i=$((i + 1)); done";
+        let output = feed(&[], work, backend);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let table = stdout(&output);
+        let row = table.lines().nth(1).unwrap();
+        assert!(!row.contains(" 0.00 s") && row.contains("iB"), "{table}");
+    }
+}
+
+#[test]
+fn runs_a_file() {
+    let path = std::env::temp_dir().join(format!("pidwait-parallel-{}", std::process::id()));
+    std::fs::write(&path, "true\ntrue\n").unwrap();
+    let output = run("parallel", &[&path], Backend::Waitpid);
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(stdout(&output).lines().count(), 3);
+}
+
+#[test]
+fn runs_as_many_at_a_time_as_it_is_told() {
+    // Each waits for the other: one at a time they would not get anywhere.
+    let pipes = std::env::temp_dir().join(format!("pidwait-pipes-{}", std::process::id()));
+    std::fs::create_dir(&pipes).unwrap();
+    let [a, b] = ["a", "b"].map(|name| pipes.join(name));
+    for pipe in [&a, &b] {
+        let made = Command::new("mkfifo").arg(pipe).status().unwrap();
+        assert!(made.success());
+    }
+    let (a, b) = (a.display(), b.display());
+    let lines = format!("echo >'{a}'; read x <'{b}'\nread x <'{a}'; echo >'{b}'\n");
+    let output = feed(&["-j", "2"], &lines, Backend::Waitpid);
+    std::fs::remove_dir_all(&pipes).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+}
+
+#[test]
+fn ends_a_group_that_takes_too_long() {
+    for backend in backends() {
+        // One of the group does not listen: it is killed once the leader has gone.
+        let line = format!("(trap '' TERM; exec {FOREVER}) & {FOREVER}");
+        // The output ends when all who could write to it have gone.
+        let output = feed(&["--time-limit", "0.2"], &line, backend);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let says = "killed by SIGTERM (time limit)";
+        assert!(stdout(&output).contains(says), "{output:?}");
+    }
+}
+
+#[test]
+fn kills_what_will_not_end() {
+    for backend in backends() {
+        let line = format!("trap '' TERM; while :; do {FOREVER}; done");
+        let args = ["--time-limit", "0.2", "-k", "0.01"];
+        let output = feed(&args, &line, backend);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(stdout(&output).contains("(time limit)"), "{output:?}");
+    }
+}
+
+#[test]
+fn ctrl_c_leaves_nobody_behind() {
+    for backend in backends() {
+        let mut command = on("parallel", backend);
+        command.args(["-j", "2"]).stdin(Stdio::piped());
+        let (mut parallel, mut lines) = start(&mut command);
+        let one = format!("{FOREVER} & echo started; wait\n");
+        let mut stdin = parallel.stdin.take().unwrap();
+        stdin.write_all(one.repeat(3).as_bytes()).unwrap();
+        drop(stdin);
+        for _ in 0..2 {
+            assert_eq!(line(&mut lines), "started");
+        }
+        parallel.pidfd_signal(SIGINT).unwrap();
+        // Ends when all who could write to it have gone.
+        let table = rest(lines);
+        assert_eq!(parallel.wait().unwrap().code(), Some(128 + SIGINT));
+        assert_eq!(table.matches("(interrupted)").count(), 2, "{table}");
+        assert_eq!(table.matches("not run").count(), 1, "{table}");
+    }
+}
+
+#[test]
+fn what_it_cannot_understand() {
+    for (args, says) in [
+        (&["-j", "0"][..], "\"0\""),
+        (&["--time-limit", "soon"], "\"soon\": a duration"),
+        (&["/dev/null", "/dev/zero"], "\"/dev/zero\""),
+        (&["/dev/null/lines"], "\"/dev/null/lines\""),
+    ] {
+        let output = run("parallel", args, Backend::Waitpid);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {output:?}");
+        assert!(stderr(&output).contains(says), "{args:?}: {output:?}");
+    }
+}
+
+/// Runs the lines.
+fn feed(args: &[&str], lines: &str, backend: Backend) -> Output {
+    let mut command = on("parallel", backend);
+    command.args(args).stdin(Stdio::piped());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(lines.as_bytes()).unwrap();
+    drop(stdin);
+    child.wait_with_output().unwrap()
+}
+
+/// What is in a row behind the three measures, and their units.
+fn status_and_command(row: &str) -> String {
+    let words: Vec<_> = row.split_whitespace().skip(6).collect();
+    let row = words.join(" ");
+    let command = ["exit 3", "kill -9 $$", "true"]
+        .into_iter()
+        .find(|command| row.ends_with(command))
+        .unwrap_or_else(|| panic!("{row}"));
+    let status = row.strip_suffix(command).unwrap().trim();
+    format!("{status}|{command}")
+}

@@ -1,0 +1,55 @@
+//! What `run` says and exits with.
+
+use crate::*;
+
+#[test]
+fn exits_as_a_shell_would() {
+    for (args, code, says) in [
+        (&["sh", "-c", "exit 3"][..], 3, "exit code 3"),
+        (&["sh", "-c", "kill -9 $$"], 128 + 9, "killed by SIGKILL"),
+        (&["no-such-command"], 127, "\"no-such-command\""),
+        (&["/dev/null"], 126, "\"/dev/null\""),
+        (&[], 125, "usage: run"),
+    ] {
+        for backend in backends() {
+            let output = run("run", args, backend);
+            assert_eq!(output.status.code(), Some(code), "{args:?}: {output:?}");
+            assert!(stderr(&output).contains(says), "{args:?}: {output:?}");
+        }
+    }
+}
+
+#[test]
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn names_real_time_signals() {
+    let signal = nix::libc::SIGRTMIN() + 3;
+    let script = format!("kill -{signal} $$");
+    for backend in backends() {
+        let output = run("run", &["sh", "-c", &script], backend);
+        assert_eq!(output.status.code(), Some(128 + signal), "{output:?}");
+        let says = "killed by SIGRTMIN+3";
+        assert!(stderr(&output).contains(says), "{output:?}");
+    }
+}
+
+#[test]
+fn tells_the_backend_and_why() {
+    let output = example("run").arg("true").output().unwrap();
+    let support = pidwait::support().unwrap();
+    let says = format!("run: exit code 0 (backend {support})\n");
+    assert_eq!(stderr(&output), says);
+
+    let output = run("run", &["true"], Backend::Waitpid);
+    let says = "run: exit code 0 (backend waitpid: PIDWAIT_BACKEND says so)\n";
+    assert_eq!(stderr(&output), says);
+}
+
+#[test]
+fn runs_nothing_by_a_backend_that_there_is_not() {
+    let mut command = example("run");
+    command.args(["echo", "ran"]).env("PIDWAIT_BACKEND", "both");
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(125));
+    assert!(stderr(&output).contains("\"both\""), "{output:?}");
+    assert_eq!(stdout(&output), "");
+}

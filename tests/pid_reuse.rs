@@ -1,0 +1,300 @@
+//! The pid is given to a stranger, who must not be signalled, waited for or reaped. A binary of
+//! its own, and a pid namespace for each test: there the next pid can be chosen.
+
+mod common;
+
+use std::process::Child;
+use std::sync::Barrier;
+use std::thread;
+use std::time::Duration;
+
+use common::pids::{in_pid_namespace, ForeignHeir, Heir};
+use common::{
+    backends, errno, kill, rounds, run_last, sh, sleeper, steal, thread_time, zombie, Stranger,
+    Waiter,
+};
+use nix::libc::{ECHILD, SIGKILL};
+use pidwait::{Backend, ChildExt, PidHandle};
+
+/// Asks a handle for everything that could do harm. It is done, and says so.
+fn assert_harmless(handle: &PidHandle) {
+    assert_eq!(errno(handle.signal(0)), ECHILD);
+    assert_eq!(errno(handle.signal(SIGKILL)), ECHILD);
+    assert_eq!(errno(handle.kill()), ECHILD);
+    assert_no_waits(handle);
+}
+
+fn assert_no_waits(handle: &PidHandle) {
+    assert_eq!(errno(handle.try_wait()), ECHILD);
+    assert_eq!(errno(handle.wait()), ECHILD);
+}
+
+/// After the handle's own wait.
+#[test]
+fn after_a_wait() {
+    if !in_pid_namespace("after_a_wait") {
+        return;
+    }
+    for backend in backends() {
+        for heir in Heir::KINDS {
+            let child = sh("exit 3");
+            let handle = PidHandle::open_with(child.id(), backend).unwrap();
+            handle.wait().unwrap();
+            let heir = heir(child.id());
+            assert_harmless(&handle);
+            assert_eq!(handle.exit_status().unwrap().code(), Some(3));
+            heir.assert_spared();
+        }
+    }
+}
+
+/// After a lookup that found nobody. Go's handle then waits for whoever comes.
+#[test]
+fn after_a_lookup_of_nobody() {
+    if !in_pid_namespace("after_a_lookup_of_nobody") {
+        return;
+    }
+    for backend in backends() {
+        for heir in Heir::KINDS {
+            let pid = zombie("exit 0").id();
+            steal(pid);
+            let handle = PidHandle::open_with(pid, backend).unwrap();
+            let heir = heir(pid);
+            assert_harmless(&handle);
+            assert_eq!(handle.exit_status(), None);
+            heir.assert_spared();
+        }
+    }
+}
+
+/// After somebody else has reaped it. By pid the handle has to have noticed, by any call.
+#[test]
+fn after_a_theft() {
+    if !in_pid_namespace("after_a_theft") {
+        return;
+    }
+    let notices: [fn(&PidHandle); 3] = [
+        |handle| assert_eq!(errno(handle.signal(0)), ECHILD),
+        |handle| assert_eq!(errno(handle.try_wait()), ECHILD),
+        |handle| assert_eq!(errno(handle.wait()), ECHILD),
+    ];
+    for backend in backends() {
+        for (heir, notice) in Heir::KINDS.into_iter().cycle().zip(notices) {
+            let child = zombie("exit 3");
+            let handle = PidHandle::open_with(child.id(), backend).unwrap();
+            steal(child.id());
+            if backend == Backend::Waitpid {
+                notice(&handle);
+            }
+            let heir = heir(child.id());
+            assert_harmless(&handle);
+            heir.assert_spared();
+        }
+    }
+}
+
+/// The same where somebody else's child has got the pid: each signal by pid looks first, whether
+/// the child is ours still, and so none is sent, though nobody told the handle of the theft.
+#[test]
+fn after_a_theft_for_somebody_else() {
+    if !in_pid_namespace("after_a_theft_for_somebody_else") {
+        return;
+    }
+    let first_calls: [fn(&PidHandle); 3] = [
+        |handle| assert_eq!(errno(handle.kill()), ECHILD),
+        |handle| assert_eq!(errno(handle.try_wait()), ECHILD),
+        |handle| assert_eq!(errno(handle.wait()), ECHILD),
+    ];
+    for backend in backends() {
+        for call in first_calls {
+            let child = zombie("exit 3");
+            let handle = PidHandle::open_with(child.id(), backend).unwrap();
+            steal(child.id());
+            let heir = ForeignHeir::with_pid(child.id());
+            call(&handle);
+            assert_harmless(&handle);
+            heir.assert_spared();
+        }
+    }
+}
+
+/// A handle of a process that was no child waits for none, though a child gets the pid.
+#[test]
+fn after_the_end_of_a_process_that_was_no_child() {
+    if !in_pid_namespace("after_the_end_of_a_process_that_was_no_child") {
+        return;
+    }
+    for backend in backends() {
+        for heir in Heir::KINDS {
+            let mut stranger = Stranger::new();
+            let handle = PidHandle::open_with(stranger.pid, backend).unwrap();
+            kill(stranger.pid, SIGKILL);
+            stranger.reaped();
+            let heir = heir(stranger.pid);
+            assert_no_waits(&handle);
+            if backend == Backend::Pidfd {
+                assert_harmless(&handle);
+            }
+            heir.assert_spared();
+        }
+    }
+}
+
+/// `ChildExt` after std's own wait: std's status is an old one, and the stranger's is not taken.
+#[test]
+fn of_a_child_after_a_wait_of_std() {
+    if !in_pid_namespace("of_a_child_after_a_wait_of_std") {
+        return;
+    }
+    for heir in Heir::KINDS {
+        let mut child = sh("exit 3");
+        let status = child.wait().unwrap();
+        let heir = heir(child.id());
+        assert_eq!(errno(child.pidfd_try_wait()), ECHILD);
+        assert_eq!(errno(child.pidfd_wait()), ECHILD);
+        assert_eq!(child.wait().unwrap(), status);
+        heir.assert_spared();
+    }
+}
+
+/// After `pidfd_wait`, the same; and std, who did the reaping, sends nothing by its own `kill`.
+#[test]
+fn of_a_child_after_pidfd_wait() {
+    if !in_pid_namespace("of_a_child_after_pidfd_wait") {
+        return;
+    }
+    for heir in Heir::KINDS {
+        let mut child = sh("exit 3");
+        let status = child.pidfd_wait().unwrap();
+        let heir = heir(child.id());
+        assert_eq!(child.wait().unwrap(), status);
+        child.kill().unwrap();
+        assert_eq!(errno(child.pidfd_try_wait()), ECHILD);
+        assert_eq!(errno(child.pidfd_wait()), ECHILD);
+        heir.assert_spared();
+    }
+}
+
+/// Nor is it signalled, where somebody else's child has the pid: ECHILD tells that it is one.
+#[test]
+fn of_a_child_now_somebody_elses() {
+    if !in_pid_namespace("of_a_child_now_somebody_elses") {
+        return;
+    }
+    let reaps: [fn(&mut Child); 2] = [
+        |child| assert!(child.wait().is_ok()),
+        |child| assert_eq!(steal(child.id()), 3 << 8),
+    ];
+    for reap in reaps {
+        let mut child = zombie("exit 3");
+        reap(&mut child);
+        let heir = ForeignHeir::with_pid(child.id());
+        assert_eq!(errno(child.pidfd_signal(SIGKILL)), ECHILD);
+        assert_eq!(errno(child.pidfd_try_wait()), ECHILD);
+        assert_eq!(errno(child.pidfd_wait()), ECHILD);
+        assert_harmless(&PidHandle::from(child));
+        heir.assert_spared();
+    }
+}
+
+/// A handle made of a child that std has reaped already.
+#[test]
+fn from_a_finished_child() {
+    if !in_pid_namespace("from_a_finished_child") {
+        return;
+    }
+    let waits: [fn(&mut Child); 2] = [
+        |child| assert!(child.wait().is_ok()),
+        |child| assert!(child.pidfd_wait().is_ok()),
+    ];
+    for wait in waits {
+        for heir in Heir::KINDS {
+            let mut child = sh("exit 3");
+            wait(&mut child);
+            let heir = heir(child.id());
+            assert_harmless(&PidHandle::from(child));
+            heir.assert_spared();
+        }
+    }
+}
+
+/// A handle made of a zombie, whose pid is free from then on: what it says is for its users only.
+#[test]
+fn from_a_zombie() {
+    if !in_pid_namespace("from_a_zombie") {
+        return;
+    }
+    for heir in Heir::KINDS {
+        let child = zombie("exit 3");
+        let handle = PidHandle::from(child);
+        let heir = heir(handle.id());
+        handle.signal(SIGKILL).unwrap();
+        handle.kill().unwrap();
+        assert_eq!(handle.wait().unwrap().code(), Some(3));
+        assert_harmless(&handle);
+        heir.assert_spared();
+    }
+}
+
+/// Row: `signal` beside `wait`. One thread signals for as long as it is let, while another waits
+/// and, the moment it has the status, gives the pid away. A signal that was looked into before
+/// the reap and sent after it would kill the heir.
+#[test]
+fn a_signal_beside_a_wait() {
+    if !in_pid_namespace("a_signal_beside_a_wait") {
+        return;
+    }
+    for backend in backends() {
+        for _ in 0..rounds(100) {
+            let child = sleeper();
+            let handle = PidHandle::open_with(child.id(), backend).unwrap();
+            thread::scope(|scope| {
+                let killer = scope.spawn(|| while handle.kill().is_ok() {});
+                handle.wait().unwrap();
+                let heir = Heir::running(child.id());
+                killer.join().unwrap();
+                heir.assert_spared();
+            });
+        }
+    }
+}
+
+/// Row: several `wait`s at once, when the pid is given away as soon as one of them has returned.
+/// One that has seen the child's exit, and comes to reap it later than that, must not reap the
+/// heir. These ones are late: they run when nobody else wants to.
+#[test]
+fn a_wait_beside_a_wait() {
+    if !in_pid_namespace("a_wait_beside_a_wait") {
+        return;
+    }
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    for backend in backends() {
+        for _ in 0..rounds(30) {
+            let child = sleeper();
+            let handle = PidHandle::open_with(child.id(), backend).unwrap();
+            let slow_wait = || {
+                run_last();
+                handle.wait()
+            };
+            let all_busy = Barrier::new(processors + 1);
+            let keep_busy = || {
+                all_busy.wait();
+                let start = thread_time();
+                while thread_time() - start < Duration::from_millis(10) {}
+            };
+            thread::scope(|scope| {
+                let others: Vec<_> = (0..4).map(|_| Waiter::start(scope, slow_wait)).collect();
+                for _ in 0..processors {
+                    scope.spawn(keep_busy);
+                }
+                all_busy.wait();
+                kill(child.id(), SIGKILL);
+                let mine = handle.wait();
+                let heir = Heir::zombie_at_once(child.id());
+                let theirs = others.into_iter().map(Waiter::join);
+                assert_eq!(theirs.chain([mine]).filter(Result::is_ok).count(), 1);
+                heir.assert_spared();
+            });
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! `tokio::AsyncPidHandle`, on both of tokio's runtimes.
+#![cfg(feature = "tokio")]
+
+mod common;
+#[path = "common/reactor.rs"]
+mod reactor;
+
+use std::future::Future;
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::libc::{ECHILD, SIGKILL};
+use pidwait::tokio::AsyncPidHandle;
+use pidwait::PidHandle;
+use tokio::runtime::Builder;
+
+use common::{backends, errno, sleeper, zombie};
+use reactor::{async_handle, test_on, Reactor};
+
+async_handle!(AsyncPidHandle);
+
+struct CurrentThread;
+
+impl Reactor for CurrentThread {
+    type Handle = AsyncPidHandle;
+
+    fn block_on<T>(future: impl Future<Output = T>) -> T {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(future)
+    }
+    async fn sleep(time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+}
+
+struct MultiThread;
+
+impl Reactor for MultiThread {
+    type Handle = AsyncPidHandle;
+
+    fn block_on<T>(future: impl Future<Output = T>) -> T {
+        let runtime = Builder::new_multi_thread().enable_all().build().unwrap();
+        runtime.block_on(future)
+    }
+    async fn sleep(time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+}
+
+mod current_thread {
+    super::test_on!(super::CurrentThread);
+}
+
+mod multi_thread {
+    super::test_on!(super::MultiThread);
+}
+
+/// On worker threads, where the futures really are polled side by side.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn tasks() {
+    for backend in backends() {
+        let handle = PidHandle::open_with(sleeper().id(), backend).unwrap();
+        let child = Arc::new(AsyncPidHandle::new(handle).unwrap());
+        let waits: Vec<_> = (0..8)
+            .map(|_| {
+                let child = Arc::clone(&child);
+                tokio::spawn(async move { child.wait().await })
+            })
+            .collect();
+        child.kill().unwrap();
+        let mut statuses = Vec::new();
+        for wait in waits {
+            match wait.await.unwrap() {
+                Ok(status) => statuses.push(status),
+                missed => assert_eq!(errno(missed), ECHILD),
+            }
+        }
+        assert_eq!(statuses.len(), 1, "one of them gets the status");
+        assert_eq!(child.exit_status(), statuses.pop());
+    }
+}
+
+#[tokio::test]
+async fn a_time_limit() {
+    for backend in backends() {
+        let handle = PidHandle::open_with(sleeper().id(), backend).unwrap();
+        let child = AsyncPidHandle::new(handle).unwrap();
+        for _ in 0..10 {
+            let limit = Duration::from_millis(1);
+            assert!(tokio::time::timeout(limit, child.wait()).await.is_err());
+        }
+        child.kill().unwrap();
+        let limit = Duration::from_secs(600);
+        let status = tokio::time::timeout(limit, child.wait()).await.unwrap();
+        assert_eq!(status.unwrap().signal(), Some(SIGKILL));
+    }
+}
+
+#[test]
+fn without_a_runtime() {
+    for backend in backends() {
+        let child = PidHandle::open_with(zombie("exit 3").id(), backend).unwrap();
+        let refused = AsyncPidHandle::new(child).unwrap_err();
+        assert_eq!(refused.error.kind(), io::ErrorKind::Unsupported);
+        assert_eq!(refused.handle.wait().unwrap().code(), Some(3));
+    }
+}
+
+#[test]
+fn a_runtime_that_is_gone() {
+    for backend in backends() {
+        let handle = PidHandle::open_with(sleeper().id(), backend).unwrap();
+        let child = CurrentThread::block_on(async { AsyncPidHandle::new(handle).unwrap() });
+        let waited = CurrentThread::block_on(child.wait());
+        assert!(waited.is_err(), "and not for ever");
+        child.kill().unwrap();
+        let child = child.into_inner();
+        assert_eq!(child.wait().unwrap().signal(), Some(SIGKILL));
+    }
+}
+
+/// Two reactors and one process: whichever comes first reaps it.
+#[cfg(feature = "async-io")]
+#[tokio::test]
+async fn beside_async_io() {
+    for backend in backends() {
+        let pid = sleeper().id();
+        let open = || PidHandle::open_with(pid, backend).unwrap();
+        let here = AsyncPidHandle::new(open()).unwrap();
+        let there = pidwait::async_io::AsyncPidHandle::new(open()).unwrap();
+        let kill = async { here.kill().unwrap() };
+        let (one, other, ()) = tokio::join!(here.exited(), there.exited(), kill);
+        one.unwrap();
+        other.unwrap();
+        assert_eq!(here.wait().await.unwrap().signal(), Some(SIGKILL));
+        assert_eq!(errno(there.wait().await), ECHILD);
+    }
+}
