@@ -1,0 +1,39 @@
+//! Waits on async-io for any process, with a time limit.
+//!
+//! ```text
+//! cargo run --features async-io --example async_io -- PID SECONDS
+//! ```
+
+use std::env;
+use std::error::Error;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use async_io::{block_on, Timer};
+use futures_lite::FutureExt;
+use pidwait::async_io::AsyncPidHandle;
+use pidwait::PidHandle;
+
+fn main() -> ExitCode {
+    match block_on(wait()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("async_io: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn wait() -> Result<(), Box<dyn Error>> {
+    let mut numbers = env::args().skip(1).map_while(|arg| arg.parse().ok());
+    let (Some(pid), Some(seconds)) = (numbers.next(), numbers.next()) else {
+        return Err("usage: async_io PID SECONDS".into());
+    };
+    let process = AsyncPidHandle::new(PidHandle::open(pid)?)?;
+    let limit = Timer::after(Duration::from_secs(seconds.into()));
+    let time_is_up = async {
+        limit.await;
+        Err(format!("process {pid} still runs after {seconds} s").into())
+    };
+    async { Ok(process.exited().await?) }.or(time_is_up).await
+}

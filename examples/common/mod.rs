@@ -1,0 +1,94 @@
+//! What the examples have in common: signals by name, statuses in words, and durations.
+
+#![allow(dead_code)] // No example needs all of it.
+
+use std::io;
+use std::ops::RangeInclusive;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use nix::libc::{self, c_int};
+use nix::sys::signal::Signal;
+
+/// How a process ended, in words.
+pub(crate) fn describe(status: ExitStatus) -> String {
+    let core = if status.core_dumped() {
+        ", core dumped"
+    } else {
+        ""
+    };
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit code {code}"),
+        (None, Some(signal)) => format!("killed by {}{core}", signal_name(signal)),
+        (None, None) => status.to_string(),
+    }
+}
+
+/// The status as a shell has it in `$?`.
+pub(crate) fn shell_code(status: ExitStatus) -> u8 {
+    let code = status
+        .code()
+        .or_else(|| Some(128 + status.signal()?))
+        .unwrap_or(1);
+    u8::try_from(code).unwrap_or(u8::MAX)
+}
+
+/// What a shell exits with where a command could not be started.
+pub(crate) fn shell_code_of_failure(error: &io::Error) -> u8 {
+    match error.kind() {
+        io::ErrorKind::NotFound => 127,
+        _ => 126,
+    }
+}
+
+/// SIGTERM, SIGRTMIN+3; or the number, of a signal that has no name.
+pub(crate) fn signal_name(signal: c_int) -> String {
+    if let Ok(signal) = Signal::try_from(signal) {
+        return signal.as_str().to_owned();
+    }
+    let real_time = real_time_signals();
+    match signal - real_time.start() {
+        0 => "SIGRTMIN".to_owned(),
+        more if real_time.contains(&signal) => format!("SIGRTMIN+{more}"),
+        _ => format!("signal {signal}"),
+    }
+}
+
+/// A signal by number or by name: 9, KILL, SIGKILL, RTMIN+3.
+pub(crate) fn parse_signal(text: &str) -> Result<c_int, &'static str> {
+    let name = text.to_ascii_uppercase();
+    let name = format!("SIG{}", name.strip_prefix("SIG").unwrap_or(&name));
+    (0..=*real_time_signals().end())
+        .find(|&signal| text.parse() == Ok(signal) || name == signal_name(signal))
+        .ok_or("there is no such signal")
+}
+
+/// A number of seconds, or of what follows it: s, m, h or d. Fractions are welcome.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, &'static str> {
+    let units = [('s', 1.0), ('m', 60.0), ('h', 3_600.0), ('d', 86_400.0)];
+    let (number, unit) = units
+        .into_iter()
+        .find_map(|(suffix, unit)| Some((text.strip_suffix(suffix)?, unit)))
+        .unwrap_or((text, 1.0));
+    match number.parse::<f64>() {
+        Ok(0.0) => Ok(Duration::ZERO),
+        // Never rounded down to 0, which may mean no limit; too much for a Duration is for ever.
+        Ok(number) if number > 0.0 => Ok(Duration::try_from_secs_f64(number * unit)
+            .unwrap_or(Duration::MAX)
+            .max(Duration::from_nanos(1))),
+        _ => Err("a duration is a number, of seconds unless m, h or d follows"),
+    }
+}
+
+/// Those that are known by number only.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn real_time_signals() -> RangeInclusive<c_int> {
+    libc::SIGRTMIN()..=libc::SIGRTMAX()
+}
+
+/// None with a name that is the same everywhere.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn real_time_signals() -> RangeInclusive<c_int> {
+    libc::SIGUSR2 + 1..=libc::SIGUSR2
+}

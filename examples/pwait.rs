@@ -1,0 +1,109 @@
+//! Waits for processes, children or not, and says of each how it ended.
+//!
+//! ```text
+//! cargo run --example pwait -- -t 60 PID...
+//! ```
+
+mod common;
+
+use std::error::Error;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::process::{ExitCode, ExitStatus};
+use std::time::{Duration, Instant};
+
+use common::{describe, parse_duration};
+use lexopt::prelude::*;
+use nix::poll::{poll, PollFd, PollFlags};
+use pidwait::{is_already_reaped, Exited, PidHandle, WaitSet};
+
+const USAGE: &str = "\
+usage: pwait [-t SECONDS] PID...
+
+Exit code: 0 all have ended, 1 there was no such process, 2 pwait failed, 124 time was up.
+";
+
+fn main() -> ExitCode {
+    match parse().map_err(Into::into).and_then(wait_for_all) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("pwait: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+struct Options {
+    limit: Duration,
+    pids: Vec<u32>,
+}
+
+fn parse() -> Result<Options, lexopt::Error> {
+    let mut args = lexopt::Parser::from_env();
+    let mut limit = Duration::MAX;
+    let mut pids = Vec::new();
+    while let Some(arg) = args.next()? {
+        match arg {
+            Short('t') | Long("timeout") => limit = args.value()?.parse_with(parse_duration)?,
+            Value(pid) => pids.push(pid.parse()?),
+            _ => return Err(format!("{}\n\n{USAGE}", arg.unexpected()).into()),
+        }
+    }
+    if pids.is_empty() {
+        return Err(format!("no pid is given\n\n{USAGE}").into());
+    }
+    Ok(Options { limit, pids })
+}
+
+fn wait_for_all(options: Options) -> Result<u8, Box<dyn Error>> {
+    let mut out = io::stdout();
+    let mut code = 0;
+    let mut set = WaitSet::new()?;
+    for pid in options.pids {
+        let handle = PidHandle::open(pid).map_err(|error| format!("process {pid}: {error}"))?;
+        match set.insert(handle, pid) {
+            Ok(_) => {}
+            Err(refused) if is_already_reaped(&refused.error) => {
+                writeln!(out, "{pid}: no such process")?;
+                code = 1;
+            }
+            Err(refused) => return Err(refused.into()),
+        }
+    }
+    // A limit that the clock cannot represent is none.
+    let deadline = Instant::now().checked_add(options.limit);
+    let left = || {
+        deadline.map_or(Duration::MAX, |at| {
+            at.saturating_duration_since(Instant::now())
+        })
+    };
+    while let Some(exited) = set.wait_timeout(left())? {
+        writeln!(out, "{}: {}", exited.value, ending(&exited))?;
+    }
+    for (_, _, pid) in set.iter() {
+        writeln!(out, "{pid}: still running")?;
+        code = 124;
+    }
+    Ok(code)
+}
+
+fn ending(exited: &Exited<u32>) -> String {
+    let status = exited.status.or_else(|| status_once_reaped(&exited.handle));
+    let unreaped = || !matches!(exited.handle.signal(0), Err(error) if is_already_reaped(&error));
+    match status {
+        Some(status) => describe(status),
+        None if unreaped() => "ended; how, is for its parent to ask first".to_owned(),
+        None => "ended; how, this kernel cannot tell".to_owned(),
+    }
+}
+
+/// Of another's child the kernel tells only once its parent has reaped it, which mostly takes but
+/// a moment.
+fn status_once_reaped(handle: &PidHandle) -> Option<ExitStatus> {
+    const MOMENT_MS: u16 = 1000;
+    let exit = handle.exit_fd().ok()?;
+    // No event is asked for, so that only the hang-up ends it: that comes with the reaping.
+    let mut fds = [PollFd::new(exit.as_fd(), PollFlags::empty())];
+    poll(&mut fds, MOMENT_MS).ok()?;
+    handle.exit_status()
+}

@@ -1,0 +1,47 @@
+//! Runs a command, says how it ended and how that was found out, and exits as a shell would.
+//!
+//! ```text
+//! cargo run --example run -- sh -c 'exit 3'
+//! ```
+
+mod common;
+
+use std::env;
+use std::process::{Command, ExitCode};
+
+use common::{describe, shell_code, shell_code_of_failure};
+use pidwait::ChildExt;
+
+fn main() -> ExitCode {
+    let mut words = env::args_os().skip(1);
+    let Some(program) = words.next() else {
+        eprintln!("usage: run COMMAND [ARGUMENT]...");
+        return ExitCode::from(125);
+    };
+    // Asked before anything runs: PIDWAIT_BACKEND may demand what there is not.
+    let support = match pidwait::support() {
+        Ok(support) => support,
+        Err(error) => {
+            eprintln!("run: {error}");
+            return ExitCode::from(125);
+        }
+    };
+    let mut child = match Command::new(&program).args(words).spawn() {
+        Ok(child) => child,
+        Err(error) => {
+            eprintln!("run: cannot run {program:?}: {error}");
+            return ExitCode::from(shell_code_of_failure(&error));
+        }
+    };
+    match child.pidfd_wait() {
+        Ok(status) => {
+            // With its reason, where the backend is not pidfd.
+            eprintln!("run: {} (backend {support})", describe(status));
+            ExitCode::from(shell_code(status))
+        }
+        Err(error) => {
+            eprintln!("run: cannot wait for {program:?}: {error}");
+            ExitCode::from(125)
+        }
+    }
+}

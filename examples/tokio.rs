@@ -1,0 +1,37 @@
+//! Waits on tokio for any process, with a time limit.
+//!
+//! ```text
+//! cargo run --features tokio --example tokio -- PID SECONDS
+//! ```
+
+use std::env;
+use std::error::Error;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use pidwait::tokio::AsyncPidHandle;
+use pidwait::PidHandle;
+use tokio::time::timeout;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    match wait().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("tokio: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn wait() -> Result<(), Box<dyn Error>> {
+    let mut numbers = env::args().skip(1).map_while(|arg| arg.parse().ok());
+    let (Some(pid), Some(seconds)) = (numbers.next(), numbers.next()) else {
+        return Err("usage: tokio PID SECONDS".into());
+    };
+    let process = AsyncPidHandle::new(PidHandle::open(pid)?)?;
+    match timeout(Duration::from_secs(seconds.into()), process.exited()).await {
+        Ok(exited) => Ok(exited?),
+        Err(_) => Err(format!("process {pid} still runs after {seconds} s").into()),
+    }
+}
