@@ -117,7 +117,8 @@ pub(crate) fn reap_by_pid(pid: pid_t, _usage: Option<&mut ResourceUsage>) -> Res
     }
     let id = with(|kernel| kernel.child(pid))?;
     step();
-    with(|kernel| kernel.take(id))
+    let found = with(|kernel| kernel.take(id));
+    end_of_reap(found, id)
 }
 
 pub(crate) fn kill(pid: pid_t, signal: c_int) -> Result<()> {
@@ -155,7 +156,7 @@ pub(crate) fn pidfd_open(pid: pid_t) -> Result<Pidfd> {
     // Reaped meanwhile: then the kernel takes the number for a thread's.
     match with(|kernel| kernel.life(id)) {
         Life::Reaped => Err(Errno::EINVAL),
-        Life::Running | Life::Zombie => Descriptor::open(File::Pidfd(id)),
+        Life::Running | Life::Zombie | Life::Dead => Descriptor::open(File::Pidfd(id)),
     }
 }
 
@@ -164,7 +165,7 @@ pub(crate) fn pidfd_send_signal(fd: &Pidfd, signal: c_int, _flags: u32) -> Resul
     let id = fd.process();
     with(|kernel| match kernel.life(id) {
         Life::Reaped => Err(Errno::ESRCH), // Its group, too: nobody else is in it.
-        Life::Running | Life::Zombie => {
+        Life::Running | Life::Zombie | Life::Dead => {
             kernel.deliver(id, signal);
             Ok(())
         }
@@ -179,13 +180,28 @@ pub(crate) fn waitid_pidfd(
     step();
     let id = fd.process();
     step();
-    block_until(|kernel| {
-        let found = match options & WNOWAIT {
-            0 => kernel.take(id),
-            _ => kernel.look(id),
+    let take = options & WNOWAIT == 0;
+    let found = block_until(|kernel| {
+        let found = if take {
+            kernel.take(id)
+        } else {
+            kernel.look(id)
         };
         (found != Ok(Event::Running) || options & WNOHANG != 0).then_some(found)
-    })
+    });
+    if take {
+        return end_of_reap(found, id);
+    }
+    found
+}
+
+/// A call that reaps comes back when all is done; others may see it half done.
+fn end_of_reap(found: Result<Event>, id: kernel::Id) -> Result<Event> {
+    if let Ok(Event::Exited(_)) = found {
+        step();
+        with(|kernel| kernel.bury(id));
+    }
+    found
 }
 
 pub(crate) fn pidfd_info(fd: &Pidfd, wanted: u64) -> Result<PidfdInfo> {
@@ -193,9 +209,10 @@ pub(crate) fn pidfd_info(fd: &Pidfd, wanted: u64) -> Result<PidfdInfo> {
     let id = fd.process();
     let mut info = PidfdInfo::default();
     with(|kernel| match kernel.life(id) {
-        Life::Running | Life::Zombie => {
+        Life::Running | Life::Zombie | Life::Dead => {
             info.pid = kernel.pid(id).unsigned_abs();
             info.tgid = info.pid;
+            info.ppid = kernel.parent(id);
             Ok(info)
         }
         Life::Reaped if kernel.rules.recorded && wanted & INFO_EXIT != 0 => {
@@ -237,6 +254,15 @@ pub(crate) fn poll_readable(fd: &impl AsFd, deadline: Option<Instant>) -> Result
         if thread_rng().gen_ratio(1, 4) {
             with(|kernel| kernel.pass_time_until(deadline));
         }
+    }
+    Ok(true)
+}
+
+/// However late it is by the clock: real kernels never take as long as real callers wait.
+pub(crate) fn poll_reaped(fd: &Pidfd, _deadline: Option<Instant>) -> Result<bool> {
+    let id = fd.process();
+    while with(|kernel| kernel.life(id)) != Life::Reaped {
+        step();
     }
     Ok(true)
 }

@@ -207,7 +207,8 @@ pub(crate) struct PidfdInfo {
     _cgroup: u64,
     pub(crate) pid: u32,
     pub(crate) tgid: u32,
-    _ppid_and_credentials: [u32; 9],
+    pub(crate) ppid: u32,
+    _credentials: [u32; 8],
     pub(crate) exit_code: i32,
 }
 
@@ -265,6 +266,14 @@ fn poll_once(fds: &mut [PollFd<'_>], limit: Option<Duration>) -> Result<usize> {
 /// Waits until `fd` is readable; false once the deadline has passed.
 pub(crate) fn poll_readable(fd: &impl AsFd, deadline: Option<Instant>) -> Result<bool> {
     let mut fds = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
+    Ok(poll(&mut fds, deadline)? > 0)
+}
+
+/// Waits until a pidfd says that its process was reaped, POLLHUP (Linux 6.9); false once the
+/// deadline has passed.
+pub(crate) fn poll_reaped(fd: &Pidfd, deadline: Option<Instant>) -> Result<bool> {
+    // Asked for nothing, poll tells of this alone.
+    let mut fds = [PollFd::new(fd.as_fd(), PollFlags::empty())];
     Ok(poll(&mut fds, deadline)? > 0)
 }
 

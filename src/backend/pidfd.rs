@@ -3,14 +3,14 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::process::ExitStatus;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::libc::{c_int, pid_t, WEXITED, WNOHANG, WNOWAIT};
 
 use super::{Limit, Pause};
 use crate::exit::{Event, ResourceUsage};
-use crate::sys::{self, Pidfd};
+use crate::sys::{self, Pidfd, PidfdInfo};
 
 #[derive(Debug)]
 pub(crate) struct Process {
@@ -134,12 +134,30 @@ impl Process {
 
     pub(crate) fn exit_record(&self) -> Option<ExitStatus> {
         let info = sys::pidfd_info(&self.fd, sys::INFO_EXIT).ok()?;
-        // Of a running process and of a zombie the field is there too, and says 0.
-        if info.mask & sys::INFO_EXIT == 0 {
-            return None;
+        if let Some(status) = recorded(&info) {
+            return Some(status);
         }
-        Event::from_wait_status(info.exit_code).exited()
+        // Waits know of no such child a moment before the record is there: it is being reaped.
+        if info.ppid == std::process::id() && self.look() == Err(Errno::ECHILD) {
+            let limit = Limit::after(REAPED_WITHIN);
+            sys::poll_reaped(&self.fd, limit.deadline()).ok()?;
+            return recorded(&sys::pidfd_info(&self.fd, sys::INFO_EXIT).ok()?);
+        }
+        None
     }
+}
+
+/// How long a child may at most be on its way from its reaper's hands out of the kernel's books.
+/// One that `waitid` does not own to for other reasons (cloned with no SIGCHLD for us) costs that.
+const REAPED_WITHIN: Duration = Duration::from_millis(100);
+
+/// The status in the record, if there is one.
+fn recorded(info: &PidfdInfo) -> Option<ExitStatus> {
+    // Of a running process and of a zombie the field is there too, and says 0.
+    if info.mask & sys::INFO_EXIT == 0 {
+        return None;
+    }
+    Event::from_wait_status(info.exit_code).exited()
 }
 
 /// The kernel's ESRCH and its ECHILD are one answer here.

@@ -93,6 +93,8 @@ impl PidHandle {
     /// The record needs [`Backend::Pidfd`](crate::Backend::Pidfd) and Linux 6.15
     /// (`PIDFD_GET_INFO` with `PIDFD_INFO_EXIT`), and a handle opened before the process was
     /// reaped.
+    /// Waits hear of the end of a child a moment before the record is made; that moment is waited
+    /// for here, so that a wait that answered ECHILD can always be followed by this.
     ///
     /// ```
     /// use pidwait::PidHandle;

@@ -60,11 +60,19 @@ pub(super) enum Sabotage {
 pub(super) enum Life {
     Running,
     Zombie,
+    /// Being reaped: waits find it no longer, but its pid is still its own, and there is no record.
+    Dead,
     Reaped,
 }
 
+impl Life {
+    pub(super) fn is_nobodys(self) -> bool {
+        matches!(self, Life::Dead | Life::Reaped)
+    }
+}
+
 /// A process itself, whatever became of its pid.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Id(usize);
 
 #[derive(Debug)]
@@ -130,6 +138,7 @@ pub(super) fn step() {
     // Not when the probe asks, before there are threads; and not in the midst of a failure.
     if booted && !std::thread::panicking() {
         shuttle::thread::sleep(Duration::ZERO);
+        with(Kernel::bury_some);
     }
 }
 
@@ -237,6 +246,14 @@ impl Kernel {
         self.processes[id.0].pid
     }
 
+    /// The pid of its parent, if that is anybody whom the tests know.
+    pub(super) fn parent(&self, id: Id) -> u32 {
+        match self.processes[id.0].child {
+            true => std::process::id(),
+            false => 0,
+        }
+    }
+
     /// Who has the pid now.
     pub(super) fn owner(&self, pid: pid_t) -> Result<Id> {
         let has_it = |process: &Process| process.pid == pid && process.life != Life::Reaped;
@@ -257,7 +274,7 @@ impl Kernel {
     pub(super) fn look(&self, id: Id) -> Result<Event> {
         let process = &self.processes[id.0];
         match process.life {
-            Life::Reaped => Err(Errno::ECHILD),
+            Life::Dead | Life::Reaped => Err(Errno::ECHILD),
             _ if !process.child => Err(Errno::ECHILD),
             Life::Running => Ok(Event::Running),
             Life::Zombie => Ok(Event::Exited(self.status(id))),
@@ -275,13 +292,32 @@ impl Kernel {
         Ok(event)
     }
 
-    /// Anybody's reaping.
+    /// Anybody's reaping, which takes its time.
     pub(super) fn reap(&mut self, id: Id) {
+        self.processes[id.0].life = Life::Dead;
+        self.wake();
+    }
+
+    /// The end of a reaping: the pid is free, and the record there.
+    pub(super) fn bury(&mut self, id: Id) {
+        if self.processes[id.0].life != Life::Dead {
+            return;
+        }
         self.processes[id.0].life = Life::Reaped;
         if self.rules.reused {
             self.reuse();
         }
         self.wake();
+    }
+
+    fn bury_some(&mut self) {
+        let all = (0..self.processes.len()).map(Id);
+        let dead: Vec<_> = all.filter(|id| self.life(*id) == Life::Dead).collect();
+        for id in dead {
+            if thread_rng().gen() {
+                self.bury(id);
+            }
+        }
     }
 
     pub(super) fn exit(&mut self, id: Id) {

@@ -131,6 +131,18 @@ impl Stage {
             }
             Call::Look => self.looked(before.limit),
         }
+        if self.refused.load(SeqCst) {
+            self.is_on_record(handle);
+        }
+    }
+
+    /// Whoever was told that it is reaped can ask how it ended, at once.
+    fn is_on_record(&self, handle: &PidHandle) {
+        let status = handle.exit_status();
+        let any = !matches!(self.world, World::Missing | World::Stranger);
+        let kept = any && self.backend == Backend::Pidfd && with(|kernel| kernel.rules.recorded);
+        let released = self.releasing.load(SeqCst);
+        assert!(!kept || released || status.is_some(), "no record of it");
     }
 
     /// Of a wait; false if it came back without status or error.
@@ -162,7 +174,7 @@ impl Stage {
                 assert!(before.life != Life::Reaped || self.world == World::Kept);
             }
             Err(Errno::ECHILD) => {
-                assert_eq!(self.life(), Life::Reaped, "not signalled");
+                assert!(self.life().is_nobodys(), "not signalled");
                 self.refused.store(true, SeqCst);
             }
             Err(_) => {}
@@ -174,7 +186,7 @@ impl Stage {
         match self.answer(result) {
             Ok(true) => {
                 assert_ne!(self.life(), Life::Running, "no exit");
-                assert!(!before.released || self.life() == Life::Reaped);
+                assert!(!before.released || self.life().is_nobodys());
                 true
             }
             Ok(false) => {
@@ -224,7 +236,7 @@ impl Stage {
         };
         let errno = error.raw_os_error().map(Errno::from_raw);
         match errno {
-            Some(Errno::ECHILD) if self.life() == Life::Reaped => {}
+            Some(Errno::ECHILD) if self.life().is_nobodys() => {}
             Some(Errno::ECHILD) if self.world == World::Stranger => {}
             Some(Errno::EINVAL) if self.releasing.load(SeqCst) => {}
             Some(Errno::EMFILE) if self.world == World::Exhausted => {}
@@ -242,7 +254,9 @@ impl Stage {
     fn is_plain(&self, life: Life) -> bool {
         match life {
             Life::Running => false,
-            Life::Zombie => self.world != World::Stranger || self.backend == Backend::Pidfd,
+            Life::Zombie | Life::Dead => {
+                self.world != World::Stranger || self.backend == Backend::Pidfd
+            }
             Life::Reaped => true,
         }
     }
@@ -265,6 +279,7 @@ impl Stage {
         if self.world != World::Stranger {
             assert!(with(|kernel| kernel.watchers) <= 1, "one watcher is enough");
         }
+        with(|kernel| kernel.bury(self.process));
         let had = self.statuses.load(SeqCst) == 1;
         match self.world {
             World::Kept => assert!(had || !self.refused.load(SeqCst), "lost"),

@@ -162,7 +162,10 @@ impl Story {
             }
             World::Kept => PidHandle::of_kept(pid, keep(process, self.backend)),
             World::Missing => {
-                with(|kernel| kernel.reap(process));
+                with(|kernel| {
+                    kernel.reap(process);
+                    kernel.bury(process);
+                });
                 PidHandle::open_with(pid, self.backend).expect("it needs no process")
             }
         };
@@ -211,6 +214,7 @@ fn keep(id: Id, backend: Backend) -> Kept {
     let status = with(|kernel| {
         kernel.exit(id);
         kernel.reap(id);
+        kernel.bury(id);
         kernel.status(id)
     });
     assert_eq!(process.look(), Err(Errno::ECHILD));
