@@ -6,6 +6,7 @@ use std::process::{Child, ExitStatus, Output};
 use std::time::Instant;
 
 use nix::errno::Errno;
+use nix::libc::{c_int, O_NONBLOCK};
 use nix::poll::{PollFd, PollFlags};
 
 use crate::backend::{Limit, Pause, Process};
@@ -36,16 +37,15 @@ pub struct TimedOut {
 pub(crate) fn capture(mut child: Child, limit: Limit) -> io::Result<Captured> {
     drop(child.stdin.take());
     let process = process_of(&child)?;
-    let mut stdout = Stream::new(child.stdout.take());
-    let mut stderr = Stream::new(child.stderr.take());
+    let mut stdout = Stream::new(child.stdout.take())?;
+    let mut stderr = Stream::new(child.stderr.take())?;
     let status = match first_try(&mut child, &process)? {
         Some(status) => Some(status),
         None => read_until_exit(&mut child, &process, &mut stdout, &mut stderr, limit)?,
     };
     let Some(status) = status else {
-        child.stdout = stdout.pipe;
-        child.stderr = stderr.pipe;
-        let (stdout, stderr) = (stdout.bytes, stderr.bytes);
+        (child.stdout, child.stderr) = (stdout.give_back(), stderr.give_back());
+        let (stdout, stderr) = (stdout.into_bytes(), stderr.into_bytes());
         return Ok(Captured::TimedOut(TimedOut {
             child,
             stdout,
@@ -54,7 +54,7 @@ pub(crate) fn capture(mut child: Child, limit: Limit) -> io::Result<Captured> {
     };
     stdout.drain()?;
     stderr.drain()?;
-    let (stdout, stderr) = (stdout.bytes, stderr.bytes);
+    let (stdout, stderr) = (stdout.into_bytes(), stderr.into_bytes());
     Ok(Captured::Exited(Output {
         status,
         stdout,
@@ -81,10 +81,10 @@ fn read_until_exit(
         let fds = [stdout.open(), stderr.open(), exit];
         let [from_stdout, from_stderr, exited] = poll(fds, until)?;
         if from_stdout {
-            stdout.read()?;
+            stdout.read(TURN)?;
         }
         if from_stderr {
-            stderr.read()?;
+            stderr.read(TURN)?;
         }
         if exited || exit.is_none() {
             if process.look()?.exited().is_some() {
@@ -115,23 +115,46 @@ fn poll<const N: usize>(
     Ok(fds.map(|fd| fd.is_some() && ready.next().unwrap_or(false)))
 }
 
-/// One of the child's pipes, if it has one, and what came out of it.
-struct Stream<P> {
+/// As much as a pipe holds, as a rule.
+const PIECE: usize = 64 * 1024;
+/// After so much it is time to look at the other pipe, the exit and the clock.
+const TURN: usize = 16 * PIECE;
+
+/// One of the child's pipes, if it has one, and what came out of it. It is non-blocking meanwhile,
+/// so that one need not poll before each piece.
+struct Stream<P: AsFd> {
     pipe: Option<P>,
+    /// The pipe's own.
+    flags: c_int,
     bytes: Vec<u8>,
     ended: bool,
 }
 
 impl<P: AsFd> Stream<P> {
-    /// As much as a pipe holds, as a rule.
-    const PIECE: usize = 64 * 1024;
-
-    fn new(pipe: Option<P>) -> Self {
-        Self {
+    fn new(pipe: Option<P>) -> io::Result<Self> {
+        let mut flags = 0;
+        if let Some(pipe) = &pipe {
+            flags = sys::status_flags(pipe.as_fd())?;
+            sys::set_status_flags(pipe.as_fd(), flags | O_NONBLOCK)?;
+        }
+        Ok(Self {
             pipe,
+            flags,
             bytes: Vec::new(),
             ended: false,
-        }
+        })
+    }
+
+    /// The pipe, as it was.
+    fn give_back(&mut self) -> Option<P> {
+        let pipe = self.pipe.take()?;
+        // What could be set can be set back.
+        let _ = sys::set_status_flags(pipe.as_fd(), self.flags);
+        Some(pipe)
+    }
+
+    fn into_bytes(mut self) -> Vec<u8> {
+        std::mem::take(&mut self.bytes)
     }
 
     /// What is still to be read from.
@@ -140,19 +163,30 @@ impl<P: AsFd> Stream<P> {
         pipe.map(|pipe| pipe.as_fd())
     }
 
-    /// Reads once what is there: from a pipe that is ready, and so does not block.
-    fn read(&mut self) -> io::Result<usize> {
+    /// Reads until it has enough, or there is no more for now.
+    fn read(&mut self, enough: usize) -> io::Result<()> {
+        let mut so_far = 0;
+        while so_far < enough {
+            match self.read_piece()? {
+                0 => break,
+                read => so_far += read,
+            }
+        }
+        Ok(())
+    }
+
+    /// 0: there is nothing, not now or never again.
+    fn read_piece(&mut self) -> io::Result<usize> {
         let Some(pipe) = self.pipe.as_ref() else {
             return Ok(0);
         };
-        let reserved = self.bytes.try_reserve(Self::PIECE);
+        let reserved = self.bytes.try_reserve(PIECE);
         reserved.map_err(|_| io::ErrorKind::OutOfMemory)?;
         match sys::read_spare(pipe.as_fd(), &mut self.bytes) {
             Ok(read) => {
                 self.ended |= read == 0;
                 Ok(read)
             }
-            // The pipe was made non-blocking, by somebody.
             Err(Errno::EAGAIN) => Ok(0),
             Err(errno) => Err(errno.into()),
         }
@@ -160,16 +194,16 @@ impl<P: AsFd> Stream<P> {
 
     /// Reads what is there after the exit, and waits for no more: others may hold the pipe.
     fn drain(&mut self) -> io::Result<()> {
-        let mut left = match self.open() {
-            Some(pipe) => sys::bytes_in(pipe)?,
-            None => 0,
-        };
-        while left > 0 {
-            match self.read()? {
-                0 => return Ok(()),
-                read => left = left.saturating_sub(read),
-            }
+        match self.open() {
+            Some(pipe) => self.read(sys::bytes_in(pipe)?),
+            None => Ok(()),
         }
-        Ok(())
+    }
+}
+
+/// Others may have the pipe too.
+impl<P: AsFd> Drop for Stream<P> {
+    fn drop(&mut self) {
+        self.give_back();
     }
 }
