@@ -261,7 +261,10 @@ impl ChildExt for Child {
 
     fn pidfd_signal(&self, signal: c_int) -> io::Result<()> {
         let process = process_of(self)?;
-        process.look()?; // ECHILD: whoever has this pid is no child.
+        if process.pidfd().is_some() {
+            // ECHILD: whoever has this pid is no child. By pid, `signal` looks itself.
+            process.look()?;
+        }
         Ok(process.signal(signal)?)
     }
 

@@ -219,9 +219,7 @@ pub(crate) fn adopt(fd: OwnedFd) -> Pidfd {
 
 /// Whether a pidfd has `PIDFD_THREAD` (which is O_EXCL) among its flags.
 pub(crate) fn is_of_a_thread(fd: &Pidfd) -> Result<bool> {
-    // SAFETY: `fd` is open while it is borrowed, and F_GETFL takes no third argument.
-    let flags = Errno::result(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) })?;
-    Ok(flags & libc::O_EXCL != 0)
+    Ok(status_flags(fd.as_fd())? & libc::O_EXCL != 0)
 }
 
 /// What the kernel writes of a descriptor, `/proc/self/fdinfo/N`.
@@ -275,6 +273,18 @@ pub(crate) fn poll_reaped(fd: &Pidfd, deadline: Option<Instant>) -> Result<bool>
     // Asked for nothing, poll tells of this alone.
     let mut fds = [PollFd::new(fd.as_fd(), PollFlags::empty())];
     Ok(poll(&mut fds, deadline)? > 0)
+}
+
+/// The status flags of what is open there, `fcntl(F_GETFL)`.
+pub(crate) fn status_flags(fd: BorrowedFd<'_>) -> Result<c_int> {
+    // SAFETY: `fd` is open while it is borrowed, and F_GETFL takes no third argument.
+    Errno::result(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) })
+}
+
+/// Sets those that can be set, `fcntl(F_SETFL)`.
+pub(crate) fn set_status_flags(fd: BorrowedFd<'_>, flags: c_int) -> Result<()> {
+    // SAFETY: `fd` is open while it is borrowed, and F_SETFL takes an int.
+    Errno::result(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags) }).map(drop)
 }
 
 /// How many bytes a pipe holds, `ioctl(FIONREAD)`.
