@@ -19,13 +19,13 @@ pub(crate) fn in_pid_namespace(test: &str) -> bool {
     if part().is_some() {
         return true;
     }
-    // Whoever waits for a running heir waits for long: the first two words end that.
-    let mut wrapper = "timeout --signal=KILL 120 unshare --kill-child --pid --fork --mount-proc"
-        .split(' ')
-        .collect::<Vec<_>>();
+    // In words that busybox knows as well.
+    let mut wrapper = vec!["unshare", "-p", "-f", "--mount-proc"];
     if !is_root() {
-        wrapper.extend(["--user", "--map-root-user"]);
+        wrapper.extend(["-U", "-r"]);
     }
+    // Whoever waits for a running heir waits for long. With its first process the namespace ends.
+    wrapper.extend(["timeout", "-s", "KILL", "120"]);
     let tried = Command::new(wrapper[0])
         .args(&wrapper[1..])
         .args(["test", "-w", LAST_PID])
