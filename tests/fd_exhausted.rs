@@ -8,7 +8,7 @@ use std::os::unix::process::ExitStatusExt;
 
 use common::again::{part, play};
 use common::works::everything_works;
-use common::{backends, errno, limit_descriptors, sleeper, zombie};
+use common::{errno, limit_descriptors, sleeper, there_are_pidfds, zombie};
 use nix::libc::{ECHILD, EMFILE, SIGKILL};
 use pidwait::{support, Backend, ChildExt, PidHandle};
 
@@ -18,7 +18,7 @@ fn played_here(test: &str) -> bool {
     if part().is_some() {
         return true;
     }
-    if backends().contains(&Backend::Pidfd) {
+    if there_are_pidfds() {
         play(test, "alone", |command| {
             command.env_remove("PIDWAIT_BACKEND");
         });
@@ -68,7 +68,7 @@ fn at_the_first_probe() {
 fn at_the_first_probe_that_demands() {
     const TEST: &str = "at_the_first_probe_that_demands";
     if part().is_none() {
-        if backends().contains(&Backend::Pidfd) {
+        if there_are_pidfds() {
             play(TEST, "alone", |command| {
                 command.env("PIDWAIT_BACKEND", "pidfd");
             });

@@ -9,7 +9,7 @@ use std::os::unix::process::ExitStatusExt;
 use common::again::{part, play};
 use common::seccomp::{refuse, refuse_in, Refused};
 use common::works::everything_works;
-use common::{backends, errno, skip, sleeper, steal, zombie};
+use common::{errno, skip, sleeper, steal, there_are_pidfds, zombie};
 use nix::libc::{self, ECHILD, EINVAL, ENOSYS, ENOTTY, EPERM, SIGKILL};
 use pidwait::{support, Backend, ChildExt, PidHandle};
 
@@ -99,7 +99,7 @@ fn play_looks(test: &str, value: Option<&str>) {
 
 /// A system that has no pidfds, or no filters, cannot be made to look any older.
 fn filters_work() -> bool {
-    if !backends().contains(&Backend::Pidfd) {
+    if !there_are_pidfds() {
         return false;
     }
     // In a thread that ends with its filter.

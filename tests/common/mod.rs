@@ -33,16 +33,32 @@ pub(crate) use {
     wait::*,
 };
 
-/// The backends that there are here. Tests of handles run on each.
+/// The backends to test handles with: the one that this run is for, or all that there are here.
 pub(crate) fn backends() -> Vec<Backend> {
-    let me = std::process::id();
-    match PidHandle::open_with(me, Backend::Pidfd) {
-        Ok(_) => vec![Backend::Pidfd, Backend::Waitpid],
-        Err(error) => {
-            skip(&format!("half of it, the pidfd backend: {error}"));
-            vec![Backend::Waitpid]
-        }
+    let mut backends = all_backends();
+    if let Ok(wish) = std::env::var("PIDWAIT_BACKEND") {
+        backends.retain(|backend| wish.is_empty() || backend.to_string() == wish);
+        assert!(!backends.is_empty(), "PIDWAIT_BACKEND={wish} cannot be had");
     }
+    backends
+}
+
+/// The backends that there are here, whichever this run is for.
+pub(crate) fn all_backends() -> Vec<Backend> {
+    if there_are_pidfds() {
+        vec![Backend::Pidfd, Backend::Waitpid]
+    } else {
+        vec![Backend::Waitpid]
+    }
+}
+
+/// Whether this system has pidfds, and not a word where it has; else half of the test is skipped.
+pub(crate) fn there_are_pidfds() -> bool {
+    let tried = PidHandle::open_with(std::process::id(), Backend::Pidfd);
+    if let Err(error) = &tried {
+        skip(&format!("the pidfd backend's part: {error}"));
+    }
+    tried.is_ok()
 }
 
 /// Whether a handle of that backend can tell how a process ended that it did not reap itself.

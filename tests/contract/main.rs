@@ -72,7 +72,7 @@ fn waitpid() {
 fn column(backend: usize) {
     let name = BACKENDS[backend];
     if again::part().is_none() {
-        if common::backends().iter().any(|b| b.to_string() == name) {
+        if common::all_backends().iter().any(|b| b.to_string() == name) {
             again::play(name, "column", |command| {
                 command.env("PIDWAIT_BACKEND", name);
             });

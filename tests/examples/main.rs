@@ -12,7 +12,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
-use common::{backends, shell, sleeper, zombie};
+use common::{backends, shell, sleeper, there_are_pidfds, zombie};
 use nix::libc::{SIGINT, SIGKILL, SIGTERM};
 use pidwait::{Backend, ChildExt, KillOnDrop, PidHandle};
 

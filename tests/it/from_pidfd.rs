@@ -10,17 +10,17 @@ use nix::libc::{ECHILD, EINVAL, O_EXCL, O_NONBLOCK, SIGTERM};
 use pidwait::{Backend, PidHandle};
 
 use crate::common::{
-    backends, errno, held, kernel, pidfd_open, readable, sleeper, steal, while_asleep, zombie,
-    Stranger,
+    errno, held, kernel, pidfd_open, readable, sleeper, steal, there_are_pidfds, while_asleep,
+    zombie, Stranger,
 };
 
 /// PIDFD_NONBLOCK, and PIDFD_THREAD (Linux 6.9).
 const NONBLOCK: u32 = O_NONBLOCK.unsigned_abs();
 const THREAD: u32 = O_EXCL.unsigned_abs();
 
-/// Without pidfds there is nothing to test here; `backends` has said so then.
+/// Without pidfds there is nothing to test here; `there_are_pidfds` has said so then.
 fn no_pidfds() -> bool {
-    !backends().contains(&Backend::Pidfd)
+    !there_are_pidfds()
 }
 
 fn adopt(pid: u32, flags: u32) -> PidHandle {

@@ -12,7 +12,7 @@ use std::process::Child;
 use pidwait::{Backend, Exited, PidHandle, WaitSet};
 
 use crate::common::{
-    await_zombie, backends, errno, knows_of_others, sh, sleeper, zombie, Stranger,
+    all_backends, await_zombie, backends, errno, knows_of_others, sh, sleeper, zombie, Stranger,
 };
 use nix::libc::{ECHILD, SIGKILL};
 
@@ -53,7 +53,7 @@ fn orders(of: &[usize]) -> Vec<Vec<usize>> {
 
 #[test]
 fn exits_in_every_order_with_both_backends_mixed() {
-    let backends = backends();
+    let backends = all_backends();
     for order in orders(&[0, 1, 2, 3]) {
         let mut set = WaitSet::new().unwrap();
         let keys = [0, 1, 2, 3].map(|number| {
@@ -122,7 +122,7 @@ fn children_and_others_together() {
 }
 
 fn pairs() -> Vec<(Backend, Backend)> {
-    let all = backends();
+    let all = all_backends();
     let with_each = |first| all.iter().map(move |&second| (first, second));
     all.iter().copied().flat_map(with_each).collect()
 }

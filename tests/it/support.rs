@@ -5,7 +5,7 @@ use std::io::{Error, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
 
 use crate::common::again::{alone, part, play};
-use crate::common::{backends, errno, open_descriptors, sh, sleeper, zombie};
+use crate::common::{all_backends, errno, open_descriptors, sh, sleeper, zombie};
 use nix::libc;
 use pidwait::{is_already_reaped, support, Backend, ChildExt, PidHandle};
 
@@ -44,7 +44,7 @@ fn nothing_is_asked_for() {
         return;
     }
     let found = support().unwrap();
-    let expected = backends()[0];
+    let expected = all_backends()[0];
     assert_eq!(found.backend(), expected);
     assert_eq!(backends_of_new_handles(), [expected; 3]);
     match found.missing() {
@@ -61,7 +61,7 @@ fn nothing_is_asked_for() {
 fn a_backend_is_asked_for() {
     const TEST: &str = "support::a_backend_is_asked_for";
     let Some(part) = part() else {
-        for backend in backends() {
+        for backend in all_backends() {
             let name = backend.to_string();
             play_with(TEST, &name, Some(name.as_bytes()));
         }
@@ -72,7 +72,7 @@ fn a_backend_is_asked_for() {
     assert_eq!(found.missing(), None);
     assert!(found.to_string().contains(VARIABLE), "{found}");
     assert_eq!(backends_of_new_handles(), [found.backend(); 3]);
-    for backend in backends() {
+    for backend in all_backends() {
         let handle = PidHandle::open_with(1, backend).unwrap();
         assert_eq!(handle.backend(), backend, "asked for by name");
     }
@@ -100,7 +100,7 @@ fn nonsense_is_asked_for() {
         says_so(support().unwrap_err());
     }
     says_so(PidHandle::open(1).unwrap_err());
-    for backend in backends() {
+    for backend in all_backends() {
         assert_eq!(PidHandle::open_with(1, backend).unwrap().backend(), backend);
     }
     let handle = PidHandle::from(sh("exit 3"));
@@ -121,7 +121,7 @@ fn the_probe_leaves_nothing_behind() {
     let before = open_descriptors();
     let first = support().unwrap();
     assert_eq!(support().unwrap(), first);
-    backends();
+    all_backends();
     assert_eq!(open_descriptors(), before);
     assert_eq!(dead.wait().unwrap().code(), Some(3));
 }

@@ -45,7 +45,7 @@ fn every_process_is_accounted_for() {
     // Should somebody block for good, this ends it.
     nix::unistd::alarm::set(u32::try_from(seconds).map_or(u32::MAX, |seconds| seconds + 60));
 
-    let backends = common::backends();
+    let backends = common::all_backends();
     interrupt_calls(libc::SIGCHLD);
     interrupt_calls(libc::SIGUSR1);
     let before = left_open();
