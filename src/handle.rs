@@ -271,32 +271,35 @@ impl PidHandle {
         };
         drop(state);
         let result = process.reap(limit, usage);
-        if let Ok(Some(status)) = result {
-            self.finish(Some(status));
+        match result {
+            Ok(Some(status)) => self.finish(Some(status)),
+            _ if is_gone(&process, &result) => self.finish(None),
+            _ => {}
         }
-        self.settle(&process, result)
+        Ok(result?)
     }
 
     /// The door of all calls but waits that need a process: of a live handle, or of a kept zombie.
+    /// None of them blocks, so they are made under the lock, which is less than to share the
+    /// process.
     fn act<T>(
         &self,
         kept: impl FnOnce(&Kept) -> nix::Result<T>,
         live: impl FnOnce(&Process) -> nix::Result<T>,
     ) -> io::Result<T> {
         let state = self.lock();
-        let process = match &*state {
-            State::Live(process) => process.clone(),
-            State::Kept(zombie) => return Ok(kept(zombie)?),
+        let (result, gone) = match &*state {
+            State::Live(process) => {
+                let result = live(process);
+                let gone = is_gone(process, &result);
+                (result, gone)
+            }
+            State::Kept(zombie) => (kept(zombie), false),
             State::Done(_) => return Err(Errno::ECHILD.into()),
             State::Released(_) => return Err(Errno::EINVAL.into()),
         };
         drop(state);
-        self.settle(&process, live(&process))
-    }
-
-    /// Notes it where a call found out that the process is gone.
-    fn settle<T>(&self, process: &Process, result: nix::Result<T>) -> io::Result<T> {
-        if matches!(result, Err(Errno::ECHILD)) && process.is_gone() {
+        if gone {
             self.finish(None);
         }
         Ok(result?)
@@ -320,6 +323,11 @@ impl PidHandle {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether a call found out that the process is gone.
+fn is_gone<T>(process: &Process, result: &nix::Result<T>) -> bool {
+    matches!(result, Err(Errno::ECHILD)) && process.is_gone()
 }
 
 fn usage_is_lost() -> io::Error {

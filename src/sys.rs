@@ -54,9 +54,11 @@ pub(crate) fn look_by_pid(pid: pid_t, block: bool) -> Result<Event> {
 pub(crate) fn reap_by_pid(pid: pid_t, usage: Option<&mut ResourceUsage>) -> Result<Event> {
     let mut status = 0;
     let mut rusage = MaybeUninit::<libc::rusage>::zeroed();
+    let rusage_ptr = if_wanted(&usage, &mut rusage);
     let reaped = retry(|| {
-        // SAFETY: both pointers are to locals, valid for writes for the whole call.
-        unsafe { libc::wait4(pid, &mut status, libc::WNOHANG, rusage.as_mut_ptr()) }
+        // SAFETY: both pointers are to locals, valid for writes for the whole call; the last may
+        // be null.
+        unsafe { libc::wait4(pid, &mut status, libc::WNOHANG, rusage_ptr) }
     })?;
     if reaped == 0 {
         return Ok(Event::Running);
@@ -155,10 +157,7 @@ mod pidfd {
         let mut info = zeroed_siginfo();
         let mut rusage = MaybeUninit::<libc::rusage>::zeroed();
         let info_ptr = info.as_mut_ptr();
-        let rusage_ptr = match usage {
-            Some(_) => rusage.as_mut_ptr(),
-            None => std::ptr::null_mut(),
-        };
+        let rusage_ptr = if_wanted(&usage, &mut rusage);
         retry(|| {
             // SAFETY: both pointers are to locals that are valid for writes for the whole call,
             // which keeps neither; the last may be null.
@@ -373,6 +372,17 @@ fn decode(info: &MaybeUninit<libc::siginfo_t>) -> Event {
     // SAFETY: `si_status` is the field that `waitid` fills in, or the zeroes still.
     let status = unsafe { info.si_status() };
     Event::from_siginfo(info.si_signo, info.si_code, status)
+}
+
+/// Where the kernel is to write the usage; for it is work to find out, null if nobody asks.
+fn if_wanted(
+    usage: &Option<&mut ResourceUsage>,
+    raw: &mut MaybeUninit<libc::rusage>,
+) -> *mut libc::rusage {
+    match usage {
+        Some(_) => raw.as_mut_ptr(),
+        None => std::ptr::null_mut(),
+    }
 }
 
 fn store_usage(raw: &MaybeUninit<libc::rusage>, usage: Option<&mut ResourceUsage>) {
