@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::os::unix::process::CommandExt;
 use std::process::Child;
 use std::sync::Barrier;
 use std::thread;
@@ -10,8 +11,8 @@ use std::time::Duration;
 
 use common::pids::{in_pid_namespace, ForeignHeir, Heir};
 use common::{
-    backends, errno, kill, rounds, run_last, sh, sleeper, steal, thread_time, zombie, Stranger,
-    Waiter,
+    await_zombie, backends, errno, kill, rounds, run_last, sh, shell, sleeper, steal, thread_time,
+    zombie, Stranger, Waiter,
 };
 use nix::libc::{ECHILD, SIGKILL};
 use pidwait::{Backend, ChildExt, PidHandle};
@@ -115,6 +116,23 @@ fn after_a_theft_for_somebody_else() {
             assert_harmless(&handle);
             heir.assert_spared();
         }
+    }
+}
+
+/// The group of that name is another one then, and is not signalled.
+#[test]
+fn a_group_after_a_theft() {
+    if !in_pid_namespace("a_group_after_a_theft") {
+        return;
+    }
+    for backend in backends() {
+        let child = shell("exit 3").process_group(0).spawn().unwrap();
+        await_zombie(child.id());
+        let handle = PidHandle::open_with(child.id(), backend).unwrap();
+        steal(child.id());
+        let heir = ForeignHeir::leading_a_group(child.id());
+        assert_eq!(errno(handle.signal_group(SIGKILL)), ECHILD);
+        heir.assert_spared();
     }
 }
 

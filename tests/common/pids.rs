@@ -8,8 +8,8 @@ use nix::libc::SIGTERM;
 
 use super::again::{part, play_under};
 use super::{
-    await_zombie, exists, fork_and_exit, is_root, kill, line, shell, skip, sleeper, state_of,
-    steal, zombie,
+    await_zombie, eventually, exists, fork_and_exit, is_root, kill, leads_group, line, shell, skip,
+    sleeper, state_of, steal, zombie,
 };
 
 const LAST_PID: &str = "/proc/sys/kernel/ns_last_pid";
@@ -107,8 +107,20 @@ pub(crate) struct ForeignHeir(Child);
 
 impl ForeignHeir {
     pub(crate) fn with_pid(pid: u32) -> Self {
+        Self::running("cat", pid)
+    }
+
+    /// One that leads a process group.
+    pub(crate) fn leading_a_group(pid: u32) -> Self {
+        let heir = Self::running("setsid cat", pid);
+        eventually("the heir leads a group", || leads_group(pid));
+        heir
+    }
+
+    fn running(command: &str, pid: u32) -> Self {
         // The shell is there before the pid is chosen, and starts it only then.
-        let mut parent = shell("read line; exec 3<&0; cat <&3 & echo $!; wait $!; echo $?")
+        let script = format!("read line; exec 3<&0; {command} <&3 & echo $!; wait $!; echo $?");
+        let mut parent = shell(&script)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

@@ -12,8 +12,20 @@ pub(crate) fn exists(pid: u32) -> bool {
 
 /// The state letter of a process: R, S, T, t, Z.
 pub(crate) fn state_of(pid: u32) -> Option<char> {
+    after_name(pid)?.chars().next()
+}
+
+/// Whether a process leads a process group.
+pub(crate) fn leads_group(pid: u32) -> bool {
+    // The state, the parent, the group.
+    let group = after_name(pid).and_then(|stat| stat.split(' ').nth(2)?.parse().ok());
+    group == Some(pid)
+}
+
+/// What `/proc/PID/stat` has behind the name of the program.
+fn after_name(pid: u32) -> Option<String> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit(')').next()?.trim().chars().next()
+    stat.rsplit(") ").next().map(str::to_owned)
 }
 
 /// Blocks until a process is in a certain state, such as T.
