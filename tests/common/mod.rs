@@ -109,12 +109,17 @@ pub(crate) fn skip(why: &str) {
     let _ = writeln!(io::stderr(), "skipped: {test}: {why}");
 }
 
-/// How often a race is played, which PIDWAIT_TEST_ROUNDS multiplies: once at a desk.
-pub(crate) fn rounds(once: usize) -> usize {
+/// How often a race is played, which PIDWAIT_TEST_ROUNDS multiplies: 1 at a desk, 0.2 on a slow
+/// machine. Never less than twice.
+pub(crate) fn rounds(once: u32) -> usize {
     let times = std::env::var("PIDWAIT_TEST_ROUNDS").map(|times| times.parse());
-    once * times
-        .unwrap_or(Ok(1))
-        .expect("PIDWAIT_TEST_ROUNDS: a number")
+    let times: f64 = times
+        .unwrap_or(Ok(1.0))
+        .expect("PIDWAIT_TEST_ROUNDS: a number");
+    // A number of rounds that does not fit is as many as there can be.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    let rounds = (f64::from(once) * times) as usize;
+    rounds.max(2)
 }
 
 /// The errno of a result that must be an error.
