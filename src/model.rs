@@ -259,12 +259,12 @@ pub(crate) fn poll_readable(fd: &impl AsFd, deadline: Option<Instant>) -> Result
 }
 
 /// However late it is by the clock: real kernels never take as long as real callers wait.
-pub(crate) fn poll_reaped(fd: &Pidfd, _deadline: Option<Instant>) -> Result<bool> {
+pub(crate) fn poll_reaped(fd: &Pidfd, _deadline: Option<Instant>) -> Result<()> {
     let id = fd.process();
     while with(|kernel| kernel.life(id)) != Life::Reaped {
         step();
     }
-    Ok(true)
+    Ok(())
 }
 
 pub(crate) fn channel() -> Result<(Readable, Dropped)> {

@@ -112,7 +112,7 @@ fn poll<const N: usize>(
         .collect();
     sys::poll(&mut polled, deadline)?;
     let mut ready = polled.iter().map(|fd| fd.any().unwrap_or(true));
-    Ok(fds.map(|fd| fd.is_some() && ready.next().unwrap_or(false)))
+    Ok(fds.map(|fd| fd.and_then(|_| ready.next()).unwrap_or(false)))
 }
 
 /// As much as a pipe holds, as a rule.

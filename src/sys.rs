@@ -249,16 +249,10 @@ fn poll_once(fds: &mut [PollFd<'_>], limit: Option<Duration>) -> Result<usize> {
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
-fn poll_once(fds: &mut [PollFd<'_>], limit: Option<Duration>) -> Result<usize> {
-    use nix::poll::PollTimeout;
-    // Rounded up to the next millisecond, for no limit may be cut short.
-    let limit = limit.map_or(PollTimeout::NONE, |time| {
-        let millis = time.as_nanos().div_ceil(1_000_000);
-        PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX)
-    });
-    let ready = nix::poll::poll(fds, limit)?;
-    Ok(usize::try_from(ready).unwrap_or(0))
-}
+#[path = "sys/no_ppoll.rs"]
+mod no_ppoll;
+#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
+use no_ppoll::poll_once;
 
 /// Waits until `fd` is readable; false once the deadline has passed.
 pub(crate) fn poll_readable(fd: &impl AsFd, deadline: Option<Instant>) -> Result<bool> {
@@ -266,12 +260,12 @@ pub(crate) fn poll_readable(fd: &impl AsFd, deadline: Option<Instant>) -> Result
     Ok(poll(&mut fds, deadline)? > 0)
 }
 
-/// Waits until a pidfd says that its process was reaped, POLLHUP (Linux 6.9); false once the
-/// deadline has passed.
-pub(crate) fn poll_reaped(fd: &Pidfd, deadline: Option<Instant>) -> Result<bool> {
+/// Waits until a pidfd says that its process was reaped, POLLHUP (Linux 6.9), or the deadline has
+/// passed.
+pub(crate) fn poll_reaped(fd: &Pidfd, deadline: Option<Instant>) -> Result<()> {
     // Asked for nothing, poll tells of this alone.
     let mut fds = [PollFd::new(fd.as_fd(), PollFlags::empty())];
-    Ok(poll(&mut fds, deadline)? > 0)
+    poll(&mut fds, deadline).map(drop)
 }
 
 /// The status flags of what is open there, `fcntl(F_GETFL)`.

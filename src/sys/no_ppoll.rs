@@ -1,0 +1,16 @@
+//! Where there is no `ppoll`, whose limits are exact to the nanosecond.
+
+use std::time::Duration;
+
+use nix::poll::{PollFd, PollTimeout};
+use nix::Result;
+
+pub(super) fn poll_once(fds: &mut [PollFd<'_>], limit: Option<Duration>) -> Result<usize> {
+    // Rounded up to the next millisecond, for no limit may be cut short.
+    let limit = limit.map_or(PollTimeout::NONE, |time| {
+        let millis = time.as_nanos().div_ceil(1_000_000);
+        PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX)
+    });
+    let ready = nix::poll::poll(fds, limit)?;
+    Ok(usize::try_from(ready).unwrap_or(0))
+}
