@@ -158,6 +158,30 @@ fn after_the_end_of_a_process_that_was_no_child() {
     }
 }
 
+/// Once any call has noticed its end, it is not signalled by pid either.
+#[test]
+fn after_the_known_end_of_a_process_that_was_no_child() {
+    if !in_pid_namespace("after_the_known_end_of_a_process_that_was_no_child") {
+        return;
+    }
+    let notices: [fn(&PidHandle); 2] = [
+        |handle| assert_eq!(errno(handle.signal(0)), ECHILD),
+        |handle| assert!(handle.has_exited().unwrap()),
+    ];
+    for backend in backends() {
+        for (heir, notice) in Heir::KINDS.into_iter().zip(notices) {
+            let mut stranger = Stranger::new();
+            let handle = PidHandle::open_with(stranger.pid, backend).unwrap();
+            kill(stranger.pid, SIGKILL);
+            stranger.reaped();
+            notice(&handle);
+            let heir = heir(stranger.pid);
+            assert_harmless(&handle);
+            heir.assert_spared();
+        }
+    }
+}
+
 /// `ChildExt` after std's own wait: std's status is an old one, and the stranger's is not taken.
 #[test]
 fn of_a_child_after_a_wait_of_std() {

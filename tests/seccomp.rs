@@ -34,6 +34,13 @@ const NO_INFO: Refused = Refused {
     errno: ENOTTY,
 };
 
+/// `pidfd_send_signal` with `PIDFD_SIGNAL_PROCESS_GROUP`, as before Linux 6.9.
+const NO_GROUPS: Refused = Refused {
+    call: libc::SYS_pidfd_send_signal,
+    only_if: Some((3, 1 << 2)),
+    errno: EINVAL,
+};
+
 /// What a system looks like, and what the probe must say to it.
 struct Look {
     name: &'static str,
@@ -73,6 +80,11 @@ const LOOKS: &[Look] = &[
         name: "a profile that forbids signals",
         refused: &[all(libc::SYS_pidfd_send_signal, EPERM)],
         missing: Some(("pidfd_send_signal", EPERM)),
+    },
+    Look {
+        name: "before 6.9",
+        refused: &[NO_GROUPS, NO_INFO],
+        missing: None,
     },
     Look {
         name: "before 6.13",

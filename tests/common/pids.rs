@@ -16,6 +16,11 @@ const LAST_PID: &str = "/proc/sys/kernel/ns_last_pid";
 
 /// Plays a test in a pid namespace of its own. False where that cannot be had, or it is over.
 pub(crate) fn in_pid_namespace(test: &str) -> bool {
+    in_pid_namespace_with(test, |_| {})
+}
+
+/// The same with something to take along.
+pub(crate) fn in_pid_namespace_with(test: &str, prepare: impl FnOnce(&mut Command)) -> bool {
     if part().is_some() {
         return true;
     }
@@ -31,7 +36,7 @@ pub(crate) fn in_pid_namespace(test: &str) -> bool {
         .args(["test", "-w", LAST_PID])
         .output();
     match tried {
-        Ok(output) if output.status.success() => play_under(&wrapper, test, "alone", |_| {}),
+        Ok(output) if output.status.success() => play_under(&wrapper, test, "alone", prepare),
         Ok(output) => {
             let said = String::from_utf8_lossy(&output.stderr);
             skip(&format!("no pid namespace ({}): {said}", output.status));

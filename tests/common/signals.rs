@@ -39,9 +39,11 @@ pub(crate) fn is_root() -> bool {
     unsafe { libc::geteuid() == 0 }
 }
 
+/// A user who has no rights.
+pub(crate) const NOBODY: libc::uid_t = 65534;
+
 /// Makes the calling *thread* a nobody; libc's own function would do that to all of them.
 pub(crate) fn become_nobody() {
-    const NOBODY: libc::uid_t = 65534;
     // SAFETY: reads three integers.
     let set = unsafe { libc::syscall(libc::SYS_setresuid, NOBODY, NOBODY, NOBODY) };
     assert_eq!(set, 0, "setresuid: {}", io::Error::last_os_error());

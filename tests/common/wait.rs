@@ -27,7 +27,7 @@ pub(crate) fn stop(pid: u32) {
     await_change(pid, libc::WSTOPPED);
 }
 
-/// Reaps a child; returns the raw wait status.
+/// Reaps a child, whatever signal its end sends; returns the raw wait status.
 #[track_caller]
 pub(crate) fn steal(pid: u32) -> i32 {
     try_steal(pid).unwrap_or_else(|error| panic!("waitpid {pid}: {error}"))
@@ -38,7 +38,7 @@ pub(crate) fn try_steal(pid: u32) -> io::Result<i32> {
     let mut status = 0;
     let pid = libc::pid_t::try_from(pid).expect("a pid");
     // SAFETY: `status` is valid for writes during the call.
-    let reaped = unsafe { libc::waitpid(pid, &mut status, 0) };
+    let reaped = unsafe { libc::waitpid(pid, &mut status, libc::__WALL) };
     if reaped == pid {
         return Ok(status);
     }

@@ -1,11 +1,12 @@
 //! The calls that a program lives on, in short, for circumstances in which they might not work.
 
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::thread;
 
-use nix::libc::{ECHILD, EINVAL, SIGTERM};
+use nix::libc::{ECHILD, EINVAL, SIGKILL, SIGTERM};
 use pidwait::{Backend, ChildExt, PidHandle};
 
-use super::{errno, sh, sleeper, zombie};
+use super::{become_nobody, errno, is_root, sh, sleep, sleeper, steal, zombie, NOBODY};
 
 /// Handles and `ChildExt` give their answers, and handles by the backend that there is.
 pub(crate) fn everything_works(backend: Backend) {
@@ -18,6 +19,8 @@ pub(crate) fn everything_works(backend: Backend) {
         .expect("a zombie, as far as one can tell");
     assert_eq!(kept.wait().expect("kept").code(), Some(3));
     assert_eq!(errno(kept.wait()), ECHILD);
+
+    groups_work();
 
     let mut child = sleeper();
     assert_eq!(child.pidfd_try_wait().expect("it runs"), None);
@@ -51,4 +54,41 @@ fn works(backend: Backend, handle: &PidHandle) {
     let other = PidHandle::open(std::process::id()).expect("it is there");
     other.release().expect("always");
     assert_eq!(errno(other.signal(0)), EINVAL);
+}
+
+fn groups_work() {
+    let lead = || sleep().process_group(0).spawn().expect("sleep starts");
+    let leader = PidHandle::from(lead());
+    leader.signal_group(SIGTERM).expect("it runs");
+    assert_eq!(leader.wait().expect("its status").signal(), Some(SIGTERM));
+    assert_eq!(errno(leader.signal_group(0)), ECHILD);
+
+    let lonely = PidHandle::from(sleeper());
+    assert_eq!(errno(lonely.signal_group(SIGTERM)), EINVAL);
+    assert_eq!(lonely.try_wait().expect("it runs"), None);
+
+    let robbed = PidHandle::open(lead().id()).expect("it is there");
+    robbed.kill().expect("it runs");
+    assert_eq!(steal(robbed.id()), SIGKILL);
+    assert_eq!(errno(robbed.signal_group(SIGTERM)), ECHILD);
+
+    if is_root() {
+        a_group_of_two_users(&PidHandle::from(lead()));
+    }
+}
+
+/// Of a group whose leader one may not signal, those are signalled that one may.
+fn a_group_of_two_users(leader: &PidHandle) {
+    let group = i32::try_from(leader.id()).expect("a pid");
+    let mut member = sleep();
+    let member = member.process_group(group).uid(NOBODY).spawn();
+    let member = PidHandle::from(member.expect("sleep starts"));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            become_nobody();
+            leader.signal_group(SIGTERM).expect("one of the two");
+        });
+    });
+    assert_eq!(member.wait().expect("its status").signal(), Some(SIGTERM));
+    assert_eq!(leader.try_wait().expect("it runs"), None);
 }

@@ -10,8 +10,8 @@ use nix::libc::{ECHILD, EINVAL, SIGCONT};
 use pidwait::{Backend, PidHandle};
 
 use crate::common::{
-    backends, errno, held, kill, knows_of_others, sleeper, steal, stop, while_asleep, zombie,
-    Stranger,
+    await_state, backends, clone_and_exit, errno, held, kill, knows_of_others, sleeper, steal,
+    stop, while_asleep, zombie, Stranger,
 };
 
 const MILLI: Duration = Duration::from_millis(1);
@@ -268,5 +268,33 @@ fn seen_by_two_handles() {
         assert!(exited(&second));
         assert_eq!(errno(second.wait()), ECHILD);
         assert_eq!(second.exit_status(), recorded(backend, exit_code(3)));
+    }
+}
+
+/// A child that ordinary waits do not own to may be one that is just being reaped: its record is
+/// waited for, though not for ever. This one is none, and as good as one.
+#[test]
+fn a_child_that_waits_do_not_own_to() {
+    for backend in backends() {
+        if !knows_of_others(backend) {
+            continue;
+        }
+        let reaped_in_time = || {
+            let pid = clone_and_exit(3);
+            await_state(pid, 'Z');
+            let handle = PidHandle::open_with(pid, backend).unwrap();
+            assert_eq!(errno(handle.try_wait()), ECHILD);
+            assert_eq!(handle.exit_status(), None);
+            let told = while_asleep(
+                || handle.exit_status(),
+                || {
+                    assert_eq!(steal(pid), 3 << 8);
+                },
+            );
+            assert_eq!(handle.exit_status(), Some(exit_code(3)));
+            told == Some(exit_code(3))
+        };
+        // A busy machine may take longer than that now and then.
+        assert!((0..50).any(|_| reaped_in_time()));
     }
 }

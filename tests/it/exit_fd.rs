@@ -1,6 +1,6 @@
 //! exit_fd, under poll.
 
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 
 use nix::libc::{ECHILD, EINVAL, SIGCONT};
 use pidwait::PidHandle;
@@ -58,6 +58,7 @@ fn asked_for_again_and_again() {
         for _ in 0..3 {
             let exit = handle.exit_fd().unwrap();
             let twin = exit.clone();
+            assert_eq!(exit.as_raw_fd(), exit.as_fd().as_raw_fd());
             assert_eq!(exit.as_raw_fd(), twin.as_raw_fd());
             drop(exit);
             assert!(!readable(&twin, 1));

@@ -1,14 +1,16 @@
 //! from_pidfd.
 
 use std::fs::File;
-use std::io::ErrorKind;
-use std::os::fd::OwnedFd;
+use std::io::{stdin, ErrorKind};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
 use std::time::Duration;
 
 use nix::libc::{ECHILD, EINVAL, O_EXCL, O_NONBLOCK, SIGTERM};
 use pidwait::{Backend, PidHandle};
 
+use crate::common::pids::in_pid_namespace_with;
 use crate::common::{
     errno, held, kernel, pidfd_open, readable, sleeper, steal, there_are_pidfds, while_asleep,
     zombie, Stranger,
@@ -149,4 +151,21 @@ fn refuse(fd: OwnedFd) {
     let error = PidHandle::from_pidfd(fd).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
     assert!(error.to_string().contains(&number), "{error}");
+}
+
+/// The way to a process that has no pid here, and so no handle: it came from outside.
+#[test]
+fn of_a_process_that_has_no_pid_here() {
+    if no_pidfds() {
+        return;
+    }
+    let outsider = pidfd_open(std::process::id(), 0).unwrap();
+    let test = "from_pidfd::of_a_process_that_has_no_pid_here";
+    let hand_over = |command: &mut Command| _ = command.stdin(outsider);
+    if in_pid_namespace_with(test, hand_over) {
+        let outsider = stdin().as_fd().try_clone_to_owned().unwrap();
+        let error = PidHandle::from_pidfd(outsider).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        assert!(error.to_string().contains("pid namespace"), "{error}");
+    }
 }

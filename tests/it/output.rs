@@ -3,7 +3,7 @@
 mod late;
 
 use std::io::Write;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Output, Stdio};
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use pidwait::{Captured, ChildExt, TimedOut};
 
-use crate::common::{await_zombie, enlarge, errno, rounds, shell, steal};
+use crate::common::{await_zombie, enlarge, errno, is_blocking, rounds, shell, steal};
 use nix::libc::{ECHILD, SIGKILL};
 
 const LONG: Duration = Duration::from_secs(600);
@@ -197,4 +197,15 @@ fn a_child_that_was_reaped() {
     let child = both_piped("echo out").spawn().unwrap();
     steal(child.id());
     assert_eq!(errno(child.pidfd_output_timeout(LONG)), ECHILD);
+}
+
+/// Whoever has a pipe too finds it as it was.
+#[test]
+fn a_pipe_that_others_have_too() {
+    let child = both_piped("echo out").spawn().unwrap();
+    let (stdout, stderr) = (child.stdout.as_ref(), child.stderr.as_ref());
+    let stdout = stdout.unwrap().as_fd().try_clone_to_owned().unwrap();
+    let stderr = stderr.unwrap().as_fd().try_clone_to_owned().unwrap();
+    assert_eq!(exited(child, LONG).stdout, b"out\n");
+    assert!(is_blocking(&stdout) && is_blocking(&stderr));
 }
