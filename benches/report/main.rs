@@ -64,6 +64,19 @@ const OUTPUTS: [&str; 7] = [
 ];
 const SIZES: [(&str, &str); 2] = [("1024", "1 KiB"), ("67108864", "64 MiB")];
 
+const ONE_CHILD: &str = "
+## One child
+
+`bare X` makes the system calls that `pidwait X` cannot do without, and nothing else: *to bare* is
+what pidwait adds to them. *To the best peer*: the fastest line that is neither bare nor pidwait is
+1.
+
+By descriptor, a child that has exited costs a `close` that it does not cost by pid. And a limit
+that passes is late by what the thread's timer slack allows, 50 µs unless the program says
+otherwise, wherever a limit is one of `poll`; that of async-process is a timerfd's, which knows no
+slack.
+";
+
 fn main() {
     if !std::env::args().any(|argument| argument == "--bench") {
         return; // A test that it runs.
@@ -101,12 +114,7 @@ fn report(results: &Results) -> String {
     text += "The numbers are medians.\nA dash: that crate cannot do it.\n\n";
     text += &machine::describe();
     text += "\n![One child](single.svg)\n\n![N children](many.svg)\n";
-    text += "\n## One child\n\n";
-    text +=
-        "`bare X` makes the system calls that `pidwait X` cannot do without, and nothing else: ";
-    text +=
-        "*to bare* is\nwhat pidwait adds to them. *To the best peer*: the fastest line that is ";
-    text += "neither bare nor pidwait is 1.\n";
+    text += ONE_CHILD;
     for question in SINGLE {
         single(&mut text, results, question);
     }
