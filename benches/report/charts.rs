@@ -6,7 +6,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::results::Results;
-use super::{CROWDS, LINES, MANY, NUMBERS};
+use super::{CPU_TIME, CROWDS, LINES, NUMBERS};
 
 type Result = std::result::Result<(), Box<dyn Error>>;
 
@@ -68,7 +68,7 @@ pub(crate) fn single(results: &Results) -> Result {
 pub(crate) fn many(results: &Results) -> Result {
     let points = |line: &str| -> Vec<(f64, f64)> {
         let times = NUMBERS.iter().filter_map(|n| {
-            let time = results.median(MANY[1], line, n)?;
+            let time = results.median(CPU_TIME, line, n)?;
             Some((n.parse().ok()?, time / 1e3))
         });
         times.collect()
