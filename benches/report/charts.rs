@@ -39,7 +39,7 @@ pub(crate) fn single(results: &Results) -> Result {
         .disable_y_mesh()
         .disable_y_axis()
         .light_line_style(WHITE)
-        .x_label_formatter(&|time| format!("{time:.0}"))
+        .x_label_formatter(&|time| format!("{time}"))
         .y_labels(0)
         .x_desc("µs; the lighter bar: with a limit that is not reached")
         .label_style((FONT, 14))
@@ -86,7 +86,7 @@ pub(crate) fn many(results: &Results) -> Result {
         .x_label_area_size(40)
         .y_label_area_size(60)
         .build_cartesian_2d(
-            (8.0..70_000.0).log_scale(),
+            (8.0..13_000.0).log_scale(),
             (least * 0.8..most * 1.3).log_scale(),
         )?;
     chart
@@ -113,7 +113,7 @@ pub(crate) fn many(results: &Results) -> Result {
     }
     chart
         .configure_series_labels()
-        .position(SeriesLabelPosition::MiddleRight)
+        .position(SeriesLabelPosition::UpperLeft)
         .background_style(WHITE.mix(0.8))
         .border_style(BLACK.mix(0.3))
         .label_font((FONT, 14))
