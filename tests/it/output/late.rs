@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::{both_piped, exited, gate, gated, timed_out, LONG};
 use crate::common::{
-    at_rest, await_state, interrupted, is_blocking, shell, sleeper, traceable, zeroes, Tracer,
+    at_rest, await_state, interrupted, is_blocking, rounds, shell, sleeper, traceable, zeroes,
+    Tracer,
 };
 use pidwait::TimedOut;
 
@@ -40,8 +41,9 @@ fn the_rest_by_calling_again() {
 /// Cut up by as many time-outs as it takes, every byte comes once and in its place.
 #[test]
 fn numbers_in_many_pieces() {
-    let script = "i=0; while [ $i -lt 20000 ]; do echo $i; i=$((i + 1)); done";
-    let mut child = both_piped(script).spawn().unwrap();
+    let count = rounds(20_000);
+    let script = format!("i=0; while [ $i -lt {count} ]; do echo $i; i=$((i + 1)); done");
+    let mut child = both_piped(&script).spawn().unwrap();
     let mut bytes = Vec::new();
     loop {
         match pidwait::ChildExt::pidfd_output_timeout(child, Duration::from_millis(1)).unwrap() {
@@ -59,7 +61,7 @@ fn numbers_in_many_pieces() {
     assert!(text
         .lines()
         .map(str::parse)
-        .eq((0..20000).map(Ok::<i32, _>)));
+        .eq((0..count).map(Ok::<usize, _>)));
 }
 
 #[test]
