@@ -20,14 +20,12 @@ use common::{bare, end};
 
 type Group<'a> = BenchmarkGroup<'a, WallTime>;
 
-/// Asks a question of one line after the other, for each N.
+/// Asks a question of one line after the other, for one N.
 macro_rules! ask {
-    ($criterion:ident, $question:literal, $numbers:ident, $bench:ident($runs:expr): $($line:ty),*) => {
+    ($criterion:ident, $question:literal, $n:ident, $bench:ident($runs:expr): $($line:ty),*) => {
         let mut group = $criterion.benchmark_group($question);
         group.sampling_mode(SamplingMode::Flat);
-        for n in $numbers.iter().copied() {
-            $($bench::<$line>(&mut group, n, $runs);)*
-        }
+        $($bench::<$line>(&mut group, $n, $runs);)*
         group.finish();
     };
 }
@@ -38,15 +36,18 @@ fn main() {
         true => vec![10, 100, 1000, 10_000],
         false => vec![10],
     };
-    let numbers: Vec<usize> = numbers.into_iter().filter(is_possible).collect();
-    // Not a thread each: the one whose child it is has waited all along.
-    ask!(c, "first of N", numbers, first(()):
-        BareEpoll, Set, WaitAny, Tokio, AsyncProcess);
-    let runs = Runs::default();
-    ask!(c, "all of N, time per exit", numbers, all_time(&runs):
-        BareEpoll, Set, WaitAny, Threads, Tokio, AsyncProcess);
-    ask!(c, "all of N, CPU time per exit", numbers, all_cpu_time(&runs):
-        BareEpoll, Set, WaitAny, Threads, Tokio, AsyncProcess);
+    // The small crowds first, whatever the question: a process that has had a large one takes longer
+    // over everything for a while.
+    for n in numbers.into_iter().filter(is_possible) {
+        // Not a thread each: the one whose child it is has waited all along.
+        ask!(c, "first of N", n, first(()):
+            BareEpoll, Set, WaitAny, Tokio, AsyncProcess);
+        let runs = Runs::default();
+        ask!(c, "all of N, time per exit", n, all_time(&runs):
+            BareEpoll, Set, WaitAny, Threads, Tokio, AsyncProcess);
+        ask!(c, "all of N, CPU time per exit", n, all_cpu_time(&runs):
+            BareEpoll, Set, WaitAny, Threads, Tokio, AsyncProcess);
+    }
     c.final_summary();
 }
 
@@ -137,20 +138,20 @@ struct Run {
 }
 
 /// The runs of the group on time, which that on CPU time then has no need to make again.
-type Runs = RefCell<HashMap<(&'static str, usize), Vec<Run>>>;
+type Runs = RefCell<HashMap<&'static str, Vec<Run>>>;
 
 fn all_time<C: Crowd>(group: &mut Group<'_>, n: usize, runs: &Runs) {
     per_exit(group, C::NAME, n, || {
         let run = Waited::<C>::new(n).all();
         let mut runs = runs.borrow_mut();
-        runs.entry((C::NAME, n)).or_default().push(run);
+        runs.entry(C::NAME).or_default().push(run);
         run.time
     });
 }
 
 fn all_cpu_time<C: Crowd>(group: &mut Group<'_>, n: usize, runs: &Runs) {
     per_exit(group, C::NAME, n, || {
-        let kept = runs.borrow_mut().get_mut(&(C::NAME, n)).and_then(Vec::pop);
+        let kept = runs.borrow_mut().get_mut(C::NAME).and_then(Vec::pop);
         let run = kept.unwrap_or_else(|| Waited::<C>::new(n).all());
         run.cpu_time
     });
