@@ -243,16 +243,20 @@ pub(crate) fn poll(fds: &mut [PollFd<'_>], deadline: Option<Instant>) -> Result<
 }
 
 #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
-fn poll_once(fds: &mut [PollFd<'_>], limit: Option<Duration>) -> Result<usize> {
-    let ready = nix::poll::ppoll(fds, limit.map(Into::into), None)?;
-    Ok(usize::try_from(ready).unwrap_or(0))
+mod ppoll {
+    use super::*;
+
+    pub(super) fn poll_once(fds: &mut [PollFd<'_>], limit: Option<Duration>) -> Result<usize> {
+        let ready = nix::poll::ppoll(fds, limit.map(Into::into), None)?;
+        Ok(usize::try_from(ready).unwrap_or(0))
+    }
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
 #[path = "sys/no_ppoll.rs"]
-mod no_ppoll;
-#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
-use no_ppoll::poll_once;
+mod ppoll;
+
+use ppoll::poll_once;
 
 /// Waits until `fd` is readable; false once the deadline has passed.
 pub(crate) fn poll_readable(fd: &impl AsFd, deadline: Option<Instant>) -> Result<bool> {
