@@ -87,18 +87,16 @@ pub(crate) fn line(child: &mut Child) -> String {
 /// Starts a child that does nothing but exit, which is sooner than any program does; returns its
 /// pid.
 pub(crate) fn fork_and_exit(code: i32) -> u32 {
-    // SAFETY: all that the child does is below.
-    match unsafe { libc::fork() } {
-        // SAFETY: async-signal-safe, and does not return.
-        0 => unsafe { libc::_exit(code) },
-        pid => u32::try_from(pid).expect("fork"),
-    }
+    clone_and_exit(libc::SIGCHLD, code)
 }
 
-/// The same with a child whose end sends no signal: ordinary waits do not own to it.
-pub(crate) fn clone_and_exit(code: i32) -> u32 {
-    // SAFETY: without flags and a stack of its own it is a fork; all that the child does is below.
-    match unsafe { libc::syscall(libc::SYS_clone, 0, 0, 0, 0, 0) } {
+/// The same with the signal that its end is to send; unless that is SIGCHLD, ordinary waits do not
+/// own to it.
+pub(crate) fn clone_and_exit(signal: i32, code: i32) -> u32 {
+    const NONE: libc::c_long = 0;
+    let flags = libc::c_long::from(signal);
+    // SAFETY: without a stack of its own it is a fork; all that the child does is below.
+    match unsafe { libc::syscall(libc::SYS_clone, flags, NONE, NONE, NONE, NONE) } {
         // SAFETY: async-signal-safe, and does not return.
         0 => unsafe { libc::_exit(code) },
         pid => u32::try_from(pid).expect("clone"),

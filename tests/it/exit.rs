@@ -280,7 +280,7 @@ fn a_child_that_waits_do_not_own_to() {
             continue;
         }
         let reaped_in_time = || {
-            let pid = clone_and_exit(3);
+            let pid = clone_and_exit(0, 3);
             await_state(pid, 'Z');
             let handle = PidHandle::open_with(pid, backend).unwrap();
             assert_eq!(errno(handle.try_wait()), ECHILD);
