@@ -19,7 +19,7 @@ use pidwait::{support, Backend, ChildExt, PidHandle};
 const BEGIN: &str = "begin of ";
 const END: &str = "end of ";
 
-/// Section 5 of the contract: no more than so many system calls each.
+/// No more than so many system calls each.
 const LIMITS: &[(&str, usize)] = &[
     ("the probe", 5),
     ("support, once probed", 0),
@@ -34,6 +34,12 @@ const LIMITS: &[(&str, usize)] = &[
     ("wait_timeout, not yet", 3),
     ("wait_timeout, exited", 1 + 1),
     ("release", 1),
+    ("by pid: open", 1),
+    ("by pid: try_wait, running", 1),
+    ("by pid: signal", 2),
+    ("by pid: wait, exited", 1),
+    ("by pid: wait_timeout, exited", 1),
+    ("by pid: drop", 0),
     ("pidfd_try_wait, running", 4),
     ("pidfd_wait, running", 6),
     ("pidfd_wait, exited", 5),
@@ -101,6 +107,20 @@ fn everything() {
     });
     let mut child = zombie("exit 3");
     measured("pidfd_wait, exited", || child.pidfd_wait().unwrap());
+
+    let child = sleeper();
+    let open = || PidHandle::open_with(child.id(), Backend::Waitpid).unwrap();
+    let handle = measured("by pid: open", open);
+    measured("by pid: try_wait, running", || handle.try_wait().unwrap());
+    measured("by pid: signal", || handle.signal(SIGKILL).unwrap());
+    handle.wait_exited().unwrap();
+    measured("by pid: wait, exited", || handle.wait().unwrap());
+    measured("by pid: drop", || drop(handle));
+    let child = zombie("exit 3");
+    let handle = PidHandle::open_with(child.id(), Backend::Waitpid).unwrap();
+    measured("by pid: wait_timeout, exited", || {
+        handle.wait_timeout(Duration::from_secs(60)).unwrap()
+    });
 
     for backend in backends() {
         let open = |pid| PidHandle::open_with(pid, backend).unwrap();

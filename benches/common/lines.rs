@@ -151,7 +151,8 @@ impl Timed for Ext {
 
 /// One call by descriptor, and the descriptor closed once it is of no more use.
 pub(crate) struct BarePidfd;
-/// By pid: a look before whatever may not hit a stranger.
+/// By pid: one call reaps what has exited; a look that blocks, or that comes before a signal, leaves
+/// the zombie where it is.
 pub(crate) struct BareWaitpid;
 /// A descriptor for each call, and looks around std's own wait.
 pub(crate) struct BareExt;
@@ -215,14 +216,16 @@ impl Line for BareWaitpid {
         *pid
     }
     fn wait(pid: &mut pid_t) {
-        bare::look_by_pid(*pid, true);
-        bare::waitpid(*pid, WNOHANG).expect("a status");
+        if !Self::try_wait(pid) {
+            bare::look_by_pid(*pid, true);
+            bare::waitpid(*pid, WNOHANG).expect("a status");
+        }
     }
 }
 
 impl TryWait for BareWaitpid {
     fn try_wait(pid: &mut pid_t) -> bool {
-        bare::look_by_pid(*pid, false).is_some() && bare::waitpid(*pid, WNOHANG).is_some()
+        bare::waitpid(*pid, WNOHANG).is_some()
     }
 }
 

@@ -3,7 +3,7 @@
 //!
 //! Two rules see to that. Reaping and signalling happen under the lock, and a signal looks first.
 //! And a look that blocks, which cannot hold the lock, is counted, and nobody reaps while one is
-//! under way: it will not keep them long, for there is a zombie to see.
+//! under way: it will not keep them long, for whoever is about to reap has seen the zombie.
 
 use std::process::ExitStatus;
 use std::sync::PoisonError;
@@ -72,13 +72,18 @@ impl Process {
         usage: Option<&mut ResourceUsage>,
     ) -> nix::Result<Option<ExitStatus>> {
         let mut state = self.lock();
-        if self.look_locked(&mut state)?.exited().is_none() {
+        // To reap at once is to look as well; but not in the face of those who still look.
+        if state.looking > 0 && self.look_locked(&mut state)?.exited().is_none() {
             return Ok(None);
         }
         self.reap_locked(state, usage)
     }
 
     pub(crate) fn wait(&self, mut usage: Option<&mut ResourceUsage>) -> nix::Result<ExitStatus> {
+        // A child that has exited takes this one call.
+        if let Some(status) = self.try_wait(usage.as_deref_mut())? {
+            return Ok(status);
+        }
         loop {
             let state = self.look_until_exit()?;
             if let Some(status) = self.reap_locked(state, usage.as_deref_mut())? {
@@ -87,7 +92,7 @@ impl Process {
         }
     }
 
-    /// Reaps what a look has just found, once nobody else is looking.
+    /// Reaps if there is a zombie, once nobody is looking at it any more.
     fn reap_locked(
         &self,
         mut state: MutexGuard<'_, State>,
@@ -101,9 +106,7 @@ impl Process {
                 .unwrap_or_else(PoisonError::into_inner);
             state.queued -= 1;
         }
-        if state.gone {
-            return Err(Errno::ECHILD);
-        }
+        self.check_mine(&state)?;
         let reaped = state.note(sys::reap_by_pid(self.pid, usage))?.exited();
         state.gone |= reaped.is_some();
         Ok(reaped)
@@ -241,10 +244,16 @@ impl Process {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn look_locked(&self, state: &mut State) -> nix::Result<Event> {
-        if state.gone || self.relation == Relation::Stranger {
-            return Err(Errno::ECHILD);
+    /// ECHILD: nobody here can wait for it, or not any longer, whoever has the pid.
+    fn check_mine(&self, state: &State) -> nix::Result<()> {
+        match self.relation {
+            Relation::Child if !state.gone => Ok(()),
+            Relation::Child | Relation::Stranger => Err(Errno::ECHILD),
         }
+    }
+
+    fn look_locked(&self, state: &mut State) -> nix::Result<Event> {
+        self.check_mine(state)?;
         state.note(sys::look_by_pid(self.pid, false))
     }
 
@@ -259,11 +268,14 @@ impl Process {
     }
 
     fn look_until_exit(&self) -> nix::Result<MutexGuard<'_, State>> {
-        self.lock().start_looking(self.relation)?;
+        let mut state = self.lock();
+        self.check_mine(&state)?;
+        state.looking += 1;
+        drop(state);
         self.stop_looking(look_until_exit(self.pid))
     }
 
-    /// Ends what `start_looking` began, with what the look has found.
+    /// Ends a look that was counted, with what it has found.
     fn stop_looking(&self, found: nix::Result<()>) -> nix::Result<MutexGuard<'_, State>> {
         let mut state = self.lock();
         state.looking -= 1;
@@ -277,14 +289,6 @@ impl Process {
 }
 
 impl State {
-    fn start_looking(&mut self, relation: Relation) -> nix::Result<()> {
-        if self.gone || relation == Relation::Stranger {
-            return Err(Errno::ECHILD);
-        }
-        self.looking += 1;
-        Ok(())
-    }
-
     /// Notes it where a call by pid says that the process is there no longer, and makes the
     /// kernel's two words for that one.
     fn note<T>(&mut self, result: nix::Result<T>) -> nix::Result<T> {

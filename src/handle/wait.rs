@@ -28,10 +28,11 @@ impl PidHandle {
     ///
     /// # Platform notes
     ///
-    /// [waitid(2)]. A child that this process traces: the wait may take the report of a trace
-    /// stop from the tracer, and then waits on for the exit.
+    /// [waitid(2)], and by pid [wait4(2)] too. A child that this process traces: the wait may take
+    /// the report of a trace stop from the tracer, and then waits on for the exit.
     ///
     /// [waitid(2)]: https://man7.org/linux/man-pages/man2/waitid.2.html
+    /// [wait4(2)]: https://man7.org/linux/man-pages/man2/wait4.2.html
     ///
     /// ```
     /// # use pidwait::PidHandle;
