@@ -6,6 +6,8 @@
 //! begins, and what is then waited for is that process, whoever has the pid later. What no test
 //! here is about, `real` does.
 
+#[path = "model/files.rs"]
+mod files;
 #[path = "model/kernel.rs"]
 mod kernel;
 #[allow(dead_code, unused_imports)] // What is modelled here is not used there.
@@ -30,7 +32,8 @@ use nix::Result;
 use shuttle::rand::{thread_rng, Rng};
 
 use crate::exit::{Event, ResourceUsage};
-use kernel::{block_until, step, with, File, Life, Sabotage};
+use files::File;
+use kernel::{block_until, step, with, Life, Sabotage};
 
 pub(crate) use real::*;
 pub(crate) use shuttle::sync::{Condvar, Mutex, MutexGuard};
@@ -52,7 +55,7 @@ impl Descriptor {
         }
         let null = NULL.get_or_init(|| RealFile::open("/dev/null").expect("there is a /dev/null"));
         let descriptor = Self(null.as_fd().try_clone_to_owned().expect("it can be opened"));
-        with(|kernel| kernel.open(descriptor.number(), file));
+        with(|kernel| kernel.files.open(descriptor.number(), file));
         Ok(descriptor)
     }
 
@@ -61,7 +64,7 @@ impl Descriptor {
     }
 
     fn process(&self) -> kernel::Id {
-        match with(|kernel| kernel.file(self.number())) {
+        match with(|kernel| kernel.files.get(self.number())) {
             File::Pidfd(id) => id,
             other => panic!("{other:?} is no pidfd"),
         }
@@ -240,7 +243,7 @@ pub(crate) fn fdinfo(_fd: &Pidfd) -> io::Result<String> {
 
 pub(crate) fn poll_readable(fd: &impl AsFd, deadline: Option<Instant>) -> Result<bool> {
     step();
-    let file = with(|kernel| kernel.file(fd.as_fd().as_raw_fd()));
+    let file = with(|kernel| kernel.files.get(fd.as_fd().as_raw_fd()));
     let Some(deadline) = deadline else {
         return Ok(block_until(|kernel| {
             kernel.is_readable(file).then_some(true)
@@ -268,7 +271,7 @@ pub(crate) fn poll_reaped(fd: &Pidfd, _deadline: Option<Instant>) -> Result<()> 
 }
 
 pub(crate) fn channel() -> Result<(Readable, Dropped)> {
-    let channel = with(kernel::Kernel::add_channel);
+    let channel = with(|kernel| kernel.files.add_channel());
     let readable = Descriptor::open(File::Readable(channel))?;
     Ok((readable, Descriptor::open(File::Dropped(channel))?))
 }

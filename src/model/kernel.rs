@@ -2,8 +2,8 @@
 //!
 //! It is as unkind as a real one may be. A pid that is free is given away at once, to whoever can
 //! do the most harm; whoever is named by a call may have gone before the call gets at it; and time
-//! passes when it suits nobody. What must never happen ends the test by a panic: a signal or a
-//! reap that reaches a bystander, and a descriptor that is used or closed when it is not open.
+//! passes when it suits nobody. What must never happen, a signal or a reap that reaches a bystander,
+//! ends the test by a panic.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -20,6 +20,7 @@ use shuttle::current::{me, TaskId};
 use shuttle::future::block_on;
 use shuttle::rand::{thread_rng, Rng};
 
+use super::files::{File, Files};
 use crate::exit::Event;
 
 /// The pid of the process that the tests are about, and of those that get it next.
@@ -86,15 +87,6 @@ struct Process {
     reaped_by_us: bool,
 }
 
-/// What is behind a descriptor.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum File {
-    Pidfd(Id),
-    /// The two ends of a channel, by its number.
-    Readable(usize),
-    Dropped(usize),
-}
-
 #[derive(Debug)]
 pub(super) struct Kernel {
     pub(super) rules: Rules,
@@ -102,9 +94,7 @@ pub(super) struct Kernel {
     /// Of all threads together.
     pub(super) steps: usize,
     processes: Vec<Process>,
-    files: Vec<(RawFd, File)>,
-    /// Of each channel, whether its second half was dropped.
-    ended: Vec<bool>,
+    pub(super) files: Files,
     sleepers: Vec<Waker>,
     /// Threads of the kernel's own making that have not ended yet.
     threads: usize,
@@ -189,8 +179,7 @@ impl Kernel {
             booted: false,
             steps: 0,
             processes: vec![ourselves],
-            files: Vec::new(),
-            ended: Vec::new(),
+            files: Files::default(),
             sleepers: Vec::new(),
             threads: 0,
             watchers: 0,
@@ -348,42 +337,15 @@ impl Kernel {
 
     // ---- descriptors ----
 
-    pub(super) fn open(&mut self, number: RawFd, file: File) {
-        self.files.push((number, file));
-    }
-
-    pub(super) fn file(&self, number: RawFd) -> File {
-        let found = self.files.iter().find(|(open, _)| *open == number);
-        found.expect("a descriptor was used that is not open").1
-    }
-
     pub(super) fn close(&mut self, number: RawFd) {
-        let found = self.files.iter().position(|(open, _)| *open == number);
-        let place = found.expect("a descriptor was closed that is not open");
-        if let (_, File::Dropped(channel)) = self.files.swap_remove(place) {
-            self.ended[channel] = true;
-            self.wake();
-        }
-    }
-
-    pub(super) fn close_pidfds(&mut self) {
-        self.files
-            .retain(|(_, file)| !matches!(file, File::Pidfd(_)));
-    }
-
-    pub(super) fn open_files(&self) -> usize {
-        self.files.len()
-    }
-
-    pub(super) fn add_channel(&mut self) -> usize {
-        self.ended.push(false);
-        self.ended.len() - 1
+        self.files.close(number);
+        self.wake();
     }
 
     pub(super) fn is_readable(&self, file: File) -> bool {
         match file {
             File::Pidfd(id) => self.life(id) != Life::Running,
-            File::Readable(channel) => self.ended[channel],
+            File::Readable(channel) => self.files.has_ended(channel),
             File::Dropped(_) => false,
         }
     }

@@ -121,7 +121,7 @@ impl Stage {
                 handle.release().expect("it never fails");
                 with(|kernel| {
                     if kernel.rules.sabotage == Some(Sabotage::CloseAtRelease) {
-                        kernel.close_pidfds();
+                        kernel.files.close_pidfds();
                     }
                 });
                 self.released.store(true, SeqCst);
@@ -295,7 +295,7 @@ impl Stage {
         if let Some(handle) = handle {
             let released = self.released.load(SeqCst);
             if had || released {
-                assert_eq!(with(|kernel| kernel.open_files()), 0, "open still");
+                assert_eq!(with(|kernel| kernel.files.number_open()), 0, "open still");
             }
             let recorded = with(|kernel| kernel.rules.recorded)
                 && self.backend == Backend::Pidfd
@@ -307,6 +307,10 @@ impl Stage {
             assert_eq!(handle.exit_status(), known.then_some(status));
         }
         kernel::everybody_is_done();
-        assert_eq!(with(|kernel| kernel.open_files()), 0, "open for good");
+        assert_eq!(
+            with(|kernel| kernel.files.number_open()),
+            0,
+            "open for good"
+        );
     }
 }
