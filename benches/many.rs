@@ -9,6 +9,8 @@ mod common;
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
+use std::env;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use criterion::measurement::WallTime;
@@ -31,14 +33,44 @@ macro_rules! ask {
 }
 
 fn main() {
-    let mut c: Criterion = common::criterion();
-    let numbers: Vec<usize> = match common::is_measuring() {
-        true => vec![10, 100, 1000, 10_000],
-        false => vec![10],
+    let numbers: &[usize] = match common::is_measuring() {
+        true => &[10, 100, 1000, 10_000],
+        false => &[10],
     };
-    // The small crowds first, whatever the question: a process that has had a large one takes longer
-    // over everything for a while.
-    for n in numbers.into_iter().filter(is_possible) {
+    let has_filter = env::args()
+        .skip(1)
+        .any(|argument| !argument.starts_with('-'));
+    if has_filter || !common::is_measuring() {
+        ask_all(numbers);
+    } else {
+        numbers.iter().for_each(|n| ask_each_alone(*n));
+    }
+}
+
+/// Each line in a process of its own: one that has had thousands of children, or of threads, takes
+/// longer over everything for a while.
+fn ask_each_alone(n: usize) {
+    let me = env::current_exe().expect("a path");
+    let lines = [
+        BareEpoll::NAME,
+        Set::NAME,
+        WaitAny::NAME,
+        Threads::NAME,
+        Tokio::NAME,
+        AsyncProcess::NAME,
+    ];
+    for line in lines {
+        // A filter is a regular expression.
+        let filter = format!("/{}/{n}$", line.replace(['(', ')'], "."));
+        let mut alone = Command::new(&me);
+        let status = alone.args(env::args().skip(1)).arg(filter).status();
+        assert!(status.expect("it starts").success(), "{line}, {n}");
+    }
+}
+
+fn ask_all(numbers: &[usize]) {
+    let mut c: Criterion = common::criterion();
+    for n in numbers.iter().copied().filter(is_possible) {
         // Not a thread each: the one whose child it is has waited all along.
         ask!(c, "first of N", n, first(()):
             BareEpoll, Set, WaitAny, Tokio, AsyncProcess);
