@@ -100,6 +100,41 @@
 //! A process that was forked without exec has its parent's handles, but not its parent's children:
 //! waits there answer ECHILD. Descriptors are close-on-exec.
 //!
+//! # Async
+//!
+//! Behind the feature `tokio` there is `pidwait::tokio::AsyncPidHandle`, and behind `async-io`, for
+//! smol and any other executor, `pidwait::async_io::AsyncPidHandle`: handles whose `wait` and
+//! `exited` are futures. A future that is dropped loses nothing, so a time limit is the runtime's:
+//!
+//! ```
+//! # #[cfg(feature = "tokio")]
+//! # fn main() -> std::io::Result<()> {
+//! use pidwait::{tokio::AsyncPidHandle, PidHandle};
+//! use std::process::Command;
+//! use std::time::Duration;
+//!
+//! # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+//! # runtime.block_on(async {
+//! let child = PidHandle::from(Command::new("sleep").arg("60").spawn()?);
+//! let child = AsyncPidHandle::new(child)?;
+//! let limit = Duration::from_millis(10);
+//! let status = match tokio::time::timeout(limit, child.wait()).await {
+//!     Ok(status) => status?,
+//!     Err(_) => {
+//!         child.kill()?;
+//!         child.wait().await?
+//!     }
+//! };
+//! assert!(!status.success());
+//! # Ok(())
+//! # })
+//! # }
+//! # #[cfg(not(feature = "tokio"))]
+//! # fn main() {}
+//! ```
+//!
+//! For any other event loop, [`PidHandle::exit_fd`] is a descriptor to poll.
+//!
 //! # Tracing
 //!
 //! A wait is for the exit, and no stop, trace stop or continue ends it. For a process that you trace
@@ -107,11 +142,13 @@
 //!
 //! # Migrating
 //!
-//! The repository's `docs/migrating.md` has a before and an after for std, wait-timeout,
-//! shared_child, process_control, subprocess, async-process, tokio, nix and Go's `os.Process`.
+//! `docs/migrating.md`, in the [repository] and in the package, has a before and an after for std,
+//! wait-timeout, shared_child, process_control, subprocess, async-process, tokio, nix and Go's
+//! `os.Process`.
 //!
 //! [pidfd]: https://man7.org/linux/man-pages/man2/pidfd_open.2.html
 //! [`Child`]: std::process::Child
+//! [repository]: https://github.com/pidwait/pidwait/blob/main/docs/migrating.md
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // The locks of the model that `sys` is there are large.
