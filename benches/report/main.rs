@@ -68,10 +68,20 @@ const ONE_CHILD: &str = "
 what pidwait adds to them. *To the best peer*: the fastest line that is neither bare nor pidwait is
 1.
 
-By descriptor, a child that has exited costs a `close` that it does not cost by pid. And a limit
-that passes is late by what the thread's timer slack allows, 50 µs unless the program says
-otherwise, wherever a limit is one of `poll`; that of async-process is a timerfd's, which knows no
-slack.
+Where pidwait takes longer than the best peer, *to bare* shows that it is not pidwait's own doing.
+What the time is for:
+
+- *wait, exited* and *timed wait, exited*, by descriptor: the `close`, which std's one `wait4` does
+  not need. It is the price of a name that never comes to mean another process.
+- *try_wait*, by descriptor: in the kernel `waitid` does more than `wait4`.
+- `ChildExt`, all that takes only microseconds: a descriptor is opened for each call, and one looks
+  through it before and after std's own wait, so that whatever was reaped already is ECHILD.
+- *signal*, by pid: it looks first whether the child is still there to be signalled.
+- *timed wait, from exit to return*, by pid: the exit is seen by a watcher thread, which has to run
+  first. Without pidfds peers set a SIGCHLD handler, or start a thread too.
+- *how late*: by what the thread's timer slack allows, 50 µs unless the program says otherwise,
+  wherever a limit is one of `poll`. That of async-process is a timerfd's, which knows no slack, and
+  is a descriptor more for each wait.
 ";
 
 fn main() {
@@ -116,7 +126,8 @@ fn report(results: &Results) -> String {
     for question in SINGLE {
         single(&mut text, results, question);
     }
-    text += "\n## N children\n\nIn brackets: to a bare epoll loop.\n";
+    text += "\n## N children\n\nIn brackets: to a bare epoll loop. Each line has a \
+             process of its own.\n";
     for question in MANY {
         let median = |line: &str, of: &str| results.median(question, line, of);
         let columns = NUMBERS.map(|n| (n, n));
