@@ -84,6 +84,16 @@ What the time is for:
   is a descriptor more for each wait.
 ";
 
+const N_CHILDREN: &str = "
+## N children
+
+In brackets: to a bare epoll loop. Each line has a process of its own.
+
+The time per exit is mostly that of the children's own ending, on all CPUs. On a machine that others
+use too it differs by half from one minute to the next, and so between lines that are minutes apart;
+what waiting costs is the CPU time.
+";
+
 fn main() {
     if !std::env::args().any(|argument| argument == "--bench") {
         return; // A test that it runs.
@@ -126,8 +136,7 @@ fn report(results: &Results) -> String {
     for question in SINGLE {
         single(&mut text, results, question);
     }
-    text += "\n## N children\n\nIn brackets: to a bare epoll loop. Each line has a \
-             process of its own.\n";
+    text += N_CHILDREN;
     for question in MANY {
         let median = |line: &str, of: &str| results.median(question, line, of);
         let columns = NUMBERS.map(|n| (n, n));
