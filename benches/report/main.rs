@@ -68,11 +68,13 @@ const ONE_CHILD: &str = "
 what pidwait adds to them. *To the best peer*: the fastest line that is neither bare nor pidwait is
 1.
 
-Where pidwait takes longer than the best peer, *to bare* shows that it is not pidwait's own doing.
-What the time is for:
+Where pidwait takes longer than the best peer, *to bare* says how much of it is pidwait's own doing.
+What the rest is for:
 
 - *wait, exited* and *timed wait, exited*, by descriptor: the `close`, which std's one `wait4` does
   not need. It is the price of a name that never comes to mean another process.
+- *wait, exited* and *try_wait*, by pid: these are std's own call. More than that are two locks, for
+  others may signal meanwhile, and memory that is shared with them.
 - *try_wait*, by descriptor: in the kernel `waitid` does more than `wait4`.
 - `ChildExt`, all that takes only microseconds: a descriptor is opened for each call, and one looks
   through it before and after std's own wait, so that whatever was reaped already is ECHILD.
