@@ -6,20 +6,20 @@ mod common;
 use std::fs::File;
 use std::os::unix::process::ExitStatusExt;
 
-use common::again::{part, play};
-use common::works::everything_works;
-use common::{errno, limit_descriptors, sleeper, there_are_pidfds, zombie};
+use common::isolated::{current_part, run_isolated};
+use common::smoke::check_core_calls;
+use common::{errno, limit_descriptors, pidfds_supported, sleeper, zombie};
 use nix::libc::{ECHILD, EMFILE, SIGKILL};
 use pidwait::{support, Backend, ChildExt, PidHandle};
 
 /// Plays a test by itself, on a system that has pidfds and is asked for none in particular.
 /// False where there is nothing to play, or it has been played.
 fn played_here(test: &str) -> bool {
-    if part().is_some() {
+    if current_part().is_some() {
         return true;
     }
-    if there_are_pidfds() {
-        play(test, "alone", |command| {
+    if pidfds_supported() {
+        run_isolated(test, "alone", |command| {
             command.env_remove("PIDWAIT_BACKEND");
         });
     }
@@ -55,7 +55,7 @@ fn at_the_first_probe() {
     drop(taken);
     assert_eq!(support().unwrap().backend(), Backend::Pidfd);
     assert_eq!(support().unwrap().missing(), None);
-    everything_works(Backend::Pidfd);
+    check_core_calls(Backend::Pidfd);
 
     // The answer is there now, and stays though the want comes back.
     let _taken = exhaust();
@@ -67,9 +67,9 @@ fn at_the_first_probe() {
 #[test]
 fn at_the_first_probe_that_demands() {
     const TEST: &str = "at_the_first_probe_that_demands";
-    if part().is_none() {
-        if there_are_pidfds() {
-            play(TEST, "alone", |command| {
+    if current_part().is_none() {
+        if pidfds_supported() {
+            run_isolated(TEST, "alone", |command| {
                 command.env("PIDWAIT_BACKEND", "pidfd");
             });
         }
@@ -117,9 +117,9 @@ fn of_ones_own_children() {
         }
     };
     with_exhausted();
-    everything_works(Backend::Pidfd);
+    check_core_calls(Backend::Pidfd);
     with_exhausted();
-    everything_works(Backend::Pidfd);
+    check_core_calls(Backend::Pidfd);
 }
 
 /// By pid no descriptor is needed at all.

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use common::{
     await_change, await_state, backends, kill, pidfd_open, process_time, ptrace, readable, skip,
-    stop, thread_time, traceable_sleeper, while_asleep, Stranger, Trace, Tracer, LONG,
+    stop, thread_time, traceable_sleeper, while_asleep, NonChild, Trace, Tracer, LONG,
 };
 use nix::libc::{O_NONBLOCK, SIGCONT, SIGKILL, WCONTINUED};
 use pidwait::{Backend, ChildExt, PidHandle};
@@ -199,7 +199,7 @@ fn a_zombie_that_a_tracer_holds() {
     for before in [false, true] {
         each(|mut way| {
             let pid = way.pid;
-            let Some(tracer) = Tracer::of(pid) else {
+            let Some(tracer) = Tracer::attach(pid) else {
                 return;
             };
             if before {
@@ -211,7 +211,7 @@ fn a_zombie_that_a_tracer_holds() {
                     die(pid)
                 }
             };
-            way.idles(meanwhile, || tracer.let_go());
+            way.idles(meanwhile, || tracer.end());
         });
     }
 }
@@ -224,7 +224,7 @@ fn whether_that_zombie_has_exited() {
         let child = traceable_sleeper();
         let pid = child.id();
         let handle = PidHandle::open_with(pid, backend).unwrap();
-        let Some(tracer) = Tracer::of(pid) else {
+        let Some(tracer) = Tracer::attach(pid) else {
             return;
         };
         die(pid);
@@ -233,8 +233,8 @@ fn whether_that_zombie_has_exited() {
         assert_eq!(handle.has_exited().unwrap(), by_pidfd);
         assert_eq!(readable(&exit, 20), by_pidfd);
         assert_eq!(handle.try_wait().unwrap(), None);
-        let let_go = || tracer.let_go();
-        idle_until("wait_exited", || handle.wait_exited(), || (), let_go).unwrap();
+        let end_tracer = || tracer.end();
+        idle_until("wait_exited", || handle.wait_exited(), || (), end_tracer).unwrap();
         assert!(readable(&exit, LONG));
         assert!(killed(handle.wait().map(Some)));
     }
@@ -242,15 +242,15 @@ fn whether_that_zombie_has_exited() {
 
 /// A process that is no child is looked at again and again where there are no pidfds, not often.
 #[test]
-fn a_stranger() {
+fn a_non_child() {
     let _alone = alone();
     for backend in backends() {
         for limit in [Duration::from_secs(600), Duration::MAX] {
-            let mut stranger = Stranger::new();
-            let handle = PidHandle::open_with(stranger.pid, backend).unwrap();
+            let mut non_child = NonChild::new();
+            let handle = PidHandle::open_with(non_child.pid, backend).unwrap();
             let exit = handle.exit_fd().unwrap();
             let wait = || handle.wait_exited_timeout(limit);
-            let end = || assert_eq!(stranger.reaped(), Some(7));
+            let end = || assert_eq!(non_child.finish(), Some(7));
             let exited = idle_until("wait_exited_timeout", wait, || (), end);
             assert!(readable(&exit, LONG));
             assert!(exited.unwrap());

@@ -9,10 +9,10 @@ use std::sync::Barrier;
 use std::thread;
 use std::time::Duration;
 
-use common::pids::{in_pid_namespace, ForeignHeir, Heir};
+use common::pid_namespace::{in_pid_namespace, ForeignReusedPid, ReusedPid};
 use common::{
-    await_zombie, backends, errno, kill, rounds, run_last, sh, shell, sleeper, steal, thread_time,
-    zombie, Stranger, Waiter,
+    await_zombie, backends, errno, kill, reap_externally, rounds, run_at_idle_priority, sh, shell,
+    sleeper, thread_time, zombie, NonChild, Waiter,
 };
 use nix::libc::{ECHILD, SIGKILL};
 use pidwait::{Backend, ChildExt, PidHandle};
@@ -37,14 +37,14 @@ fn after_a_wait() {
         return;
     }
     for backend in backends() {
-        for heir in Heir::KINDS {
+        for reused in ReusedPid::KINDS {
             let child = sh("exit 3");
             let handle = PidHandle::open_with(child.id(), backend).unwrap();
             handle.wait().unwrap();
-            let heir = heir(child.id());
+            let reused = reused(child.id());
             assert_harmless(&handle);
             assert_eq!(handle.exit_status().unwrap().code(), Some(3));
-            heir.assert_spared();
+            reused.assert_untouched();
         }
     }
 }
@@ -56,14 +56,14 @@ fn after_a_lookup_of_nobody() {
         return;
     }
     for backend in backends() {
-        for heir in Heir::KINDS {
+        for reused in ReusedPid::KINDS {
             let pid = zombie("exit 0").id();
-            steal(pid);
+            reap_externally(pid);
             let handle = PidHandle::open_with(pid, backend).unwrap();
-            let heir = heir(pid);
+            let reused = reused(pid);
             assert_harmless(&handle);
             assert_eq!(handle.exit_status(), None);
-            heir.assert_spared();
+            reused.assert_untouched();
         }
     }
 }
@@ -80,16 +80,16 @@ fn after_a_theft() {
         |handle| assert_eq!(errno(handle.wait()), ECHILD),
     ];
     for backend in backends() {
-        for (heir, notice) in Heir::KINDS.into_iter().cycle().zip(notices) {
+        for (reused, notice) in ReusedPid::KINDS.into_iter().cycle().zip(notices) {
             let child = zombie("exit 3");
             let handle = PidHandle::open_with(child.id(), backend).unwrap();
-            steal(child.id());
+            reap_externally(child.id());
             if backend == Backend::Waitpid {
                 notice(&handle);
             }
-            let heir = heir(child.id());
+            let reused = reused(child.id());
             assert_harmless(&handle);
-            heir.assert_spared();
+            reused.assert_untouched();
         }
     }
 }
@@ -110,11 +110,11 @@ fn after_a_theft_for_somebody_else() {
         for call in first_calls {
             let child = zombie("exit 3");
             let handle = PidHandle::open_with(child.id(), backend).unwrap();
-            steal(child.id());
-            let heir = ForeignHeir::with_pid(child.id());
+            reap_externally(child.id());
+            let reused = ForeignReusedPid::with_pid(child.id());
             call(&handle);
             assert_harmless(&handle);
-            heir.assert_spared();
+            reused.assert_untouched();
         }
     }
 }
@@ -129,10 +129,10 @@ fn a_group_after_a_theft() {
         let child = shell("exit 3").process_group(0).spawn().unwrap();
         await_zombie(child.id());
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
-        steal(child.id());
-        let heir = ForeignHeir::leading_a_group(child.id());
+        reap_externally(child.id());
+        let reused = ForeignReusedPid::leading_group(child.id());
         assert_eq!(errno(handle.signal_group(SIGKILL)), ECHILD);
-        heir.assert_spared();
+        reused.assert_untouched();
     }
 }
 
@@ -143,17 +143,17 @@ fn after_the_end_of_a_process_that_was_no_child() {
         return;
     }
     for backend in backends() {
-        for heir in Heir::KINDS {
-            let mut stranger = Stranger::new();
-            let handle = PidHandle::open_with(stranger.pid, backend).unwrap();
-            kill(stranger.pid, SIGKILL);
-            stranger.reaped();
-            let heir = heir(stranger.pid);
+        for reused in ReusedPid::KINDS {
+            let mut non_child = NonChild::new();
+            let handle = PidHandle::open_with(non_child.pid, backend).unwrap();
+            kill(non_child.pid, SIGKILL);
+            non_child.finish();
+            let reused = reused(non_child.pid);
             assert_no_waits(&handle);
             if backend == Backend::Pidfd {
                 assert_harmless(&handle);
             }
-            heir.assert_spared();
+            reused.assert_untouched();
         }
     }
 }
@@ -169,15 +169,15 @@ fn after_the_known_end_of_a_process_that_was_no_child() {
         |handle| assert!(handle.has_exited().unwrap()),
     ];
     for backend in backends() {
-        for (heir, notice) in Heir::KINDS.into_iter().zip(notices) {
-            let mut stranger = Stranger::new();
-            let handle = PidHandle::open_with(stranger.pid, backend).unwrap();
-            kill(stranger.pid, SIGKILL);
-            stranger.reaped();
+        for (reused, notice) in ReusedPid::KINDS.into_iter().zip(notices) {
+            let mut non_child = NonChild::new();
+            let handle = PidHandle::open_with(non_child.pid, backend).unwrap();
+            kill(non_child.pid, SIGKILL);
+            non_child.finish();
             notice(&handle);
-            let heir = heir(stranger.pid);
+            let reused = reused(non_child.pid);
             assert_harmless(&handle);
-            heir.assert_spared();
+            reused.assert_untouched();
         }
     }
 }
@@ -188,14 +188,14 @@ fn of_a_child_after_a_wait_of_std() {
     if !in_pid_namespace("of_a_child_after_a_wait_of_std") {
         return;
     }
-    for heir in Heir::KINDS {
+    for reused in ReusedPid::KINDS {
         let mut child = sh("exit 3");
         let status = child.wait().unwrap();
-        let heir = heir(child.id());
+        let reused = reused(child.id());
         assert_eq!(errno(child.pidfd_try_wait()), ECHILD);
         assert_eq!(errno(child.pidfd_wait()), ECHILD);
         assert_eq!(child.wait().unwrap(), status);
-        heir.assert_spared();
+        reused.assert_untouched();
     }
 }
 
@@ -205,15 +205,15 @@ fn of_a_child_after_pidfd_wait() {
     if !in_pid_namespace("of_a_child_after_pidfd_wait") {
         return;
     }
-    for heir in Heir::KINDS {
+    for reused in ReusedPid::KINDS {
         let mut child = sh("exit 3");
         let status = child.pidfd_wait().unwrap();
-        let heir = heir(child.id());
+        let reused = reused(child.id());
         assert_eq!(child.wait().unwrap(), status);
         child.kill().unwrap();
         assert_eq!(errno(child.pidfd_try_wait()), ECHILD);
         assert_eq!(errno(child.pidfd_wait()), ECHILD);
-        heir.assert_spared();
+        reused.assert_untouched();
     }
 }
 
@@ -225,17 +225,17 @@ fn of_a_child_now_somebody_elses() {
     }
     let reaps: [fn(&mut Child); 2] = [
         |child| assert!(child.wait().is_ok()),
-        |child| assert_eq!(steal(child.id()), 3 << 8),
+        |child| assert_eq!(reap_externally(child.id()), 3 << 8),
     ];
     for reap in reaps {
         let mut child = zombie("exit 3");
         reap(&mut child);
-        let heir = ForeignHeir::with_pid(child.id());
+        let reused = ForeignReusedPid::with_pid(child.id());
         assert_eq!(errno(child.pidfd_signal(SIGKILL)), ECHILD);
         assert_eq!(errno(child.pidfd_try_wait()), ECHILD);
         assert_eq!(errno(child.pidfd_wait()), ECHILD);
         assert_harmless(&PidHandle::from(child));
-        heir.assert_spared();
+        reused.assert_untouched();
     }
 }
 
@@ -250,12 +250,12 @@ fn from_a_finished_child() {
         |child| assert!(child.pidfd_wait().is_ok()),
     ];
     for wait in waits {
-        for heir in Heir::KINDS {
+        for reused in ReusedPid::KINDS {
             let mut child = sh("exit 3");
             wait(&mut child);
-            let heir = heir(child.id());
+            let reused = reused(child.id());
             assert_harmless(&PidHandle::from(child));
-            heir.assert_spared();
+            reused.assert_untouched();
         }
     }
 }
@@ -266,15 +266,15 @@ fn from_a_zombie() {
     if !in_pid_namespace("from_a_zombie") {
         return;
     }
-    for heir in Heir::KINDS {
+    for reused in ReusedPid::KINDS {
         let child = zombie("exit 3");
         let handle = PidHandle::from(child);
-        let heir = heir(handle.id());
+        let reused = reused(handle.id());
         handle.signal(SIGKILL).unwrap();
         handle.kill().unwrap();
         assert_eq!(handle.wait().unwrap().code(), Some(3));
         assert_harmless(&handle);
-        heir.assert_spared();
+        reused.assert_untouched();
     }
 }
 
@@ -293,9 +293,9 @@ fn a_signal_beside_a_wait() {
             thread::scope(|scope| {
                 let killer = scope.spawn(|| while handle.kill().is_ok() {});
                 handle.wait().unwrap();
-                let heir = Heir::running(child.id());
+                let reused = ReusedPid::running(child.id());
                 killer.join().unwrap();
-                heir.assert_spared();
+                reused.assert_untouched();
             });
         }
     }
@@ -315,7 +315,7 @@ fn a_wait_beside_a_wait() {
             let child = sleeper();
             let handle = PidHandle::open_with(child.id(), backend).unwrap();
             let slow_wait = || {
-                run_last();
+                run_at_idle_priority();
                 handle.wait()
             };
             let all_busy = Barrier::new(processors + 1);
@@ -332,10 +332,10 @@ fn a_wait_beside_a_wait() {
                 all_busy.wait();
                 kill(child.id(), SIGKILL);
                 let mine = handle.wait();
-                let heir = Heir::zombie_at_once(child.id());
+                let reused = ReusedPid::forked_zombie(child.id());
                 let theirs = others.into_iter().map(Waiter::join);
                 assert_eq!(theirs.chain([mine]).filter(Result::is_ok).count(), 1);
-                heir.assert_spared();
+                reused.assert_untouched();
             });
         }
     }

@@ -6,15 +6,15 @@ mod common;
 use std::io::ErrorKind;
 use std::os::unix::process::ExitStatusExt;
 
-use common::again::{part, play};
-use common::seccomp::{refuse, refuse_in, Refused};
-use common::works::everything_works;
-use common::{errno, skip, sleeper, steal, there_are_pidfds, zombie};
+use common::isolated::{current_part, run_isolated};
+use common::seccomp::{deny, deny_in, DeniedCall};
+use common::smoke::check_core_calls;
+use common::{errno, pidfds_supported, reap_externally, skip, sleeper, zombie};
 use nix::libc::{self, ECHILD, EINVAL, ENOSYS, ENOTTY, EPERM, SIGKILL};
 use pidwait::{support, Backend, ChildExt, PidHandle};
 
-const fn all(call: libc::c_long, errno: i32) -> Refused {
-    Refused {
+const fn all(call: libc::c_long, errno: i32) -> DeniedCall {
+    DeniedCall {
         call,
         only_if: None,
         errno,
@@ -22,20 +22,20 @@ const fn all(call: libc::c_long, errno: i32) -> Refused {
 }
 
 /// `waitid(P_PIDFD)`, as a kernel that knows no such kind of id answers it.
-const NO_WAITID: Refused = Refused {
+const NO_WAITID: DeniedCall = DeniedCall {
     call: libc::SYS_waitid,
     only_if: Some((0, libc::P_PIDFD)),
     errno: EINVAL,
 };
 /// `ioctl(PIDFD_GET_INFO)`, as before Linux 6.13.
-const NO_INFO: Refused = Refused {
+const NO_INFO: DeniedCall = DeniedCall {
     call: libc::SYS_ioctl,
     only_if: Some((1, 0xC040_FF0B)),
     errno: ENOTTY,
 };
 
 /// `pidfd_send_signal` with `PIDFD_SIGNAL_PROCESS_GROUP`, as before Linux 6.9.
-const NO_GROUPS: Refused = Refused {
+const NO_GROUPS: DeniedCall = DeniedCall {
     call: libc::SYS_pidfd_send_signal,
     only_if: Some((3, 1 << 2)),
     errno: EINVAL,
@@ -44,7 +44,7 @@ const NO_GROUPS: Refused = Refused {
 /// What a system looks like, and what the probe must say to it.
 struct Look {
     name: &'static str,
-    refused: &'static [Refused],
+    refused: &'static [DeniedCall],
     missing: Option<(&'static str, i32)>,
 }
 
@@ -99,23 +99,23 @@ fn play_looks(test: &str, value: Option<&str>) {
         return;
     }
     for look in LOOKS {
-        play(test, look.name, |command| {
+        run_isolated(test, look.name, |command| {
             match value {
                 None => command.env_remove("PIDWAIT_BACKEND"),
                 Some(value) => command.env("PIDWAIT_BACKEND", value),
             };
-            refuse_in(command, look.refused);
+            deny_in(command, look.refused);
         });
     }
 }
 
 /// A system that has no pidfds, or no filters, cannot be made to look any older.
 fn filters_work() -> bool {
-    if !there_are_pidfds() {
+    if !pidfds_supported() {
         return false;
     }
     // In a thread that ends with its filter.
-    let tried = std::thread::spawn(|| refuse(&[])).join().unwrap();
+    let tried = std::thread::spawn(|| deny(&[])).join().unwrap();
     if let Err(error) = &tried {
         skip(&format!("no seccomp filters here: {error}"));
     }
@@ -124,7 +124,7 @@ fn filters_work() -> bool {
 
 /// The look that this process was started under.
 fn look() -> Option<&'static Look> {
-    let name = part()?;
+    let name = current_part()?;
     LOOKS.iter().find(|look| look.name == name)
 }
 
@@ -147,7 +147,7 @@ fn the_probe() {
         }
     };
     assert_eq!(found.backend(), backend);
-    everything_works(backend);
+    check_core_calls(backend);
     let by_name = PidHandle::open_with(1, Backend::Waitpid).unwrap();
     assert_eq!(by_name.backend(), Backend::Waitpid);
 }
@@ -160,7 +160,7 @@ fn pidfds_are_demanded() {
     };
     let Some((call, _)) = look.missing else {
         assert_eq!(support().unwrap().backend(), Backend::Pidfd);
-        return everything_works(Backend::Pidfd);
+        return check_core_calls(Backend::Pidfd);
     };
     let opened = PidHandle::open(std::process::id()).unwrap_err();
     for error in [support().unwrap_err(), opened] {
@@ -180,17 +180,17 @@ fn the_fallback_is_forced() {
         return play_looks("the_fallback_is_forced", Some("waitpid"));
     }
     assert_eq!(support().unwrap().missing(), None);
-    everything_works(Backend::Waitpid);
+    check_core_calls(Backend::Waitpid);
 }
 
 /// A filter that is put on after the probe makes errors, and no wrong answers: what was not
 /// reaped can be reaped still, and nobody was signalled.
 #[test]
 fn after_the_probe() {
-    let Some(part) = part() else {
+    let Some(part) = current_part() else {
         if filters_work() {
             for part in ["waitid", "pidfd_send_signal", "pidfd_open", "EINVAL"] {
-                play("after_the_probe", part, |command| {
+                run_isolated("after_the_probe", part, |command| {
                     command.env_remove("PIDWAIT_BACKEND");
                 });
             }
@@ -209,12 +209,12 @@ fn after_the_probe() {
 fn waitid_is_gone() {
     let (dead, mut child) = (zombie("exit 3"), zombie("exit 4"));
     let handle = PidHandle::open(dead.id()).unwrap();
-    refuse(&[NO_WAITID]).unwrap();
+    deny(&[NO_WAITID]).unwrap();
     assert_eq!(errno(handle.wait()), EINVAL);
     assert_eq!(errno(handle.try_wait()), EINVAL);
     handle.signal(0).unwrap();
     assert_eq!(handle.exit_status(), None);
-    assert_eq!(steal(dead.id()), 3 << 8);
+    assert_eq!(reap_externally(dead.id()), 3 << 8);
 
     assert_eq!(errno(child.pidfd_wait()), EINVAL);
     assert_eq!(errno(child.pidfd_try_wait()), EINVAL);
@@ -224,7 +224,7 @@ fn waitid_is_gone() {
 fn pidfd_send_signal_is_gone() {
     let running = sleeper();
     let handle = PidHandle::open(running.id()).unwrap();
-    refuse(&[all(libc::SYS_pidfd_send_signal, EPERM)]).unwrap();
+    deny(&[all(libc::SYS_pidfd_send_signal, EPERM)]).unwrap();
     assert_eq!(errno(handle.kill()), EPERM);
     assert_eq!(errno(running.pidfd_signal(SIGKILL)), EPERM);
     assert_eq!(handle.try_wait().unwrap(), None);
@@ -235,7 +235,7 @@ fn pidfd_send_signal_is_gone() {
 
 fn pidfd_open_is_gone() {
     let (running, mut child) = (sleeper(), zombie("exit 4"));
-    refuse(&[all(libc::SYS_pidfd_open, EPERM)]).unwrap();
+    deny(&[all(libc::SYS_pidfd_open, EPERM)]).unwrap();
     assert_eq!(errno(PidHandle::open(running.id())), EPERM);
     // Children are as safe by pid.
     assert_eq!(child.pidfd_wait().unwrap().code(), Some(4));
@@ -250,8 +250,8 @@ fn pidfd_open_is_gone() {
 fn pidfd_open_says_einval() {
     let running = sleeper();
     let reaped = zombie("exit 3").id();
-    steal(reaped);
-    refuse(&[all(libc::SYS_pidfd_open, EINVAL)]).unwrap();
+    reap_externally(reaped);
+    deny(&[all(libc::SYS_pidfd_open, EINVAL)]).unwrap();
     assert_eq!(errno(PidHandle::open(running.id())), EINVAL);
     let gone = PidHandle::open(reaped).unwrap();
     assert_eq!(errno(gone.wait()), ECHILD);

@@ -9,8 +9,8 @@ use std::thread;
 use std::time::Duration;
 
 use common::{
-    await_gone, backends, errno, exists, held, ignore_sigchld, kernel, kill, readable, sleeper,
-    while_asleep, Waiter, LONG,
+    await_gone, backends, blocked_on_stdin, errno, exists, ignore_sigchld, kernel, kill, readable,
+    sleeper, while_asleep, Waiter, LONG,
 };
 use nix::libc::{ECHILD, SIGKILL};
 use pidwait::{Backend, ChildExt, KillOnDrop, PidHandle};
@@ -105,7 +105,7 @@ fn children() {
 fn seen_to_exit_and_its_status_in_the_record() {
     ignore_sigchld();
     for backend in backends() {
-        let (child, stdin) = held();
+        let (child, stdin) = blocked_on_stdin();
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
         let exit = handle.exit_fd().unwrap();
         assert!(!handle.has_exited().unwrap());
@@ -131,7 +131,7 @@ fn a_wait_under_way_ends() {
     ignore_sigchld();
     for backend in backends() {
         for limit in [None, Some(Duration::MAX)] {
-            let (child, stdin) = held();
+            let (child, stdin) = blocked_on_stdin();
             let handle = PidHandle::open_with(child.id(), backend).unwrap();
             assert_eq!(handle.wait_timeout(Duration::from_millis(1)).unwrap(), None);
             let wait = || match limit {
@@ -142,11 +142,11 @@ fn a_wait_under_way_ends() {
             recorded(&handle, exit_code(3));
         }
     }
-    let (mut child, stdin) = held();
+    let (mut child, stdin) = blocked_on_stdin();
     let wait = || child.pidfd_wait_timeout(Duration::MAX);
     assert_eq!(errno(while_asleep(wait, || drop(stdin))), ECHILD);
 
-    let (child, stdin) = held();
+    let (child, stdin) = blocked_on_stdin();
     let handle = PidHandle::from(child);
     let wait = || handle.wait_timeout(Duration::MAX);
     assert_eq!(errno(while_asleep(wait, || drop(stdin))), ECHILD);

@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use common::{backends, held, interrupt_calls, interruptions, kill_thread, stubborn};
+use common::{
+    backends, blocked_on_stdin, ignoring_sigterm, interrupt_calls, interruptions, kill_thread,
+};
 use nix::libc::SIGUSR1;
 use nix::unistd::gettid;
 use pidwait::{ChildExt, PidHandle};
@@ -72,7 +74,7 @@ fn expires<T>(mut wait: impl FnMut() -> T) -> T {
 #[test]
 fn a_limit_is_kept() {
     for backend in backends() {
-        let (child, stdin) = held();
+        let (child, stdin) = blocked_on_stdin();
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
         assert_eq!(expires(|| handle.wait_timeout(LIMIT)).unwrap(), None);
         let deadline = || handle.wait_deadline(Instant::now() + LIMIT);
@@ -88,7 +90,7 @@ fn a_limit_is_kept() {
 
 #[test]
 fn a_childs_limit_is_kept() {
-    let (mut child, stdin) = held();
+    let (mut child, stdin) = blocked_on_stdin();
     assert_eq!(expires(|| child.pidfd_wait_timeout(LIMIT)).unwrap(), None);
     let deadline = || child.pidfd_wait_deadline(Instant::now() + LIMIT);
     assert_eq!(expires(deadline).unwrap(), None);
@@ -100,7 +102,7 @@ fn a_childs_limit_is_kept() {
 fn a_grace_is_kept() {
     for backend in backends() {
         let status = expires(|| {
-            let handle = PidHandle::open_with(stubborn().id(), backend).unwrap();
+            let handle = PidHandle::open_with(ignoring_sigterm().id(), backend).unwrap();
             let start = Instant::now();
             let status = handle.terminate(LIMIT).unwrap();
             assert!(start.elapsed() >= LIMIT);
@@ -115,7 +117,7 @@ fn a_grace_is_kept() {
 fn only_the_exit_ends_it() {
     for backend in backends() {
         for limit in [None, Some(Duration::MAX)] {
-            let (child, stdin) = held();
+            let (child, stdin) = blocked_on_stdin();
             let handle = PidHandle::open_with(child.id(), backend).unwrap();
             let wait = || match limit {
                 None => handle.wait().map(Some),
@@ -124,13 +126,13 @@ fn only_the_exit_ends_it() {
             let (status, _) = in_a_storm(wait, || drop(stdin));
             assert_eq!(status.unwrap().unwrap().code(), Some(3));
         }
-        let (child, stdin) = held();
+        let (child, stdin) = blocked_on_stdin();
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
         let (seen, _) = in_a_storm(|| handle.wait_exited(), || drop(stdin));
         seen.unwrap();
         assert_eq!(handle.wait().unwrap().code(), Some(3));
     }
-    let (mut child, stdin) = held();
+    let (mut child, stdin) = blocked_on_stdin();
     let (status, _) = in_a_storm(|| child.pidfd_wait(), || drop(stdin));
     assert_eq!(status.unwrap().code(), Some(3));
 }

@@ -10,8 +10,8 @@ use std::process::{self, Command};
 use std::thread;
 use std::time::Duration;
 
-use common::again::{part, play_under};
-use common::{backends, kill, skip, sleeper, there_are_pidfds, zombie, Waiter};
+use common::isolated::{current_part, run_isolated_under};
+use common::{backends, kill, pidfds_supported, skip, sleeper, zombie, Waiter};
 use nix::libc::SIGKILL;
 use nix::unistd::gettid;
 use pidwait::{support, Backend, ChildExt, PidHandle};
@@ -158,10 +158,10 @@ fn call_in_vain(handle: &PidHandle) {
 
 #[test]
 fn as_many_as_promised() {
-    if part().is_some() {
+    if current_part().is_some() {
         return everything();
     }
-    if !there_are_pidfds() {
+    if !pidfds_supported() {
         return;
     }
     let tried = Command::new("strace").args(["-f", "true"]).output();
@@ -171,7 +171,7 @@ fn as_many_as_promised() {
     let report: PathBuf = env::temp_dir().join(format!("pidwait-strace-{}", process::id()));
     let path = report.to_str().expect("a path in plain letters");
     let strace = ["strace", "-f", "-o", path];
-    play_under(&strace, "as_many_as_promised", "counted", |command| {
+    run_isolated_under(&strace, "as_many_as_promised", "counted", |command| {
         command.env_remove("PIDWAIT_BACKEND");
     });
     let lines = fs::read_to_string(&report).unwrap();

@@ -16,11 +16,11 @@ const MILLI: Duration = Duration::from_millis(1);
 fn threads() {
     for backend in backends() {
         waits_and_exit_fds_of_a_child(backend);
-        waits_and_exit_fds_of_a_stranger(backend);
+        waits_and_exit_fds_of_a_non_child(backend);
     }
     timed_waits_of_childs();
     watchers_of_dropped_handles_go_with_their_processes();
-    a_strangers_watcher_goes_with_its_listeners();
+    a_non_child_watcher_goes_with_its_listeners();
     a_watcher_takes_no_signal();
 }
 
@@ -71,11 +71,11 @@ fn waits_and_exit_fds_of_a_child(backend: Backend) {
 }
 
 /// Looked at again and again, or by one watcher for all who ask for a descriptor.
-fn waits_and_exit_fds_of_a_stranger(backend: Backend) {
+fn waits_and_exit_fds_of_a_non_child(backend: Backend) {
     let before = count();
     let me = open(std::process::id(), backend);
     me.wait_exited_timeout(MILLI).unwrap();
-    assert_eq!(count(), before, "{backend}: a timed wait for a stranger");
+    assert_eq!(count(), before, "{backend}: a timed wait for a non-child");
     let watchers = usize::from(backend == Backend::Waitpid);
     let exits = [me.exit_fd().unwrap(), me.exit_fd().unwrap()];
     assert_eq!(count(), before + watchers, "{backend}: its exit_fds");
@@ -117,7 +117,7 @@ fn watchers_of_dropped_handles_go_with_their_processes() {
 }
 
 /// Nobody reaps it for us, and it may run for ever: only its listeners keep the watcher.
-fn a_strangers_watcher_goes_with_its_listeners() {
+fn a_non_child_watcher_goes_with_its_listeners() {
     let before = count();
     let me = open(std::process::id(), Backend::Waitpid);
     let exit = me.exit_fd().unwrap();
@@ -147,8 +147,8 @@ fn a_watcher_takes_no_signal() {
     let blocked = u64::from_str_radix(blocked.unwrap().trim(), 16).unwrap();
     // Not SIGKILL and SIGSTOP, nor the two that libc keeps to itself, 32 and 33 (musl: 34, too).
     let never = [9, 19, 32, 33, 34].map(|signal| 1_u64 << (signal - 1));
-    let rest = never.iter().fold(blocked, |rest, signal| rest | signal);
-    assert_eq!(rest, u64::MAX, "{status}");
+    let mask = never.iter().fold(blocked, |mask, signal| mask | signal);
+    assert_eq!(mask, u64::MAX, "{status}");
 
     // And the thread that started it has its own mask back.
     let mine = fs::read_to_string("/proc/thread-self/status").unwrap();

@@ -20,7 +20,7 @@ impl<'scope, T: Send + 'scope> Waiter<'scope, T> {
         scope: &'scope Scope<'scope, '_>,
         wait: impl FnOnce() -> T + Send + 'scope,
     ) -> Self {
-        let waiter = Self::start_unseen(scope, wait);
+        let waiter = Self::spawn(scope, wait);
         while !waiter.is_finished() && !waits_for_a_child(waiter.tid) {
             thread::yield_now();
         }
@@ -28,7 +28,7 @@ impl<'scope, T: Send + 'scope> Waiter<'scope, T> {
     }
 
     /// The same for a thread that need not block there.
-    pub(crate) fn start_unseen(
+    pub(crate) fn spawn(
         scope: &'scope Scope<'scope, '_>,
         wait: impl FnOnce() -> T + Send + 'scope,
     ) -> Self {
@@ -58,7 +58,7 @@ impl<'scope, T: Send + 'scope> Waiter<'scope, T> {
 /// under way.
 pub(crate) fn while_asleep<T: Send>(wait: impl FnOnce() -> T + Send, then: impl FnOnce()) -> T {
     thread::scope(|scope| {
-        let waiter = Waiter::start_unseen(scope, wait);
+        let waiter = Waiter::spawn(scope, wait);
         // One that spins instead is the test's to find out, and must not keep it here.
         let start = Instant::now();
         let patience = Duration::from_secs(10);

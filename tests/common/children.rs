@@ -35,7 +35,7 @@ pub(crate) fn sleep() -> Command {
 }
 
 /// A child that exits with code 3 when its standard input closes, which is handed out for that.
-pub(crate) fn held() -> (Child, ChildStdin) {
+pub(crate) fn blocked_on_stdin() -> (Child, ChildStdin) {
     let mut command = shell("read x; exit 3");
     let mut child = command.stdin(Stdio::piped()).spawn().expect("sh starts");
     let stdin = child.stdin.take().expect("a pipe");
@@ -50,7 +50,7 @@ pub(crate) fn zombie(script: &str) -> Child {
 }
 
 /// A child that runs a script with its standard output piped.
-pub(crate) fn writer(script: &str) -> Child {
+pub(crate) fn with_piped_stdout(script: &str) -> Child {
     let mut command = shell(script);
     command.stdout(Stdio::piped()).spawn().expect("sh starts")
 }
@@ -65,7 +65,7 @@ pub(crate) fn ready(script: &str) -> Child {
 }
 
 /// A child that does not mind SIGTERM.
-pub(crate) fn stubborn() -> Child {
+pub(crate) fn ignoring_sigterm() -> Child {
     ready("trap '' TERM; echo ready; exec sleep 600")
 }
 

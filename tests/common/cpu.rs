@@ -29,31 +29,31 @@ fn clock(id: libc::clockid_t) -> Duration {
 
 /// Runs what has nothing to do but sleep, and fails where the thread was busy all the while.
 #[track_caller]
-pub(crate) fn at_rest<T>(run: impl FnOnce() -> T) -> T {
-    let rest = Rest::begin();
+pub(crate) fn assert_idle<T>(run: impl FnOnce() -> T) -> T {
+    let idle = IdleCheck::start();
     let result = run();
-    rest.end();
+    idle.finish();
     result
 }
 
 /// A time in which the calling thread has nothing to do but sleep.
-pub(crate) struct Rest(Instant, Duration);
+pub(crate) struct IdleCheck(Instant, Duration);
 
-impl Rest {
-    pub(crate) fn begin() -> Self {
+impl IdleCheck {
+    pub(crate) fn start() -> Self {
         Self(Instant::now(), thread_time())
     }
 
     /// Fails where the thread was busy all the while. A few looks take a slow emulator some time.
     #[track_caller]
-    pub(crate) fn end(self) {
+    pub(crate) fn finish(self) {
         let (took, busy) = (self.0.elapsed(), thread_time() - self.1);
         assert!(busy < took / 5, "busy for {busy:?} of {took:?}");
     }
 }
 
 /// Has the calling thread run only when a processor is idle, or nearly so.
-pub(crate) fn run_last() {
+pub(crate) fn run_at_idle_priority() {
     let priority = libc::sched_param { sched_priority: 0 };
     // SAFETY: reads a local.
     let set = unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &priority) };

@@ -49,14 +49,14 @@ pub(crate) fn is_blocking(fd: &impl AsRawFd) -> bool {
 }
 
 /// Makes a pipe hold so many bytes.
-pub(crate) fn enlarge(pipe: &impl AsRawFd, bytes: libc::c_int) {
+pub(crate) fn set_pipe_size(pipe: &impl AsRawFd, bytes: libc::c_int) {
     // SAFETY: the third argument is an integer.
     let holds = unsafe { libc::fcntl(pipe.as_raw_fd(), libc::F_SETPIPE_SZ, bytes) };
     assert!(holds >= bytes, "{}", io::Error::last_os_error());
 }
 
 /// A file of so many zeroes, which takes no room.
-pub(crate) fn zeroes(bytes: usize) -> File {
+pub(crate) fn file_of_zeros(bytes: usize) -> File {
     // SAFETY: the name ends with a zero and lives on.
     let fd = unsafe { libc::memfd_create(b"zeroes\0".as_ptr().cast(), libc::MFD_CLOEXEC) };
     assert!(fd >= 0, "{}", io::Error::last_os_error());

@@ -5,19 +5,19 @@
 #![allow(unsafe_code)] // The bare system calls that the crate is measured by.
 #![allow(unused_imports)]
 
-pub(crate) mod again;
 mod blocked;
 mod children;
 mod cpu;
 mod descriptors;
-pub(crate) mod pids;
+pub(crate) mod isolated;
+mod non_child;
+pub(crate) mod pid_namespace;
 mod process;
 pub(crate) mod seccomp;
 mod signals;
-mod stranger;
+pub(crate) mod smoke;
 mod trace;
 mod wait;
-pub(crate) mod works;
 
 use std::fmt::Debug;
 use std::fs;
@@ -29,8 +29,8 @@ use nix::libc;
 use pidwait::{Backend, PidHandle};
 
 pub(crate) use {
-    blocked::*, children::*, cpu::*, descriptors::*, process::*, signals::*, stranger::*, trace::*,
-    wait::*,
+    blocked::*, children::*, cpu::*, descriptors::*, non_child::*, process::*, signals::*,
+    trace::*, wait::*,
 };
 
 /// The backends to test handles with: the one that this run is for, or all that there are here.
@@ -45,7 +45,7 @@ pub(crate) fn backends() -> Vec<Backend> {
 
 /// The backends that there are here, whichever this run is for.
 pub(crate) fn all_backends() -> Vec<Backend> {
-    if there_are_pidfds() {
+    if pidfds_supported() {
         vec![Backend::Pidfd, Backend::Waitpid]
     } else {
         vec![Backend::Waitpid]
@@ -53,7 +53,7 @@ pub(crate) fn all_backends() -> Vec<Backend> {
 }
 
 /// Whether this system has pidfds, and not a word where it has; else half of the test is skipped.
-pub(crate) fn there_are_pidfds() -> bool {
+pub(crate) fn pidfds_supported() -> bool {
     let tried = PidHandle::open_with(std::process::id(), Backend::Pidfd);
     if let Err(error) = &tried {
         skip(&format!("the pidfd backend's part: {error}"));
@@ -62,19 +62,19 @@ pub(crate) fn there_are_pidfds() -> bool {
 }
 
 /// Whether a handle of that backend can tell how a process ended that it did not reap itself.
-pub(crate) fn knows_of_others(backend: Backend) -> bool {
+pub(crate) fn has_exit_records(backend: Backend) -> bool {
     static KEPT: OnceLock<bool> = OnceLock::new();
-    backend == Backend::Pidfd && *KEPT.get_or_init(keeps_exit_records)
+    backend == Backend::Pidfd && *KEPT.get_or_init(probe_exit_records)
 }
 
 /// Whether this kernel keeps a record of how a process ended (Linux 6.15), by what it says itself:
 /// the bare `PIDFD_GET_INFO` with `PIDFD_INFO_EXIT`, of a child that was reaped.
-fn keeps_exit_records() -> bool {
+fn probe_exit_records() -> bool {
     const GET_INFO: libc::Ioctl = 0xC040_FF0B_u32 as libc::Ioctl;
     const INFO_EXIT: u64 = 1 << 3;
     let child = zombie("exit 3");
     let fd = pidfd_open(child.id(), 0).expect("the pidfd backend is there");
-    steal(child.id());
+    reap_externally(child.id());
     let mut info = [0_u64; 8];
     info[0] = INFO_EXIT;
     // SAFETY: the request's number says that it is of 64 bytes, and so long is `info`.

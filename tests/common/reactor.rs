@@ -13,8 +13,8 @@ use nix::libc::{ECHILD, EINVAL, SIGKILL};
 use pidwait::{InsertError, PidHandle};
 
 use crate::common::{
-    await_state, await_zombie, backends, errno, sleeper, steal, traceable_sleeper, zombie, Rest,
-    Stranger, Tracer,
+    await_state, await_zombie, backends, errno, reap_externally, sleeper, traceable_sleeper,
+    zombie, IdleCheck, NonChild, Tracer,
 };
 
 /// A reactor, with an executor to run futures on.
@@ -65,7 +65,7 @@ macro_rules! test_on {
     ($reactor:ty) => {
         crate::reactor::test_on! { $reactor:
             running, zombies, reaped_into_its_handle, reaped_through_the_handle, several_at_once,
-            a_thousand_cancelled, cancelled_when_it_was_ready, strangers, refused, released,
+            a_thousand_cancelled, cancelled_when_it_was_ready, non_children, refused, released,
             taken_out_and_put_in_again, in_the_hands_of_a_tracer,
         }
     };
@@ -193,13 +193,13 @@ pub(crate) fn cancelled_when_it_was_ready<R: Reactor>() {
     });
 }
 
-pub(crate) fn strangers<R: Reactor>() {
+pub(crate) fn non_children<R: Reactor>() {
     on_each::<R, _>(|open| async move {
-        let mut stranger = Stranger::new();
-        let other = R::Handle::new(open(stranger.pid)).unwrap();
+        let mut non_child = NonChild::new();
+        let other = R::Handle::new(open(non_child.pid)).unwrap();
         assert_eq!(errno(other.wait().await), ECHILD, "at once");
         cancel(other.exited()).await;
-        let end = async { assert_eq!(stranger.reaped(), Some(7)) };
+        let end = async { assert_eq!(non_child.finish(), Some(7)) };
         let (exited, ()) = tokio::join!(other.exited(), end);
         exited.unwrap();
         assert_eq!(errno(other.wait().await), ECHILD);
@@ -229,7 +229,7 @@ pub(crate) fn released<R: Reactor>() {
         child.release().unwrap();
         assert_eq!(errno(child.wait().await), EINVAL);
         assert_eq!(errno(child.exited().await), EINVAL);
-        steal(child.id());
+        reap_externally(child.id());
     });
 }
 
@@ -252,20 +252,20 @@ pub(crate) fn taken_out_and_put_in_again<R: Reactor>() {
 pub(crate) fn in_the_hands_of_a_tracer<R: Reactor>() {
     on_each::<R, _>(|open| async move {
         let pid = traceable_sleeper().id();
-        let Some(tracer) = Tracer::of(pid) else {
+        let Some(tracer) = Tracer::attach(pid) else {
             return;
         };
         let child = R::Handle::new(open(pid)).unwrap();
         child.kill().unwrap();
         await_state(pid, 'Z');
-        let rest = Rest::begin();
+        let idle = IdleCheck::start();
         tokio::select! {
             status = child.wait() => panic!("{status:?}"),
             () = R::sleep(Duration::from_millis(500)) => {}
         }
-        rest.end();
-        let let_go = async { tracer.let_go() };
-        let (status, ()) = tokio::join!(child.wait(), let_go);
+        idle.finish();
+        let end_tracer = async { tracer.end() };
+        let (status, ()) = tokio::join!(child.wait(), end_tracer);
         assert_eq!(status.unwrap().signal(), Some(SIGKILL));
     });
 }

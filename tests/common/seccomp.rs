@@ -8,7 +8,7 @@ use nix::libc::{self, c_int, c_long};
 
 /// A system call that fails.
 #[derive(Clone, Copy)]
-pub(crate) struct Refused {
+pub(crate) struct DeniedCall {
     pub(crate) call: c_long,
     /// Only where the argument of that index has that value.
     pub(crate) only_if: Option<(u32, u32)>,
@@ -16,7 +16,7 @@ pub(crate) struct Refused {
 }
 
 /// A program, in BPF, that refuses some system calls and lets all others through.
-fn program(refused: &[Refused]) -> Vec<libc::sock_filter> {
+fn program(refused: &[DeniedCall]) -> Vec<libc::sock_filter> {
     const NUMBER: u32 = 0;
     // `struct seccomp_data`: number, architecture and address come before the arguments, of which
     // the lower half is enough here.
@@ -53,19 +53,19 @@ fn program(refused: &[Refused]) -> Vec<libc::sock_filter> {
 }
 
 /// From now on these calls fail in the calling thread, and in all that it starts.
-pub(crate) fn refuse(refused: &[Refused]) -> io::Result<()> {
-    put_on(&program(refused))
+pub(crate) fn deny(refused: &[DeniedCall]) -> io::Result<()> {
+    install(&program(refused))
 }
 
 /// The same in a command that is about to be run, from its first instruction on.
-pub(crate) fn refuse_in(command: &mut Command, refused: &[Refused]) {
+pub(crate) fn deny_in(command: &mut Command, refused: &[DeniedCall]) {
     let program = program(refused);
-    let set = move || put_on(&program);
+    let set = move || install(&program);
     // SAFETY: between fork and exec the closure makes two system calls, and allocates nothing.
     unsafe { command.pre_exec(set) };
 }
 
-fn put_on(program: &[libc::sock_filter]) -> io::Result<()> {
+fn install(program: &[libc::sock_filter]) -> io::Result<()> {
     let program = libc::sock_fprog {
         len: u16::try_from(program.len()).unwrap_or(0),
         filter: program.as_ptr().cast_mut(),

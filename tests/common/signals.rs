@@ -40,12 +40,19 @@ pub(crate) fn is_root() -> bool {
 }
 
 /// A user who has no rights.
-pub(crate) const NOBODY: libc::uid_t = 65534;
+pub(crate) const UNPRIVILEGED_UID: libc::uid_t = 65534;
 
 /// Makes the calling *thread* a nobody; libc's own function would do that to all of them.
-pub(crate) fn become_nobody() {
+pub(crate) fn drop_privileges() {
     // SAFETY: reads three integers.
-    let set = unsafe { libc::syscall(libc::SYS_setresuid, NOBODY, NOBODY, NOBODY) };
+    let set = unsafe {
+        libc::syscall(
+            libc::SYS_setresuid,
+            UNPRIVILEGED_UID,
+            UNPRIVILEGED_UID,
+            UNPRIVILEGED_UID,
+        )
+    };
     assert_eq!(set, 0, "setresuid: {}", io::Error::last_os_error());
 }
 
@@ -73,7 +80,7 @@ pub(crate) fn interrupt_calls(signal: c_int) {
 }
 
 /// Runs something while this thread gets a signal every millisecond that interrupts its calls.
-pub(crate) fn interrupted<T>(run: impl FnOnce() -> T) -> T {
+pub(crate) fn with_interruptions<T>(run: impl FnOnce() -> T) -> T {
     interrupt_calls(libc::SIGUSR2);
     let this = gettid().as_raw();
     let (over, is_over) = mpsc::channel::<()>();
@@ -96,7 +103,7 @@ pub(crate) fn ignore_sigchld() {
 }
 
 /// Has statuses kept again, as in a process that has said nothing about it.
-pub(crate) fn heed_sigchld() {
+pub(crate) fn restore_sigchld() {
     set_action(libc::SIGCHLD, libc::SIG_DFL);
 }
 
@@ -120,7 +127,7 @@ pub(crate) fn fatal_signals() -> impl Iterator<Item = c_int> {
 
 /// Makes a child one that every fatal signal ends, whatever this process was started under, and
 /// that leaves no core file behind.
-pub(crate) fn dies_of_every_signal(command: &mut Command) {
+pub(crate) fn reset_signal_actions(command: &mut Command) {
     let last = libc::SIGRTMAX();
     let set = move || {
         // The kernel's `sigaction` with SIG_DFL: libc's keeps its hands off the signals that it

@@ -37,7 +37,7 @@ pub(crate) fn ptrace(what: Trace, pid: u32) -> io::Result<()> {
 
 /// A child that the calling thread traces, and that stands in a trace stop, at its exec, until it
 /// is let go by `detach`.
-pub(crate) fn trapped(script: &str) -> Child {
+pub(crate) fn trace_stopped(script: &str) -> Child {
     let mut command = shell(script);
     let trace_me = || {
         // SAFETY: PTRACE_TRACEME takes no further arguments.
@@ -62,7 +62,7 @@ pub(crate) struct Tracer(Child);
 
 impl Tracer {
     /// Of a child that was made `traceable`. `None`, said aloud: this user may not trace here.
-    pub(crate) fn of(pid: u32) -> Option<Self> {
+    pub(crate) fn attach(pid: u32) -> Option<Self> {
         let mut command = sleep(); // A tracer it stays through its exec.
 
         // SAFETY: between fork and exec the closure makes that one call, and allocates nothing.
@@ -77,7 +77,7 @@ impl Tracer {
     }
 
     /// Ends the tracer, and so lets go of what it traces.
-    pub(crate) fn let_go(mut self) {
+    pub(crate) fn end(mut self) {
         self.0.kill().expect("kill");
         self.0.wait().expect("the tracer ends");
     }

@@ -13,7 +13,7 @@ use super::kill;
 /// Blocks until a child has changed as asked for (WEXITED, WSTOPPED, WCONTINUED), and leaves the
 /// report where it is.
 pub(crate) fn await_change(pid: u32, change: i32) {
-    look(pid, change);
+    peek(pid, change);
 }
 
 /// Blocks until a child has exited, and leaves it to be reaped.
@@ -29,12 +29,12 @@ pub(crate) fn stop(pid: u32) {
 
 /// Reaps a child, whatever signal its end sends; returns the raw wait status.
 #[track_caller]
-pub(crate) fn steal(pid: u32) -> i32 {
-    try_steal(pid).unwrap_or_else(|error| panic!("waitpid {pid}: {error}"))
+pub(crate) fn reap_externally(pid: u32) -> i32 {
+    try_reap_externally(pid).unwrap_or_else(|error| panic!("waitpid {pid}: {error}"))
 }
 
 /// The same where there may be none.
-pub(crate) fn try_steal(pid: u32) -> io::Result<i32> {
+pub(crate) fn try_reap_externally(pid: u32) -> io::Result<i32> {
     let mut status = 0;
     let pid = libc::pid_t::try_from(pid).expect("a pid");
     // SAFETY: `status` is valid for writes during the call.
@@ -47,7 +47,7 @@ pub(crate) fn try_steal(pid: u32) -> io::Result<i32> {
 
 /// The status of a zombie, as the kernel has it; it stays one.
 pub(crate) fn status_of_zombie(pid: u32) -> ExitStatus {
-    let info = look(pid, libc::WEXITED);
+    let info = peek(pid, libc::WEXITED);
     // SAFETY: this is the field that `waitid` fills in.
     let status = unsafe { info.si_status() };
     ExitStatus::from_raw(match info.si_code {
@@ -72,7 +72,7 @@ pub(crate) fn usage_of_zombie(pid: u32) -> libc::rusage {
     unsafe { usage.assume_init() }
 }
 
-fn look(pid: u32, change: i32) -> libc::siginfo_t {
+fn peek(pid: u32, change: i32) -> libc::siginfo_t {
     loop {
         let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
         let options = change | libc::WNOWAIT;

@@ -40,15 +40,15 @@ pub(crate) fn released() -> PidHandle {
 }
 
 /// Reaped by somebody else.
-pub(crate) fn stolen() -> PidHandle {
+pub(crate) fn reaped_externally() -> PidHandle {
     let handle = exited();
-    common::steal(handle.id());
+    common::reap_externally(handle.id());
     handle
 }
 
 /// Exits with 3 once the second of the two is dropped.
 pub(crate) fn waiting() -> (PidHandle, ChildStdin) {
-    let (child, opener) = common::held();
+    let (child, opener) = common::blocked_on_stdin();
     (open(child.id()), opener)
 }
 
@@ -58,20 +58,20 @@ pub(crate) fn discarded() -> PidHandle {
     common::ignore_sigchld();
     drop(opener);
     common::await_gone(handle.id());
-    common::heed_sigchld();
+    common::restore_sigchld();
     handle
 }
 
 /// Runs, and is no child of ours.
-pub(crate) fn stranger() -> PidHandle {
+pub(crate) fn non_child() -> PidHandle {
     open(parent_id())
 }
 
 /// Somebody else's child, which has exited and is not reaped.
 pub(crate) fn zombie_of_another() -> PidHandle {
-    let mut stranger = common::Stranger::new();
-    stranger.let_go_unreaped();
-    open(stranger.pid)
+    let mut non_child = common::NonChild::new();
+    non_child.let_exit_unreaped();
+    open(non_child.pid)
 }
 
 pub(crate) fn stopped() -> PidHandle {
@@ -82,7 +82,7 @@ pub(crate) fn stopped() -> PidHandle {
 
 /// In a trace stop, and this thread is the tracer.
 pub(crate) fn trace_stopped() -> Child {
-    common::trapped("exit 3")
+    common::trace_stopped("exit 3")
 }
 
 /// Leads a process group of its own, and runs.
@@ -106,7 +106,7 @@ pub(crate) fn open(pid: u32) -> PidHandle {
 /// Where the backend has an exit record, this kernel must have it too.
 pub(crate) fn on_linux_6_15(handle: &PidHandle, observe: fn(&PidHandle) -> String) -> String {
     let backend = handle.backend();
-    if backend == Backend::Pidfd && !common::knows_of_others(backend) {
+    if backend == Backend::Pidfd && !common::has_exit_records(backend) {
         return NOT_HERE.to_owned();
     }
     observe(handle)

@@ -8,7 +8,9 @@ use pidwait::ChildExt;
 
 use crate::answer::Said;
 use crate::cases::*;
-use crate::common::{sh, shell, sleeper, state_of, steal, stubborn, writer, zombie};
+use crate::common::{
+    ignoring_sigterm, reap_externally, sh, shell, sleeper, state_of, with_piped_stdout, zombie,
+};
 use crate::{both, row, Row};
 
 const SHORT: Duration = Duration::from_millis(2);
@@ -62,7 +64,7 @@ pub(crate) fn rows() -> Vec<Row> {
         }),
         row("no such signal", "`pidfd_signal`", both("EINVAL"), || sleeper().pidfd_signal(65).said()),
         row("running", "`pidfd_terminate`", both("Ok(signal 15)"), || sleeper().pidfd_terminate(Duration::MAX).said()),
-        row("ignores SIGTERM", "`pidfd_terminate`", both("Ok(signal 9)"), || stubborn().pidfd_terminate(SHORT).said()),
+        row("ignores SIGTERM", "`pidfd_terminate`", both("Ok(signal 9)"), || ignoring_sigterm().pidfd_terminate(SHORT).said()),
         row("zombie", "`pidfd_terminate`", both("Ok(exit 3)"), || zombie("exit 3").pidfd_terminate(SHORT).said()),
         row("zombie", "`pidfd_release`; the process", both("Ok, still a zombie"), || {
             let child = zombie("exit 3");
@@ -72,7 +74,7 @@ pub(crate) fn rows() -> Vec<Row> {
         }),
 
         row("writes, and exits", "`pidfd_output_timeout`", both("Ok(exit 3, \"out\")"), || {
-            writer("printf out; exit 3").pidfd_output_timeout(Duration::MAX).said()
+            with_piped_stdout("printf out; exit 3").pidfd_output_timeout(Duration::MAX).said()
         }),
         row("a grandchild holds the pipes", "`pidfd_output_timeout`", both("Ok(exit 3, \"out\")"), || {
             let mut command = shell("printf out; exec 3<&0; cat <&3 & exit 3");
@@ -81,7 +83,7 @@ pub(crate) fn rows() -> Vec<Row> {
             child.pidfd_output_timeout(Duration::MAX).said()
         }),
         row("writes nothing, and runs on", "`pidfd_output_timeout` of 2 ms", both("Ok(TimedOut, \"\")"), || {
-            writer("exec sleep 600").pidfd_output_timeout(SHORT).said()
+            with_piped_stdout("exec sleep 600").pidfd_output_timeout(SHORT).said()
         }),
     ]
 }
@@ -100,7 +102,7 @@ fn by_std() -> Child {
 
 fn by_others() -> Child {
     let child = zombie("exit 3");
-    steal(child.id());
+    reap_externally(child.id());
     child
 }
 

@@ -53,13 +53,13 @@ pub(crate) fn rows() -> Vec<Row> {
         row("done", "`signal`", both("ECHILD"), || done().signal(libc::SIGTERM).said()),
         row("several `wait`s at once", "each, `exit_status`", both("Ok(exit 3), ECHILD, Some(exit 3)"), two_waits),
 
-        row("not our child", "`wait`", both("ECHILD"), || stranger().wait().said()),
-        row("not our child", "`wait_timeout`", both("ECHILD"), || stranger().wait_timeout(Duration::MAX).said()),
-        row("reaped by somebody else", "`wait`", both("ECHILD"), || stolen().wait().said()),
-        row("reaped by somebody else", "`wait_timeout`", both("ECHILD"), || stolen().wait_timeout(Duration::MAX).said()),
-        row("reaped by somebody else", "`signal`", both("ECHILD"), || stolen().signal(libc::SIGTERM).said()),
+        row("not our child", "`wait`", both("ECHILD"), || non_child().wait().said()),
+        row("not our child", "`wait_timeout`", both("ECHILD"), || non_child().wait_timeout(Duration::MAX).said()),
+        row("reaped by somebody else", "`wait`", both("ECHILD"), || reaped_externally().wait().said()),
+        row("reaped by somebody else", "`wait_timeout`", both("ECHILD"), || reaped_externally().wait_timeout(Duration::MAX).said()),
+        row("reaped by somebody else", "`signal`", both("ECHILD"), || reaped_externally().signal(libc::SIGTERM).said()),
         row("reaped by somebody else", "`exit_status`, Linux 6.15", ["Some(exit 3)", "None"], || {
-            on_linux_6_15(&stolen(), |handle| handle.exit_status().said())
+            on_linux_6_15(&reaped_externally(), |handle| handle.exit_status().said())
         }),
         row("SIGCHLD ignored", "`wait`", both("ECHILD"), || discarded().wait().said()),
         row("SIGCHLD ignored", "`wait`, `exit_status`, Linux 6.15", ["ECHILD, Some(exit 3)", "ECHILD, None"], || {
@@ -164,7 +164,7 @@ fn forbidden() -> String {
     let handle = running();
     thread::scope(|scope| {
         let nobody = scope.spawn(|| {
-            common::become_nobody();
+            common::drop_privileges();
             handle.signal(0).said()
         });
         nobody.join().expect("no panic")

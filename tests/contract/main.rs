@@ -15,7 +15,7 @@ mod others;
 use std::fs;
 use std::io::{self, Write};
 
-use common::again;
+use common::isolated;
 
 /// One row of the table.
 struct Row {
@@ -71,9 +71,9 @@ fn waitpid() {
 /// process, and some cases change all of it.
 fn column(backend: usize) {
     let name = BACKENDS[backend];
-    if again::part().is_none() {
+    if isolated::current_part().is_none() {
         if common::all_backends().iter().any(|b| b.to_string() == name) {
-            again::play(name, "column", |command| {
+            isolated::run_isolated(name, "column", |command| {
                 command.env("PIDWAIT_BACKEND", name);
             });
         }

@@ -44,11 +44,11 @@ pub(crate) fn rows() -> Vec<Row> {
         row("done", "`has_exited`", both("Ok(true)"), || done().has_exited().said()),
         row("no such process", "`has_exited`", both("Ok(true)"), || missing().has_exited().said()),
         row("released", "`has_exited`", both("EINVAL"), || released().has_exited().said()),
-        row("not our child, running", "`has_exited`", both("Ok(false)"), || stranger().has_exited().said()),
+        row("not our child, running", "`has_exited`", both("Ok(false)"), || non_child().has_exited().said()),
         row("not our child, a zombie", "`has_exited`", ["Ok(true)", "Ok(false)"], || zombie_of_another().has_exited().said()),
-        row("reaped by somebody else", "`has_exited`", both("Ok(true)"), || stolen().has_exited().said()),
+        row("reaped by somebody else", "`has_exited`", both("Ok(true)"), || reaped_externally().has_exited().said()),
         row("running", "`wait_exited_timeout` of 2 ms", both("Ok(false)"), || running().wait_exited_timeout(SHORT).said()),
-        row("not our child, running", "`wait_exited_timeout` of 2 ms", both("Ok(false)"), || stranger().wait_exited_timeout(SHORT).said()),
+        row("not our child, running", "`wait_exited_timeout` of 2 ms", both("Ok(false)"), || non_child().wait_exited_timeout(SHORT).said()),
         row("about to exit", "`wait_exited`, `wait`", both("Ok, Ok(exit 3)"), || {
             let handle = exiting();
             format!("{}, {}", handle.wait_exited().said(), handle.wait().said())
@@ -89,7 +89,7 @@ pub(crate) fn rows() -> Vec<Row> {
         row("zombie", "`terminate`", both("Ok(exit 3)"), || exited().terminate(Duration::MAX).said()),
         row("running", "`terminate`", both("Ok(signal 15)"), || running().terminate(Duration::MAX).said()),
         row("stopped", "`terminate`", both("Ok(signal 15)"), || stopped().terminate(Duration::MAX).said()),
-        row("ignores SIGTERM", "`terminate`", both("Ok(signal 9)"), || open(common::stubborn().id()).terminate(SHORT).said()),
+        row("ignores SIGTERM", "`terminate`", both("Ok(signal 9)"), || open(common::ignoring_sigterm().id()).terminate(SHORT).said()),
         row("not our child", "`terminate`", both("ECHILD"), || {
             // Somebody else's, and nobody to be sorry for, should it be signalled.
             zombie_of_another().terminate(SHORT).said()
@@ -103,7 +103,7 @@ pub(crate) fn rows() -> Vec<Row> {
         row("reaped already", "`from_pidfd`", both("ECHILD"), || {
             let child = common::zombie("exit 3");
             let fd = pidfd_open(child.id(), 0).expect("a pidfd");
-            common::steal(child.id());
+            common::reap_externally(child.id());
             PidHandle::from_pidfd(fd).map(drop).said()
         }),
         row("non-blocking pidfd", "`from_pidfd`, `try_wait`, `wait`", both("Ok(None), Ok(signal 9)"), || {

@@ -5,7 +5,7 @@ use std::process::{Child, ExitStatus};
 use nix::libc;
 use pidwait::{Backend, Captured, ChildExt, PidHandle};
 
-use crate::common::{self, writer};
+use crate::common::{self, with_piped_stdout};
 use crate::{settle, unless_emfile};
 use crate::{Case, Emfile, LONG, SHORT};
 
@@ -53,10 +53,10 @@ pub(crate) const CASES: &[(&str, Case)] = &[
         let child = common::zombie("exit 3");
         let pid = child.id();
         emfile.during(|| child.pidfd_release()).expect("release");
-        common::steal(pid);
+        common::reap_externally(pid);
     }),
     ("pidfd_output_timeout, zombie", |emfile, _| {
-        let child = writer("printf out; exit 3");
+        let child = with_piped_stdout("printf out; exit 3");
         common::await_zombie(child.id());
         let pid = child.id();
         let answer = emfile.during(|| child.pidfd_output_timeout(LONG));
@@ -72,7 +72,7 @@ pub(crate) const CASES: &[(&str, Case)] = &[
         }
     }),
     ("pidfd_output_timeout, running", |emfile, _| {
-        let child = writer("exec sleep 600");
+        let child = with_piped_stdout("exec sleep 600");
         let pid = child.id();
         let answer = emfile.during(|| child.pidfd_output_timeout(SHORT));
         match unless_emfile(answer) {
@@ -104,6 +104,6 @@ fn collect(mut child: Child) {
 fn given_up(pid: u32) {
     if common::exists(pid) {
         common::kill(pid, libc::SIGKILL);
-        common::steal(pid);
+        common::reap_externally(pid);
     }
 }

@@ -16,7 +16,7 @@ pub(crate) const CASES: &[(&str, Case)] = &[
         let answer = emfile.during(|| PidHandle::open_with(child.id(), backend));
         match unless_emfile(answer) {
             Some(handle) => settle(&handle, None),
-            None => drop(common::steal(child.id())),
+            None => drop(common::reap_externally(child.id())),
         }
     }),
     ("from_pidfd", from_pidfd),
@@ -77,13 +77,13 @@ pub(crate) const CASES: &[(&str, Case)] = &[
     ("release", |emfile, backend| {
         let handle = zombie(backend);
         emfile.during(|| handle.release()).expect("release");
-        common::steal(handle.id());
+        common::reap_externally(handle.id());
     }),
     ("drop", |emfile, backend| {
         let handle = zombie(backend);
         let pid = handle.id();
         emfile.during(|| drop(handle));
-        common::steal(pid);
+        common::reap_externally(pid);
     }),
     ("has_exited", |emfile, backend| {
         let handle = zombie(backend);
@@ -104,7 +104,7 @@ pub(crate) const CASES: &[(&str, Case)] = &[
     }),
     ("exit_status", |emfile, backend| {
         let handle = zombie(backend);
-        common::steal(handle.id());
+        common::reap_externally(handle.id());
         let answer = emfile.during(|| handle.exit_status());
         assert_eq!(answer.map_or(Some(3), |status| status.code()), Some(3));
     }),
@@ -130,6 +130,6 @@ fn from_pidfd(emfile: &Emfile, _: Backend) {
     let answer = emfile.during(|| PidHandle::from_pidfd(fd));
     match unless_emfile(answer) {
         Some(handle) => settle(&handle, None),
-        None => drop(common::steal(child.id())),
+        None => drop(common::reap_externally(child.id())),
     }
 }

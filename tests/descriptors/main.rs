@@ -17,7 +17,7 @@ use std::time::Duration;
 use nix::libc::{self, c_long};
 use pidwait::{Backend, PidHandle};
 
-use common::again;
+use common::isolated;
 use emfile::Emfile;
 
 /// A public call, on a process of its own. Makes it under the given fate, and sees to it that the
@@ -29,7 +29,7 @@ const SHORT: Duration = Duration::from_millis(2);
 
 #[test]
 fn every_call_in_turn() {
-    if !again::alone("every_call_in_turn") {
+    if !isolated::enter("every_call_in_turn") {
         return; // Descriptors are counted, and the probe is done once in a process.
     }
     if let Err(error) = emfile::check() {

@@ -12,11 +12,11 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
-use common::{backends, shell, sleeper, there_are_pidfds, zombie};
+use common::{backends, pidfds_supported, shell, sleeper, zombie};
 use nix::libc::{SIGINT, SIGKILL, SIGTERM};
 use pidwait::{Backend, ChildExt, KillOnDrop, PidHandle};
 
-const NOBODY: &str = "2147483647";
+const UNUSED_PID: &str = "2147483647";
 /// Outlives every test: whoever waits for the end of one hangs, if nobody ends it.
 const FOREVER: &str = "sleep 2147483";
 
@@ -50,7 +50,7 @@ fn asynchronous(name: &str) {
         assert_eq!(output.status.code(), Some(0), "{output:?}");
 
         for (args, says) in [
-            (&[NOBODY, "600"][..], NOBODY),
+            (&[UNUSED_PID, "600"][..], UNUSED_PID),
             (&["0", "600"], "pid 0"),
             (&[&pid], "usage"),
             (&["init", "600"], "usage"),

@@ -10,11 +10,14 @@ fn its_own_children() {
         exec \"$0\" $first $! \"$1\"";
     for backend in backends() {
         let mut command = Command::new("sh");
-        command.args(["-c", script]).arg(path("pwait")).arg(NOBODY);
+        command
+            .args(["-c", script])
+            .arg(path("pwait"))
+            .arg(UNUSED_PID);
         command.env("PIDWAIT_BACKEND", backend.to_string());
         let (mut pwait, mut lines) = start(command.stdin(Stdio::piped()));
         // Said in the order of the command line, so they are being watched by now.
-        assert_eq!(line(&mut lines), format!("{NOBODY}: no such process"));
+        assert_eq!(line(&mut lines), format!("{UNUSED_PID}: no such process"));
         // The end of what they read ends them.
         drop(pwait.stdin.take());
         let said = rest(lines);
@@ -33,9 +36,9 @@ fn the_child_of_another() {
             .unwrap();
         let known = PidHandle::open_with(child.id(), backend).unwrap();
         let mut command = on("pwait", backend);
-        command.args([&child.id().to_string(), NOBODY]);
+        command.args([&child.id().to_string(), UNUSED_PID]);
         let (mut pwait, mut lines) = start(&mut command);
-        assert_eq!(line(&mut lines), format!("{NOBODY}: no such process"));
+        assert_eq!(line(&mut lines), format!("{UNUSED_PID}: no such process"));
         // std's wait closes its standard input, and reaps it.
         assert_eq!(child.wait().unwrap().code(), Some(5));
         let ending = match known.exit_status() {
@@ -50,7 +53,7 @@ fn the_child_of_another() {
 #[test]
 fn one_that_nobody_reaps() {
     // By pid a zombie cannot be told from a running process.
-    if !there_are_pidfds() {
+    if !pidfds_supported() {
         return;
     }
     let mut child = zombie("exit 5");

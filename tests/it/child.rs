@@ -6,8 +6,8 @@ use std::process::{Child, Stdio};
 use std::thread;
 
 use crate::common::{
-    await_state, await_zombie, errno, exists, kill, sh, shell, sleeper, state_of, steal, try_steal,
-    zombie, Waiter,
+    await_state, await_zombie, errno, exists, kill, reap_externally, sh, shell, sleeper, state_of,
+    try_reap_externally, zombie, Waiter,
 };
 use crate::race::assert_one_has_it;
 use nix::libc::{ECHILD, SIGCONT, SIGKILL, SIGSTOP, SIGTERM};
@@ -94,16 +94,16 @@ fn after_a_wait_of_std() {
 #[test]
 fn reaped_by_something_else() {
     let mut child = zombie("exit 4");
-    steal(child.id());
+    reap_externally(child.id());
     assert_reaped(&mut child);
 
     let mut child = sleeper();
     let pid = child.id();
     thread::scope(|scope| {
         let waiter = Waiter::start(scope, || child.pidfd_wait());
-        let thief = Waiter::start(scope, || try_steal(pid));
+        let external = Waiter::start(scope, || try_reap_externally(pid));
         kill(pid, SIGKILL);
-        assert_one_has_it(waiter.join(), thief.join());
+        assert_one_has_it(waiter.join(), external.join());
     });
 }
 
@@ -150,12 +150,12 @@ fn release() {
     assert_eq!(stdout.read_to_end(&mut Vec::new()).unwrap(), 0);
     await_zombie(pid);
     assert_eq!(state_of(pid), Some('Z'));
-    assert_eq!(steal(pid), 0);
+    assert_eq!(reap_externally(pid), 0);
 
     let running = sleeper();
     let pid = running.id();
     running.pidfd_release().unwrap();
     assert!(exists(pid));
     kill(pid, SIGTERM);
-    assert_eq!(steal(pid), SIGTERM);
+    assert_eq!(reap_externally(pid), SIGTERM);
 }

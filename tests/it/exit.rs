@@ -10,8 +10,8 @@ use nix::libc::{ECHILD, EINVAL, SIGCONT};
 use pidwait::{Backend, PidHandle};
 
 use crate::common::{
-    await_state, backends, clone_and_exit, errno, held, kill, knows_of_others, sleeper, steal,
-    stop, while_asleep, zombie, Stranger,
+    await_state, backends, blocked_on_stdin, clone_and_exit, errno, has_exit_records, kill,
+    reap_externally, sleeper, stop, while_asleep, zombie, NonChild,
 };
 
 const MILLI: Duration = Duration::from_millis(1);
@@ -28,7 +28,7 @@ fn exited(handle: &PidHandle) -> bool {
 
 /// The kernel's record of an end, where it can be had; `None` where not, and no error.
 fn recorded(backend: Backend, status: ExitStatus) -> Option<ExitStatus> {
-    knows_of_others(backend).then_some(status)
+    has_exit_records(backend).then_some(status)
 }
 
 fn exit_code(code: i32) -> ExitStatus {
@@ -38,7 +38,7 @@ fn exit_code(code: i32) -> ExitStatus {
 #[test]
 fn a_child_running_stopped_exited_reaped() {
     for backend in backends() {
-        let (child, stdin) = held();
+        let (child, stdin) = blocked_on_stdin();
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
         assert!(!exited(&handle));
         stop(child.id());
@@ -62,7 +62,7 @@ fn a_child_running_stopped_exited_reaped() {
 #[test]
 fn a_wait_with_a_limit_is_never_early() {
     for backend in backends() {
-        let (child, stdin) = held();
+        let (child, stdin) = blocked_on_stdin();
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
         for limit in [Duration::from_nanos(1), MILLI, Duration::from_micros(3_700)] {
             let start = Instant::now();
@@ -78,10 +78,10 @@ fn a_wait_with_a_limit_is_never_early() {
 #[test]
 fn a_stolen_status() {
     for backend in backends() {
-        let (child, stdin) = held();
+        let (child, stdin) = blocked_on_stdin();
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
         drop(stdin);
-        assert_eq!(steal(child.id()), 3 << 8);
+        assert_eq!(reap_externally(child.id()), 3 << 8);
         assert!(exited(&handle));
         handle.wait_exited().unwrap();
         assert_eq!(errno(handle.wait()), ECHILD);
@@ -107,20 +107,20 @@ fn a_status_that_std_reaped() {
 
 /// A running process has no status, whosever it is, though the field for it says 0.
 #[test]
-fn a_stranger() {
+fn a_non_child() {
     for backend in backends() {
-        let mut stranger = Stranger::new();
-        let handle = PidHandle::open_with(stranger.pid, backend).unwrap();
+        let mut non_child = NonChild::new();
+        let handle = PidHandle::open_with(non_child.pid, backend).unwrap();
         assert!(!exited(&handle));
         assert_eq!(handle.exit_status(), None);
 
-        stranger.let_go_unreaped();
+        non_child.let_exit_unreaped();
         // By pid a zombie of somebody else's looks alive.
         assert_eq!(exited(&handle), backend == Backend::Pidfd);
         assert_eq!(handle.exit_status(), None);
         assert_eq!(errno(handle.wait()), ECHILD);
 
-        assert_eq!(stranger.reaped(), Some(7));
+        assert_eq!(non_child.finish(), Some(7));
         assert!(exited(&handle));
         handle.wait_exited().unwrap();
         assert_eq!(handle.exit_status(), recorded(backend, exit_code(7)));
@@ -129,16 +129,16 @@ fn a_stranger() {
 }
 
 #[test]
-fn a_stranger_that_exits_meanwhile() {
+fn a_non_child_that_exits_meanwhile() {
     for backend in backends() {
         for limit in [None, Some(Duration::MAX), Some(Duration::from_secs(600))] {
-            let mut stranger = Stranger::new();
-            let handle = PidHandle::open_with(stranger.pid, backend).unwrap();
+            let mut non_child = NonChild::new();
+            let handle = PidHandle::open_with(non_child.pid, backend).unwrap();
             let wait = || match limit {
                 None => handle.wait_exited().map(|()| true),
                 Some(limit) => handle.wait_exited_timeout(limit),
             };
-            let ended = while_asleep(wait, || assert_eq!(stranger.reaped(), Some(7)));
+            let ended = while_asleep(wait, || assert_eq!(non_child.finish(), Some(7)));
             assert!(ended.unwrap());
             assert_eq!(handle.exit_status(), recorded(backend, exit_code(7)));
         }
@@ -177,7 +177,7 @@ fn after_release() {
         assert_eq!(errno(handle.has_exited()), EINVAL);
         assert_eq!(errno(handle.wait_exited()), EINVAL);
         assert_eq!(errno(handle.wait_exited_timeout(Duration::MAX)), EINVAL);
-        steal(child.id());
+        reap_externally(child.id());
         assert_eq!(handle.exit_status(), None);
 
         let child = zombie("exit 3");
@@ -212,7 +212,7 @@ fn a_handle_of_a_zombie() {
 fn many_share_a_child() {
     for backend in backends() {
         for timed in [false, true] {
-            let (child, stdin) = held();
+            let (child, stdin) = blocked_on_stdin();
             let handle = PidHandle::open_with(child.id(), backend).unwrap();
             let child = Mutex::new(child);
             let wait = || -> io::Result<ExitStatus> {
@@ -239,7 +239,7 @@ fn many_share_a_child() {
 #[test]
 fn beside_a_wait_that_reaps() {
     for backend in backends() {
-        let (child, stdin) = held();
+        let (child, stdin) = blocked_on_stdin();
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
         let both = || {
             std::thread::scope(|scope| {
@@ -276,7 +276,7 @@ fn seen_by_two_handles() {
 #[test]
 fn a_child_that_waits_do_not_own_to() {
     for backend in backends() {
-        if !knows_of_others(backend) {
+        if !has_exit_records(backend) {
             continue;
         }
         let reaped_in_time = || {
@@ -288,7 +288,7 @@ fn a_child_that_waits_do_not_own_to() {
             let told = while_asleep(
                 || handle.exit_status(),
                 || {
-                    assert_eq!(steal(pid), 3 << 8);
+                    assert_eq!(reap_externally(pid), 3 << 8);
                 },
             );
             assert_eq!(handle.exit_status(), Some(exit_code(3)));

@@ -6,13 +6,14 @@ use nix::libc::{ECHILD, EINVAL, SIGCONT};
 use pidwait::PidHandle;
 
 use crate::common::{
-    await_zombie, backends, errno, held, kill, readable, steal, stop, zombie, Stranger, LONG,
+    await_zombie, backends, blocked_on_stdin, errno, kill, readable, reap_externally, stop, zombie,
+    NonChild, LONG,
 };
 
 #[test]
 fn readable_from_the_exit_on_and_for_good() {
     for backend in backends() {
-        let (child, stdin) = held();
+        let (child, stdin) = blocked_on_stdin();
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
         let exit = handle.exit_fd().unwrap();
         assert!(!readable(&exit, 20));
@@ -36,14 +37,14 @@ fn outlives_its_handle() {
     let ends: [fn(PidHandle); 2] = [drop, |handle| handle.release().unwrap()];
     for backend in backends() {
         for end in ends {
-            let (child, stdin) = held();
+            let (child, stdin) = blocked_on_stdin();
             let handle = PidHandle::open_with(child.id(), backend).unwrap();
             let exit = handle.exit_fd().unwrap();
             end(handle);
             assert!(!readable(&exit, 20));
             drop(stdin);
             assert!(readable(&exit, LONG));
-            assert_eq!(steal(child.id()), 3 << 8);
+            assert_eq!(reap_externally(child.id()), 3 << 8);
             assert!(readable(&exit, 0));
         }
     }
@@ -53,7 +54,7 @@ fn outlives_its_handle() {
 #[test]
 fn asked_for_again_and_again() {
     for backend in backends() {
-        let (child, stdin) = held();
+        let (child, stdin) = blocked_on_stdin();
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
         for _ in 0..3 {
             let exit = handle.exit_fd().unwrap();
@@ -70,13 +71,13 @@ fn asked_for_again_and_again() {
 }
 
 #[test]
-fn of_a_stranger() {
+fn of_a_non_child() {
     for backend in backends() {
-        let mut stranger = Stranger::new();
-        let handle = PidHandle::open_with(stranger.pid, backend).unwrap();
+        let mut non_child = NonChild::new();
+        let handle = PidHandle::open_with(non_child.pid, backend).unwrap();
         let exit = handle.exit_fd().unwrap();
         assert!(!readable(&exit, 20));
-        assert_eq!(stranger.reaped(), Some(7));
+        assert_eq!(non_child.finish(), Some(7));
         assert!(readable(&exit, LONG));
         assert!(readable(&handle.exit_fd().unwrap(), LONG));
     }
@@ -89,7 +90,7 @@ fn of_a_child_that_was_reaped() {
         let child = zombie("exit 3");
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
         let before = handle.exit_fd().unwrap();
-        steal(child.id());
+        reap_externally(child.id());
         assert!(readable(&before, LONG));
         match handle.exit_fd() {
             Ok(after) => assert!(readable(&after, LONG)),

@@ -5,7 +5,8 @@ use std::process::Stdio;
 use std::thread;
 
 use crate::common::{
-    await_state, detach, errno, exists, sh, shell, sleeper, steal, stop, trapped, zombie, Waiter,
+    await_state, detach, errno, exists, reap_externally, sh, shell, sleeper, stop, trace_stopped,
+    zombie, Waiter,
 };
 use nix::libc::{c_int, ECHILD, EINVAL, SIGKILL, SIGTERM};
 use pidwait::PidHandle;
@@ -55,7 +56,7 @@ fn a_stopped_child() {
 /// A trace stop is running, too: std would take it for the exit.
 #[test]
 fn a_traced_child() {
-    let child = trapped("exit 4");
+    let child = trace_stopped("exit 4");
     let pid = child.id();
     let handle = PidHandle::from(child);
     assert_eq!(handle.try_wait().unwrap(), None);
@@ -125,7 +126,7 @@ fn a_finished_child() {
 #[test]
 fn a_stolen_child() {
     let child = zombie("exit 6");
-    steal(child.id());
+    reap_externally(child.id());
     let handle = PidHandle::from(child);
     assert_done(&handle);
     assert_eq!(handle.exit_status(), None);

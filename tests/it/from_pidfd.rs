@@ -10,10 +10,10 @@ use std::time::Duration;
 use nix::libc::{ECHILD, EINVAL, O_EXCL, O_NONBLOCK, SIGTERM};
 use pidwait::{Backend, PidHandle};
 
-use crate::common::pids::in_pid_namespace_with;
+use crate::common::pid_namespace::in_pid_namespace_with;
 use crate::common::{
-    errno, held, kernel, pidfd_open, readable, sleeper, steal, there_are_pidfds, while_asleep,
-    zombie, Stranger,
+    blocked_on_stdin, errno, kernel, pidfd_open, pidfds_supported, readable, reap_externally,
+    sleeper, while_asleep, zombie, NonChild,
 };
 
 /// PIDFD_NONBLOCK, and PIDFD_THREAD (Linux 6.9).
@@ -22,7 +22,7 @@ const THREAD: u32 = O_EXCL.unsigned_abs();
 
 /// Without pidfds there is nothing to test here; `there_are_pidfds` has said so then.
 fn no_pidfds() -> bool {
-    !there_are_pidfds()
+    !pidfds_supported()
 }
 
 fn adopt(pid: u32, flags: u32) -> PidHandle {
@@ -37,7 +37,7 @@ fn of_a_child() {
     if no_pidfds() {
         return;
     }
-    let (child, stdin) = held();
+    let (child, stdin) = blocked_on_stdin();
     let handle = adopt(child.id(), 0);
     assert_eq!(handle.try_wait().unwrap(), None);
     let status = while_asleep(|| handle.wait(), || drop(stdin)).unwrap();
@@ -56,7 +56,7 @@ fn a_non_blocking_one_works_as_any_other() {
     if no_pidfds() {
         return;
     }
-    let (child, stdin) = held();
+    let (child, stdin) = blocked_on_stdin();
     let handle = adopt(child.id(), NONBLOCK);
     let exit = handle.exit_fd().unwrap();
     assert_eq!(handle.try_wait().unwrap(), None);
@@ -68,7 +68,7 @@ fn a_non_blocking_one_works_as_any_other() {
     assert_eq!(status.code(), Some(3));
     assert!(usage.max_rss > 4096);
 
-    let (child, stdin) = held();
+    let (child, stdin) = blocked_on_stdin();
     let handle = adopt(child.id(), NONBLOCK);
     let wait = || handle.wait_timeout(Duration::MAX);
     let status = while_asleep(wait, || drop(stdin)).unwrap();
@@ -78,23 +78,23 @@ fn a_non_blocking_one_works_as_any_other() {
     let status = handle.terminate(Duration::MAX).unwrap();
     assert_eq!(status.signal(), Some(SIGTERM));
 
-    let (child, stdin) = held();
+    let (child, stdin) = blocked_on_stdin();
     let handle = adopt(child.id(), NONBLOCK);
     while_asleep(|| handle.wait_exited(), || drop(stdin)).unwrap();
     assert_eq!(handle.wait().unwrap().code(), Some(3));
 }
 
 #[test]
-fn of_a_stranger() {
+fn of_a_non_child() {
     if no_pidfds() {
         return;
     }
     for flags in [0, NONBLOCK] {
-        let mut stranger = Stranger::new();
-        let handle = adopt(stranger.pid, flags);
+        let mut non_child = NonChild::new();
+        let handle = adopt(non_child.pid, flags);
         assert_eq!(errno(handle.wait()), ECHILD);
         assert!(!handle.has_exited().unwrap());
-        assert_eq!(stranger.reaped(), Some(7));
+        assert_eq!(non_child.finish(), Some(7));
         handle.wait_exited().unwrap();
         assert_eq!(errno(handle.wait()), ECHILD);
     }
@@ -108,7 +108,7 @@ fn of_a_reaped_process_is_echild() {
     for flags in [0, NONBLOCK] {
         let child = zombie("exit 3");
         let fd = pidfd_open(child.id(), flags).unwrap();
-        steal(child.id());
+        reap_externally(child.id());
         assert_eq!(errno(PidHandle::from_pidfd(fd)), ECHILD);
     }
 }
@@ -116,9 +116,9 @@ fn of_a_reaped_process_is_echild() {
 /// Refused by name, and closed: the child at the other end sees that.
 #[test]
 fn a_pipe_is_refused() {
-    let (child, stdin) = held();
+    let (child, stdin) = blocked_on_stdin();
     refuse(stdin.into());
-    assert_eq!(steal(child.id()), 3 << 8);
+    assert_eq!(reap_externally(child.id()), 3 << 8);
 
     refuse(File::open("/dev/null").unwrap().into());
     refuse(File::open("/proc/self").unwrap().into());

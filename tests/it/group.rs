@@ -10,7 +10,8 @@ use nix::unistd::Pid;
 use pidwait::{Backend, PidHandle};
 
 use crate::common::{
-    await_zombie, backends, errno, held, kernel, line, shell, sleeper, steal, zombie, Stranger,
+    await_zombie, backends, blocked_on_stdin, errno, kernel, line, reap_externally, shell, sleeper,
+    zombie, NonChild,
 };
 
 /// The leader of a group of five, which exits with 3 at once. The four others stay until they are
@@ -82,7 +83,7 @@ fn a_running_leader_and_all_the_others() {
 #[test]
 fn einval_of_one_that_leads_none() {
     for backend in backends() {
-        let (child, _stdin) = held();
+        let (child, _stdin) = blocked_on_stdin();
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
         assert_eq!(errno(handle.signal_group(SIGKILL)), EINVAL);
         assert_eq!(errno(handle.signal_group(0)), EINVAL);
@@ -105,16 +106,16 @@ fn einval_of_one_that_leads_none() {
 
 /// A zombie that leads none, too, and it stays to be reaped.
 #[test]
-fn einval_of_a_zombie_and_of_a_stranger() {
+fn einval_of_a_zombie_and_of_a_non_child() {
     for backend in backends() {
         let handle = PidHandle::open_with(zombie("exit 3").id(), backend).unwrap();
         assert_eq!(errno(handle.signal_group(SIGKILL)), EINVAL);
         assert_eq!(handle.wait().unwrap().code(), Some(3));
 
-        let mut stranger = Stranger::new();
-        let handle = PidHandle::open_with(stranger.pid, backend).unwrap();
+        let mut non_child = NonChild::new();
+        let handle = PidHandle::open_with(non_child.pid, backend).unwrap();
         assert_eq!(errno(handle.signal_group(SIGKILL)), EINVAL);
-        assert_eq!(stranger.reaped(), Some(7));
+        assert_eq!(non_child.finish(), Some(7));
         assert_eq!(errno(handle.signal_group(SIGKILL)), ECHILD);
     }
 }
@@ -127,7 +128,7 @@ fn of_a_leader_that_was_reaped() {
     for backend in backends() {
         let (leader, members) = leader();
         let handle = PidHandle::open_with(leader.id(), backend).unwrap();
-        assert_eq!(steal(leader.id()), 3 << 8);
+        assert_eq!(reap_externally(leader.id()), 3 << 8);
         end(&handle, members, by_pidfd);
     }
     // Made of a zombie, and so reaped by the handle itself.

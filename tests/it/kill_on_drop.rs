@@ -5,7 +5,9 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 use nix::libc::{ECHILD, SIGTERM};
 use pidwait::{KillOnDrop, PidHandle};
 
-use crate::common::{backends, errno, held, sleeper, steal, stop, zombie, Stranger};
+use crate::common::{
+    backends, blocked_on_stdin, errno, reap_externally, sleeper, stop, zombie, NonChild,
+};
 
 /// Killed, and reaped: there is no child of that pid any longer, not even a zombie.
 #[test]
@@ -52,7 +54,7 @@ fn a_panic_drops_it() {
 #[test]
 fn into_inner_lets_it_live() {
     for backend in backends() {
-        let (child, stdin) = held();
+        let (child, stdin) = blocked_on_stdin();
         let guard = KillOnDrop::new(PidHandle::open_with(child.id(), backend).unwrap());
         let handle = guard.into_inner();
         assert_eq!((handle.id(), handle.backend()), (child.id(), backend));
@@ -65,7 +67,7 @@ fn into_inner_lets_it_live() {
 #[test]
 fn a_released_one_lives_on() {
     for backend in backends() {
-        let (mut child, stdin) = held();
+        let (mut child, stdin) = blocked_on_stdin();
         let guard = KillOnDrop::new(PidHandle::open_with(child.id(), backend).unwrap());
         guard.release().unwrap();
         drop(guard);
@@ -85,7 +87,7 @@ fn a_done_one() {
 
         let child = zombie("exit 3");
         let guard = KillOnDrop::new(PidHandle::open_with(child.id(), backend).unwrap());
-        steal(child.id());
+        reap_externally(child.id());
         drop(guard);
 
         let nobody = PidHandle::open_with(i32::MAX.unsigned_abs(), backend).unwrap();
@@ -95,14 +97,14 @@ fn a_done_one() {
 
 /// Killed, as its parent sees by the shell's code for it, and left to that parent to reap.
 #[test]
-fn a_stranger_is_killed_and_not_waited_for() {
+fn a_non_child_is_killed_and_not_waited_for() {
     for backend in backends() {
-        let mut stranger = Stranger::new();
-        stop(stranger.parent.id());
+        let mut non_child = NonChild::new();
+        stop(non_child.parent.id());
         drop(KillOnDrop::new(
-            PidHandle::open_with(stranger.pid, backend).unwrap(),
+            PidHandle::open_with(non_child.pid, backend).unwrap(),
         ));
-        assert_eq!(stranger.reaped(), Some(128 + 9));
+        assert_eq!(non_child.finish(), Some(128 + 9));
     }
 }
 

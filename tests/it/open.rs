@@ -6,12 +6,12 @@ use std::process;
 use std::sync::mpsc;
 use std::thread;
 
-use crate::common::{backends, errno, sleeper, steal, zombie, Waiter};
+use crate::common::{backends, errno, reap_externally, sleeper, zombie, Waiter};
 use nix::libc::{ECHILD, EINVAL, SIGKILL};
 use pidwait::{Backend, PidHandle};
 
 /// No process has it: pids end at 2^22.
-const NOBODY: u32 = i32::MAX as u32;
+const UNUSED_PID: u32 = i32::MAX as u32;
 
 /// Row: `open`, process is there. No permission is needed for pid 1.
 #[test]
@@ -31,7 +31,7 @@ fn a_process_that_is_there() {
 fn the_backend_that_support_names() {
     let named = pidwait::support().unwrap().backend();
     assert_eq!(PidHandle::open(1).unwrap().backend(), named);
-    assert_eq!(PidHandle::open(NOBODY).unwrap().backend(), named);
+    assert_eq!(PidHandle::open(UNUSED_PID).unwrap().backend(), named);
 }
 
 /// Row: `open`, no such process. Go's lookup of a missing process.
@@ -39,8 +39,8 @@ fn the_backend_that_support_names() {
 fn no_such_process() {
     for backend in backends() {
         let reaped = zombie("exit 0").id();
-        steal(reaped);
-        for pid in [NOBODY, reaped] {
+        reap_externally(reaped);
+        for pid in [UNUSED_PID, reaped] {
             let nobody = PidHandle::open_with(pid, backend).unwrap();
             assert_eq!(nobody.id(), pid);
             assert_eq!(nobody.backend(), backend);
@@ -77,7 +77,7 @@ fn a_thread_id() {
     for backend in backends() {
         thread::scope(|scope| {
             let (end, ends) = mpsc::channel::<()>();
-            let other = Waiter::start_unseen(scope, move || ends.recv());
+            let other = Waiter::spawn(scope, move || ends.recv());
             let tid = u32::try_from(other.tid).unwrap();
             let opened = PidHandle::open_with(tid, backend);
             drop(end);

@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use pidwait::{Captured, ChildExt, TimedOut};
 
-use crate::common::{await_zombie, enlarge, errno, is_blocking, rounds, shell, steal};
+use crate::common::{
+    await_zombie, errno, is_blocking, reap_externally, rounds, set_pipe_size, shell,
+};
 use nix::libc::{ECHILD, SIGKILL};
 
 const LONG: Duration = Duration::from_secs(600);
@@ -141,7 +143,7 @@ fn of_a_zombie_from_a_large_pipe() {
     let script = "head -c 1048576 /dev/zero; exit 4";
     let child = both_piped(script).spawn().unwrap();
     // The child, in the middle of a write or not there yet, goes on when the pipe has grown.
-    enlarge(child.stdout.as_ref().unwrap(), 1 << 20);
+    set_pipe_size(child.stdout.as_ref().unwrap(), 1 << 20);
     await_zombie(child.id());
     assert_eq!(exited(child, LONG).stdout.len(), 1 << 20);
 }
@@ -194,7 +196,7 @@ fn a_child_that_was_reaped() {
     child.wait().unwrap();
     assert_eq!(errno(child.pidfd_output_timeout(LONG)), ECHILD);
     let child = both_piped("echo out").spawn().unwrap();
-    steal(child.id());
+    reap_externally(child.id());
     assert_eq!(errno(child.pidfd_output_timeout(LONG)), ECHILD);
 }
 

@@ -7,7 +7,7 @@ use std::sync::Barrier;
 use std::thread;
 
 use crate::common::{
-    await_zombie, backends, errno, exists, kill, rounds, sh, sleeper, try_steal, Waiter,
+    await_zombie, backends, errno, exists, kill, rounds, sh, sleeper, try_reap_externally, Waiter,
 };
 use nix::libc::{ECHILD, EINVAL, SIGKILL};
 use pidwait::PidHandle;
@@ -91,9 +91,9 @@ fn a_wait_and_a_thief() {
             let handle = PidHandle::open_with(child.id(), backend).unwrap();
             thread::scope(|scope| {
                 let waiter = Waiter::start(scope, || handle.wait());
-                let thief = Waiter::start(scope, || try_steal(child.id()));
+                let external = Waiter::start(scope, || try_reap_externally(child.id()));
                 handle.kill().unwrap();
-                assert_one_has_it(waiter.join(), thief.join());
+                assert_one_has_it(waiter.join(), external.join());
             });
         }
     }
@@ -101,8 +101,11 @@ fn a_wait_and_a_thief() {
 
 /// Of a wait and a theft of a child that was killed, one has the status and the other ECHILD.
 #[track_caller]
-pub(crate) fn assert_one_has_it(waited: io::Result<ExitStatus>, stolen: io::Result<i32>) {
-    match stolen {
+pub(crate) fn assert_one_has_it(
+    waited: io::Result<ExitStatus>,
+    reaped_externally: io::Result<i32>,
+) {
+    match reaped_externally {
         Ok(status) => {
             assert_eq!(status, SIGKILL);
             assert_eq!(errno(waited), ECHILD);

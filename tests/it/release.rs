@@ -3,10 +3,10 @@
 use std::os::unix::process::ExitStatusExt;
 use std::thread;
 
-use crate::common::again::alone;
+use crate::common::isolated::enter;
 use crate::common::{
-    await_zombie, backends, errno, exists, kill, open_descriptors, sh, shell, sleeper, state_of,
-    steal, zombie, Waiter,
+    await_zombie, backends, errno, exists, kill, open_descriptors, reap_externally, sh, shell,
+    sleeper, state_of, zombie, Waiter,
 };
 use nix::libc::{c_int, ECHILD, EINVAL, SIGKILL, SIGTERM};
 use pidwait::{ChildExt, PidHandle};
@@ -35,7 +35,7 @@ fn a_released_handle() {
             assert_eq!(handle.exit_status(), None);
             assert_eq!((handle.id(), handle.backend()), (pid, backend));
         }
-        assert_eq!(steal(dead.id()), 7 << 8);
+        assert_eq!(reap_externally(dead.id()), 7 << 8);
         assert_alive(running);
     }
 }
@@ -48,7 +48,7 @@ fn a_dropped_handle() {
         let dead = zombie("exit 7");
         drop(PidHandle::open_with(running.id(), backend).unwrap());
         drop(PidHandle::open_with(dead.id(), backend).unwrap());
-        assert_eq!(steal(dead.id()), 7 << 8);
+        assert_eq!(reap_externally(dead.id()), 7 << 8);
         assert_alive(running);
     }
 }
@@ -97,7 +97,7 @@ fn during_a_blocked_wait() {
         });
         assert!(!exists(child.id()));
         assert_eq!(state_of(other.id()), Some('Z'));
-        assert_eq!(steal(other.id()), 9 << 8);
+        assert_eq!(reap_externally(other.id()), 9 << 8);
     }
 }
 
@@ -105,7 +105,7 @@ fn during_a_blocked_wait() {
 /// `release`; drop. And no failure keeps one. Alone, for descriptors are counted.
 #[test]
 fn no_descriptor_is_left() {
-    if !alone("release::no_descriptor_is_left") {
+    if !enter("release::no_descriptor_is_left") {
         return;
     }
     for backend in backends() {
@@ -135,9 +135,9 @@ fn no_descriptor_is_left() {
             assert_answers(&handle, ECHILD);
             assert_eq!(open_descriptors(), before, "of nobody");
         }
-        let robbed = zombie("exit 0");
-        let handle = open(robbed.id());
-        steal(robbed.id());
+        let reaped_externally = zombie("exit 0");
+        let handle = open(reaped_externally.id());
+        reap_externally(reaped_externally.id());
         assert_answers(&handle, ECHILD);
         drop(handle);
         assert_eq!(open_descriptors(), before, "after a theft");
@@ -147,7 +147,7 @@ fn no_descriptor_is_left() {
 /// The same for the trait, which opens its own, and for what becomes of a `Child`.
 #[test]
 fn no_descriptor_is_left_of_a_child() {
-    if !alone("release::no_descriptor_is_left_of_a_child") {
+    if !enter("release::no_descriptor_is_left_of_a_child") {
         return;
     }
     pidwait::support().unwrap();
@@ -180,5 +180,5 @@ fn no_descriptor_is_left_of_a_child() {
     piped.pidfd_release().unwrap();
     assert_eq!(open_descriptors(), before, "of a released child");
     await_zombie(pid);
-    steal(pid);
+    reap_externally(pid);
 }

@@ -12,7 +12,7 @@ use std::process::Child;
 use pidwait::{Backend, Exited, PidHandle, WaitSet};
 
 use crate::common::{
-    all_backends, await_zombie, backends, errno, knows_of_others, sh, sleeper, zombie, Stranger,
+    all_backends, await_zombie, backends, errno, has_exit_records, sh, sleeper, zombie, NonChild,
 };
 use nix::libc::{ECHILD, SIGKILL};
 
@@ -93,9 +93,9 @@ fn exits_all_at_once() {
 fn children_and_others_together() {
     for (ours, theirs) in pairs() {
         for child_first in [true, false] {
-            let mut stranger = Stranger::new();
+            let mut non_child = NonChild::new();
             let mut set = WaitSet::new().unwrap();
-            let other = PidHandle::open_with(stranger.pid, theirs).unwrap();
+            let other = PidHandle::open_with(non_child.pid, theirs).unwrap();
             set.insert(other, "other").unwrap();
             let child = set.insert(handle(sleeper(), ours), "child").unwrap();
             let end_child = |set: &mut WaitSet<_>| {
@@ -108,10 +108,10 @@ fn children_and_others_together() {
                 end_child(&mut set);
             }
             // Reaped when this comes back, so that the kernel has its record, if it keeps one.
-            assert_eq!(stranger.reaped(), Some(7));
+            assert_eq!(non_child.finish(), Some(7));
             let exited = next(&mut set);
             assert_eq!(exited.value, "other");
-            assert_eq!(code(&exited), knows_of_others(theirs).then_some(7));
+            assert_eq!(code(&exited), has_exit_records(theirs).then_some(7));
             assert!(exited.handle.has_exited().unwrap());
             if !child_first {
                 end_child(&mut set);
@@ -170,7 +170,7 @@ fn one_process_twice() {
         child_is_killed(&set);
         let (first, second) = (next(&mut set), next(&mut set));
         assert_eq!(first.status.unwrap().signal(), Some(SIGKILL));
-        let known = knows_of_others(second.handle.backend());
+        let known = has_exit_records(second.handle.backend());
         let signal = second.status.and_then(|status| status.signal());
         assert_eq!(signal, known.then_some(SIGKILL));
         assert!(set.is_empty());

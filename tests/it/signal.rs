@@ -4,10 +4,11 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::Child;
 use std::thread;
 
-use crate::common::again::alone;
+use crate::common::isolated::enter;
 use crate::common::{
-    await_zombie, backends, become_nobody, dies_of_every_signal, errno, exists, fatal_signals,
-    is_root, may_signal, shell, skip, sleeper, state_of, status_of_zombie, steal, zombie,
+    await_zombie, backends, drop_privileges, errno, exists, fatal_signals, is_root, may_signal,
+    reap_externally, reset_signal_actions, shell, skip, sleeper, state_of, status_of_zombie,
+    zombie,
 };
 use nix::libc::{self, c_int, ECHILD, EINVAL, EPERM, SIGKILL, SIGTERM};
 use pidwait::{ChildExt, PidHandle};
@@ -18,7 +19,7 @@ const NO_SIGNALS: [c_int; 5] = [-1, 65_000, 1 << 20, c_int::MAX, c_int::MIN];
 /// A child that any fatal signal ends, so as the system has it.
 fn mortal() -> Child {
     let mut command = shell("exec sleep 600");
-    dies_of_every_signal(&mut command);
+    reset_signal_actions(&mut command);
     command.spawn().unwrap()
 }
 
@@ -114,9 +115,9 @@ fn once_reaped() {
         let waited = PidHandle::open_with(child.id(), backend).unwrap();
         waited.wait().unwrap();
         let child = zombie("exit 0");
-        let robbed = PidHandle::open_with(child.id(), backend).unwrap();
-        steal(child.id());
-        for handle in [waited, robbed] {
+        let reaped_externally = PidHandle::open_with(child.id(), backend).unwrap();
+        reap_externally(child.id());
+        for handle in [waited, reaped_externally] {
             assert_eq!(errno(handle.signal(0)), ECHILD);
             assert_eq!(errno(handle.signal(SIGTERM)), ECHILD);
             assert_eq!(errno(handle.kill()), ECHILD);
@@ -145,14 +146,14 @@ fn no_such_signal() {
 /// of its process may look at.
 #[test]
 fn no_permission() {
-    if !alone("signal::no_permission") {
+    if !enter("signal::no_permission") {
         return;
     }
     if !is_root() {
         return not_of_somebody_elses_process();
     }
     thread::spawn(|| {
-        become_nobody();
+        drop_privileges();
         not_of_somebody_elses_process();
     })
     .join()
@@ -162,7 +163,7 @@ fn no_permission() {
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
         thread::scope(|scope| {
             scope.spawn(|| {
-                become_nobody();
+                drop_privileges();
                 let again = PidHandle::open_with(child.id(), backend).unwrap();
                 for handle in [&handle, &again] {
                     assert_eq!(errno(handle.signal(0)), EPERM);

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::io::{Error, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
 
-use crate::common::again::{alone, part, play};
+use crate::common::isolated::{current_part, enter, run_isolated};
 use crate::common::{all_backends, errno, open_descriptors, sh, sleeper, zombie};
 use nix::libc;
 use pidwait::{is_already_reaped, support, Backend, ChildExt, PidHandle};
@@ -13,7 +13,7 @@ const VARIABLE: &str = "PIDWAIT_BACKEND";
 
 /// Plays one part of a test with the variable set, or not.
 fn play_with(test: &str, part: &str, value: Option<&[u8]>) {
-    play(test, part, |command| {
+    run_isolated(test, part, |command| {
         match value {
             None => command.env_remove(VARIABLE),
             Some(value) => command.env(VARIABLE, OsStr::from_bytes(value)),
@@ -37,7 +37,7 @@ fn backends_of_new_handles() -> [Backend; 3] {
 /// Unset or empty: what the probe finds. `open_with` tells by itself whether there are pidfds.
 #[test]
 fn nothing_is_asked_for() {
-    if part().is_none() {
+    if current_part().is_none() {
         for value in [None, Some(b"".as_slice())] {
             play_with("support::nothing_is_asked_for", "probe", value);
         }
@@ -60,7 +60,7 @@ fn nothing_is_asked_for() {
 #[test]
 fn a_backend_is_asked_for() {
     const TEST: &str = "support::a_backend_is_asked_for";
-    let Some(part) = part() else {
+    let Some(part) = current_part() else {
         for backend in all_backends() {
             let name = backend.to_string();
             play_with(TEST, &name, Some(name.as_bytes()));
@@ -83,7 +83,7 @@ fn a_backend_is_asked_for() {
 #[test]
 fn nonsense_is_asked_for() {
     const TEST: &str = "support::nonsense_is_asked_for";
-    let Some(part) = part() else {
+    let Some(part) = current_part() else {
         for value in ["nonsense", "PIDFD", "pidfd ", " ", "0"] {
             play_with(TEST, value, Some(value.as_bytes()));
         }
@@ -114,7 +114,7 @@ fn nonsense_is_asked_for() {
 /// The probe leaks no descriptor, and reaps nothing though there is something to reap.
 #[test]
 fn the_probe_leaves_nothing_behind() {
-    if !alone("support::the_probe_leaves_nothing_behind") {
+    if !enter("support::the_probe_leaves_nothing_behind") {
         return;
     }
     let mut dead = zombie("exit 3");

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use nix::libc::{ECHILD, EINVAL, SIGKILL, SIGTERM};
 use pidwait::{ChildExt, PidHandle};
 
-use crate::common::{backends, errno, ready, sleeper, steal, stop, stubborn, zombie, Stranger};
+use crate::common::{
+    backends, errno, ignoring_sigterm, ready, reap_externally, sleeper, stop, zombie, NonChild,
+};
 
 const MILLI: Duration = Duration::from_millis(1);
 
@@ -52,7 +54,7 @@ fn a_child_that_takes_leave_is_not_killed() {
 #[test]
 fn one_that_ignores_it_is_killed_and_never_early() {
     for grace in [Duration::ZERO, MILLI, Duration::from_micros(12_345)] {
-        each(stubborn, |terminate| {
+        each(ignoring_sigterm, |terminate| {
             let start = Instant::now();
             assert_eq!(terminate(grace).unwrap().signal(), Some(SIGKILL));
             assert!(start.elapsed() >= grace);
@@ -88,23 +90,23 @@ fn one_that_somebody_else_reaped() {
         let child = sleeper();
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
         handle.kill().unwrap();
-        steal(child.id());
+        reap_externally(child.id());
         assert_eq!(errno(handle.terminate(Duration::MAX)), ECHILD);
     }
     let mut child = zombie("exit 3");
-    steal(child.id());
+    reap_externally(child.id());
     assert_eq!(errno(child.pidfd_terminate(Duration::MAX)), ECHILD);
 }
 
 /// Its parent sees it exit of itself: nothing was sent.
 #[test]
-fn a_stranger_is_left_alone() {
+fn a_non_child_is_left_alone() {
     for backend in backends() {
-        let mut stranger = Stranger::new();
-        let handle = PidHandle::open_with(stranger.pid, backend).unwrap();
+        let mut non_child = NonChild::new();
+        let handle = PidHandle::open_with(non_child.pid, backend).unwrap();
         assert_eq!(errno(handle.terminate(Duration::ZERO)), ECHILD);
         assert_eq!(errno(handle.terminate(Duration::MAX)), ECHILD);
-        assert_eq!(stranger.reaped(), Some(7));
+        assert_eq!(non_child.finish(), Some(7));
     }
 }
 
@@ -121,7 +123,7 @@ fn a_released_handle_sends_nothing() {
 
 #[test]
 fn std_knows_the_status_too_and_the_pipe_stays() {
-    let mut child = stubborn();
+    let mut child = ignoring_sigterm();
     let status = child.pidfd_terminate(MILLI).unwrap();
     assert!(child.stdin.is_some());
     assert_eq!(child.wait().unwrap(), status);

@@ -9,8 +9,8 @@ use nix::libc::{ECHILD, EINVAL};
 use pidwait::{ChildExt, PidHandle};
 
 use crate::common::{
-    await_zombie, backends, errno, held, kill, shell, sleeper, steal, while_asleep, zombie,
-    Stranger,
+    await_zombie, backends, blocked_on_stdin, errno, kill, reap_externally, shell, sleeper,
+    while_asleep, zombie, NonChild,
 };
 
 const MILLI: Duration = Duration::from_millis(1);
@@ -42,14 +42,14 @@ impl Timed for Child {
 /// A child for each of them, in every way to come by one; it exits with 3 when its pipe closes.
 fn each(test: impl Fn(&mut dyn Timed, u32, ChildStdin)) {
     for backend in backends() {
-        let (child, stdin) = held();
+        let (child, stdin) = blocked_on_stdin();
         let mut handle = PidHandle::open_with(child.id(), backend).unwrap();
         test(&mut handle, child.id(), stdin);
     }
-    let (mut child, stdin) = held();
+    let (mut child, stdin) = blocked_on_stdin();
     let pid = child.id();
     test(&mut child, pid, stdin);
-    let (child, stdin) = held();
+    let (child, stdin) = blocked_on_stdin();
     let pid = child.id();
     test(&mut PidHandle::from(child), pid, stdin);
 }
@@ -139,15 +139,15 @@ fn a_real_time_signal_is_reported() {
 fn no_child_is_said_at_once() {
     each(|child, pid, stdin| {
         drop(stdin);
-        steal(pid);
+        reap_externally(pid);
         assert_eq!(errno(child.timeout(Duration::MAX)), ECHILD);
         assert_eq!(errno(child.deadline(Instant::now())), ECHILD);
     });
     for backend in backends() {
-        let mut stranger = Stranger::new();
-        let handle = PidHandle::open_with(stranger.pid, backend).unwrap();
+        let mut non_child = NonChild::new();
+        let handle = PidHandle::open_with(non_child.pid, backend).unwrap();
         assert_eq!(errno(handle.wait_timeout(Duration::MAX)), ECHILD);
-        assert_eq!(stranger.reaped(), Some(7));
+        assert_eq!(non_child.finish(), Some(7));
         assert_eq!(errno(handle.wait_timeout(Duration::MAX)), ECHILD);
     }
 }
@@ -157,16 +157,16 @@ fn no_child_is_said_at_once() {
 fn a_thief_ends_it() {
     each(|child, pid, stdin| {
         let wait = || child.timeout(Duration::MAX);
-        let mut stolen = 0;
+        let mut reaped_externally = 0;
         let status = while_asleep(wait, || {
             drop(stdin);
             let pid = i32::try_from(pid).unwrap();
             let found = nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(pid), None);
-            stolen = i32::from(found.is_ok());
+            reaped_externally = i32::from(found.is_ok());
         });
         match status {
-            Err(error) => assert_eq!((error.raw_os_error(), stolen), (Some(ECHILD), 1)),
-            Ok(status) => assert_eq!((status.unwrap().code(), stolen), (Some(3), 0)),
+            Err(error) => assert_eq!((error.raw_os_error(), reaped_externally), (Some(ECHILD), 1)),
+            Ok(status) => assert_eq!((status.unwrap().code(), reaped_externally), (Some(3), 0)),
         }
     });
 }
@@ -174,7 +174,7 @@ fn a_thief_ends_it() {
 #[test]
 fn one_of_many_gets_the_status_and_all_know_it() {
     for backend in backends() {
-        let (child, stdin) = held();
+        let (child, stdin) = blocked_on_stdin();
         let handle = Arc::new(PidHandle::open_with(child.id(), backend).unwrap());
         let wait = || {
             std::thread::scope(|scope| {
@@ -197,7 +197,7 @@ fn one_of_many_gets_the_status_and_all_know_it() {
 #[test]
 fn a_release_meanwhile_leaves_it_its_status() {
     for backend in backends() {
-        let (child, stdin) = held();
+        let (child, stdin) = blocked_on_stdin();
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
         let wait = || handle.wait_timeout(Duration::MAX);
         let status = while_asleep(wait, || {

@@ -7,7 +7,8 @@ use nix::libc::{self, ECHILD, EINVAL};
 use pidwait::{PidHandle, ResourceUsage};
 
 use crate::common::{
-    await_zombie, backends, errno, held, sh, steal, usage_of_zombie, while_asleep, zombie,
+    await_zombie, backends, blocked_on_stdin, errno, reap_externally, sh, usage_of_zombie,
+    while_asleep, zombie,
 };
 
 /// Busy enough for the clock to see, and to a good end.
@@ -83,7 +84,7 @@ fn of_one_that_takes_much_memory() {
 #[test]
 fn of_one_that_is_waited_for() {
     for backend in backends() {
-        let (child, stdin) = held();
+        let (child, stdin) = blocked_on_stdin();
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
         let (status, usage) = while_asleep(|| handle.wait_usage(), || drop(stdin)).unwrap();
         assert_eq!(status.code(), Some(3));
@@ -108,7 +109,7 @@ fn of_a_handle_made_of_a_zombie() {
 
 #[test]
 fn of_a_child_made_a_handle_while_it_ran() {
-    let (child, stdin) = held();
+    let (child, stdin) = blocked_on_stdin();
     let pid = child.id();
     let handle = PidHandle::from(child);
     drop(stdin);
@@ -129,7 +130,7 @@ fn none_of_what_cannot_be_waited_for() {
 
         let child = zombie("exit 3");
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
-        steal(child.id());
+        reap_externally(child.id());
         assert_eq!(errno(handle.wait_usage()), ECHILD);
     }
 }

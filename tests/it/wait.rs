@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use crate::common::{
     await_state, await_zombie, backends, detach, errno, interrupt_calls, interruptions, kill,
-    kill_thread, sh, sleeper, steal, thread_time, trapped, zombie, Stranger, Waiter,
+    kill_thread, reap_externally, sh, sleeper, thread_time, trace_stopped, zombie, NonChild,
+    Waiter,
 };
 use nix::libc::{ECHILD, SIGCONT, SIGKILL, SIGSTOP, SIGUSR1};
 use pidwait::{Backend, ChildExt, PidHandle};
@@ -98,7 +99,7 @@ fn stop_and_continue_end_nothing() {
 /// spinning one would have its share.
 fn assert_sleeps<T: Send>(pid: u32, wait: impl FnOnce() -> T + Send) -> T {
     let (result, used) = thread::scope(|scope| {
-        let waiter = Waiter::start_unseen(scope, || (wait(), thread_time()));
+        let waiter = Waiter::spawn(scope, || (wait(), thread_time()));
         let start = thread_time();
         while thread_time() - start < Duration::from_millis(200) {
             assert!(!waiter.is_finished(), "the trace stop has ended it");
@@ -115,12 +116,12 @@ fn assert_sleeps<T: Send>(pid: u32, wait: impl FnOnce() -> T + Send) -> T {
 #[test]
 fn a_trace_stop_ends_nothing_and_costs_nothing() {
     for backend in backends() {
-        let child = trapped("exit 4");
+        let child = trace_stopped("exit 4");
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
         let status = assert_sleeps(child.id(), || handle.wait());
         assert_eq!(status.unwrap().code(), Some(4));
 
-        let child = trapped("exit 4");
+        let child = trace_stopped("exit 4");
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
         for _ in 0..3 {
             assert_eq!(handle.try_wait().unwrap(), None);
@@ -133,7 +134,7 @@ fn a_trace_stop_ends_nothing_and_costs_nothing() {
 /// The same for a child of std's, which would take the trace stop for the exit.
 #[test]
 fn a_trace_stop_ends_nothing_of_a_child() {
-    let mut child = trapped("exit 4");
+    let mut child = trace_stopped("exit 4");
     for _ in 0..3 {
         assert_eq!(child.pidfd_try_wait().unwrap(), None);
     }
@@ -182,15 +183,15 @@ fn a_storm_of_signals() {
 #[test]
 fn not_our_child() {
     for backend in backends() {
-        let mut stranger = Stranger::new();
-        let handle = PidHandle::open_with(stranger.pid, backend).unwrap();
+        let mut non_child = NonChild::new();
+        let handle = PidHandle::open_with(non_child.pid, backend).unwrap();
         for _ in 0..2 {
             assert_eq!(errno(handle.wait()), ECHILD);
             assert_eq!(errno(handle.try_wait()), ECHILD);
         }
         handle.signal(0).unwrap();
         handle.kill().unwrap();
-        assert_eq!(stranger.reaped(), Some(128 + SIGKILL));
+        assert_eq!(non_child.finish(), Some(128 + SIGKILL));
         assert_eq!(errno(handle.wait()), ECHILD);
         assert_eq!(errno(handle.signal(0)), ECHILD, "its parent has reaped it");
     }
@@ -202,7 +203,7 @@ fn a_stolen_status() {
     for backend in backends() {
         let child = zombie("exit 5");
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
-        steal(child.id());
+        reap_externally(child.id());
         for _ in 0..2 {
             assert_eq!(errno(handle.wait()), ECHILD);
             assert_eq!(errno(handle.try_wait()), ECHILD);

@@ -8,8 +8,8 @@
 mod common;
 
 mod child;
+mod non_child;
 mod own;
-mod stranger;
 
 use std::fmt::Debug;
 use std::io;
@@ -102,9 +102,9 @@ fn late<T>(answer: &Option<T>, since: Instant, limit: Duration) {
 fn account(pid: u32, reported: bool) {
     if !reported {
         kill(pid);
-        common::steal(pid);
+        common::reap_externally(pid);
     }
-    let left = common::try_steal(pid);
+    let left = common::try_reap_externally(pid);
     assert!(left.is_err(), "reported, and a zombie still");
 }
 

@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use nix::libc;
 use pidwait::{Backend, PidHandle, WaitSet};
 
-use common::{again, eventually, ignore_sigchld, interrupt_calls, open_descriptors};
+use common::{eventually, ignore_sigchld, interrupt_calls, isolated, open_descriptors};
 use random::Random;
 use storm::Storm;
 use subject::Subject;
@@ -33,7 +33,7 @@ const STEPS: usize = 25;
 
 #[test]
 fn every_process_is_accounted_for() {
-    if !again::alone("every_process_is_accounted_for") {
+    if !isolated::enter("every_process_is_accounted_for") {
         return; // Descriptors, threads and children are counted.
     }
     let number = |name| env::var(name).ok().and_then(|text| text.parse().ok());

@@ -32,7 +32,7 @@ struct Book {
     /// What the waits of the handle have given.
     given: Vec<ExitStatus>,
     /// What others have reaped.
-    stolen: Vec<ExitStatus>,
+    reaped_externally: Vec<ExitStatus>,
     /// Some call said that it was reaped.
     said_gone: bool,
 }
@@ -104,7 +104,7 @@ impl Subject {
                 self.released.store(true, Ordering::SeqCst);
                 handle.release().expect("release cannot fail");
             }
-            15 if handle.backend() == Backend::Pidfd => self.steal(),
+            15 if handle.backend() == Backend::Pidfd => self.reap_externally(),
             16 => drop(handle.exit_status().map(|status| self.check(status))),
             _ => self.open_gate(),
         }
@@ -115,7 +115,7 @@ impl Subject {
     pub(crate) fn account(&self, lossy: bool) {
         self.open_gate();
         let early = self.book();
-        let known = early.given.len() + early.stolen.len();
+        let known = early.given.len() + early.reaped_externally.len();
         assert!(
             !early.said_gone || known == 1 || lossy,
             "said to be gone: {early:?}"
@@ -125,10 +125,15 @@ impl Subject {
         if known == 0 && look(libc::P_PID, self.handle.id()).is_ok() {
             common::kill(self.handle.id(), libc::SIGKILL);
             let status = reap(self.handle.id(), 0);
-            self.book().stolen.extend(status);
+            self.book().reaped_externally.extend(status);
         }
         let book = self.book();
-        let known: Vec<_> = book.given.iter().chain(&book.stolen).copied().collect();
+        let known: Vec<_> = book
+            .given
+            .iter()
+            .chain(&book.reaped_externally)
+            .copied()
+            .collect();
         let at_least = usize::from(!lossy);
         assert!(
             (at_least..=1).contains(&known.len()),
@@ -180,9 +185,9 @@ impl Subject {
         }
     }
 
-    fn steal(&self) {
+    fn reap_externally(&self) {
         let status = reap(self.handle.id(), libc::WNOHANG);
-        self.book().stolen.extend(status);
+        self.book().reaped_externally.extend(status);
     }
 
     fn give(&self, answer: io::Result<ExitStatus>) {

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::{both_piped, exited, gate, gated, timed_out, LONG};
 use crate::common::{
-    at_rest, await_state, interrupted, is_blocking, rounds, shell, sleeper, traceable, zeroes,
-    Tracer,
+    assert_idle, await_state, file_of_zeros, is_blocking, rounds, shell, sleeper, traceable,
+    with_interruptions, Tracer,
 };
 use pidwait::TimedOut;
 
@@ -106,7 +106,7 @@ fn in_a_flood() {
 fn while_there_is_always_more() {
     const ALL: usize = 256 << 20;
     let mut child = sleeper();
-    child.stdout = Some(OwnedFd::from(zeroes(ALL)).into());
+    child.stdout = Some(OwnedFd::from(file_of_zeros(ALL)).into());
     let late = timed_out(child, Duration::from_millis(1));
     assert!(late.stdout.len() < ALL, "it read on when its time was over");
     end(late);
@@ -146,7 +146,7 @@ fn the_pipes_come_back_as_they_were() {
 #[test]
 fn a_silent_child_costs_no_time() {
     let (child, _opener) = gated("read go");
-    let late = at_rest(|| timed_out(child, Duration::from_millis(500)));
+    let late = assert_idle(|| timed_out(child, Duration::from_millis(500)));
     end(late);
 }
 
@@ -154,8 +154,8 @@ fn a_silent_child_costs_no_time() {
 #[test]
 fn a_child_that_closed_its_output_costs_no_time() {
     let (child, _opener) = gated("exec >&- 2>&-; read go");
-    let late = at_rest(|| timed_out(child, Duration::from_millis(500)));
-    let late = at_rest(|| timed_out(late.child, Duration::from_millis(500)));
+    let late = assert_idle(|| timed_out(child, Duration::from_millis(500)));
+    let late = assert_idle(|| timed_out(late.child, Duration::from_millis(500)));
     end(late);
 }
 
@@ -164,7 +164,7 @@ fn signals_neither_end_it_nor_lengthen_it() {
     let limit = Duration::from_millis(200);
     let (child, _opener) = gated("read go");
     let start = Instant::now();
-    let late = interrupted(|| timed_out(child, limit));
+    let late = with_interruptions(|| timed_out(child, limit));
     assert!(start.elapsed() >= limit);
     end(late);
 }
@@ -176,13 +176,13 @@ fn a_zombie_in_the_hands_of_a_tracer() {
     let mut command = both_piped("echo out; read go; exit 3");
     let child = traceable(&mut command).stdin(gate).spawn().unwrap();
     let pid = child.id();
-    let Some(tracer) = Tracer::of(pid) else {
+    let Some(tracer) = Tracer::attach(pid) else {
         return;
     };
     drop((command, opener));
     await_state(pid, 'Z');
-    let late = at_rest(|| timed_out(child, Duration::from_millis(500)));
-    tracer.let_go();
+    let late = assert_idle(|| timed_out(child, Duration::from_millis(500)));
+    tracer.end();
     let output = exited(late.child, LONG);
     assert_eq!([late.stdout, output.stdout].concat(), b"out\n");
     assert_eq!(output.status.code(), Some(3));

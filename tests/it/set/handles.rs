@@ -6,7 +6,9 @@ use std::process::{ExitStatus, Stdio};
 use pidwait::{PidHandle, WaitSet};
 
 use super::{handle, next};
-use crate::common::{backends, errno, knows_of_others, sh, shell, sleeper, steal, zombie};
+use crate::common::{
+    backends, errno, has_exit_records, reap_externally, sh, shell, sleeper, zombie,
+};
 use nix::libc::{EINVAL, SIGKILL};
 
 /// What the set says of a child that came to its end in this way, once and no more.
@@ -74,7 +76,7 @@ fn released() {
             drop(gate);
         });
         assert_eq!(status, None);
-        assert_eq!(steal(pid), 3 << 8, "it was left to be reaped");
+        assert_eq!(reap_externally(pid), 3 << 8, "it was left to be reaped");
     }
 }
 
@@ -85,20 +87,20 @@ fn released_as_a_zombie() {
         let pid = child.id();
         let status = reported_once(handle(child, backend), |child| child.release().unwrap());
         assert_eq!(status, None);
-        assert_eq!(steal(pid), 3 << 8, "it was left to be reaped");
+        assert_eq!(reap_externally(pid), 3 << 8, "it was left to be reaped");
     }
 }
 
 #[test]
-fn stolen() {
+fn reaped_externally() {
     for backend in backends() {
         let child = sh("exit 3");
         let pid = child.id();
         let status = reported_once(handle(child, backend), |_| {
-            steal(pid);
+            reap_externally(pid);
         });
         let code = status.and_then(|status| status.code());
-        assert_eq!(code, knows_of_others(backend).then_some(3));
+        assert_eq!(code, has_exit_records(backend).then_some(3));
     }
 }
 
@@ -120,8 +122,8 @@ fn a_set_that_is_dropped_reaps_and_kills_nothing() {
         let reported = next(&mut set).handle.id();
         drop(set);
         let left = pids.into_iter().find(|&pid| pid != reported).unwrap();
-        assert_eq!(steal(left), 3 << 8);
+        assert_eq!(reap_externally(left), 3 << 8);
         drop(gate);
-        assert_eq!(steal(pid), 5 << 8, "it came to its own end");
+        assert_eq!(reap_externally(pid), 5 << 8, "it came to its own end");
     }
 }

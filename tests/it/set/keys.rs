@@ -5,7 +5,7 @@ use std::time::Duration;
 use pidwait::{Backend, PidHandle, WaitKey, WaitSet};
 
 use super::{code, handle, next, ourselves};
-use crate::common::{backends, errno, readable, sleeper, zombie, Stranger, LONG};
+use crate::common::{backends, errno, readable, sleeper, zombie, NonChild, LONG};
 use nix::libc::ECHILD;
 
 const SHORT: Duration = Duration::from_millis(50);
@@ -114,9 +114,9 @@ fn taken_out_and_put_in_again() {
 #[test]
 fn reported_and_put_in_again() {
     for backend in backends() {
-        let mut stranger = Stranger::new();
-        let mut other = PidHandle::open_with(stranger.pid, backend).unwrap();
-        assert_eq!(stranger.reaped(), Some(7));
+        let mut non_child = NonChild::new();
+        let mut other = PidHandle::open_with(non_child.pid, backend).unwrap();
+        assert_eq!(non_child.finish(), Some(7));
         let mut set = WaitSet::new().unwrap();
         for _ in 0..3 {
             set.insert(other, ()).unwrap();

@@ -7,7 +7,7 @@ use pidwait::WaitSet;
 
 use super::{code, handle, next, ourselves};
 use crate::common::{
-    at_rest, backends, interrupted, sleeper, state_of, traceable_sleeper, zombie, Tracer,
+    assert_idle, backends, sleeper, state_of, traceable_sleeper, with_interruptions, zombie, Tracer,
 };
 use nix::libc::SIGKILL;
 
@@ -84,7 +84,7 @@ fn a_kept_exit_fd_makes_no_wait_spin() {
         let key = set.insert(removed, ()).unwrap();
         let (removed, ()) = set.remove(key).unwrap();
         set.insert(ourselves(backend), ()).unwrap();
-        at_rest(|| assert!(set.wait_timeout(LONG).unwrap().is_none()));
+        assert_idle(|| assert!(set.wait_timeout(LONG).unwrap().is_none()));
         drop((exited, kept, removed, also_kept));
     }
 }
@@ -94,7 +94,7 @@ fn a_zombie_in_the_hands_of_a_tracer() {
     for backend in backends() {
         let child = traceable_sleeper();
         let pid = child.id();
-        let Some(tracer) = Tracer::of(pid) else {
+        let Some(tracer) = Tracer::attach(pid) else {
             return;
         };
         let mut set = WaitSet::new().unwrap();
@@ -106,8 +106,8 @@ fn a_zombie_in_the_hands_of_a_tracer() {
                 .unwrap()
                 .is_none());
         }
-        at_rest(|| assert!(set.wait_timeout(LONG).unwrap().is_none()));
-        tracer.let_go();
+        assert_idle(|| assert!(set.wait_timeout(LONG).unwrap().is_none()));
+        tracer.end();
         let exited = next(&mut set);
         assert_eq!(exited.status.unwrap().signal(), Some(SIGKILL));
     }
@@ -121,7 +121,7 @@ fn signals_neither_end_a_wait_nor_lengthen_it() {
         let mut set = WaitSet::new().unwrap();
         set.insert(ourselves(backend), ()).unwrap();
         let start = Instant::now();
-        interrupted(|| assert!(set.wait_timeout(limit).unwrap().is_none()));
+        with_interruptions(|| assert!(set.wait_timeout(limit).unwrap().is_none()));
         assert!(start.elapsed() >= limit);
     }
 }

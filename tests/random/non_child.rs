@@ -8,7 +8,7 @@ use nix::libc;
 use pidwait::{Backend, PidHandle};
 use proptest::prelude::*;
 
-use crate::common::{self, again};
+use crate::common::{self, isolated};
 use crate::{backend, config, duration, moment, pid, short};
 
 #[derive(Clone, Debug)]
@@ -47,8 +47,8 @@ fn call() -> impl Strategy<Value = Call> {
 }
 
 #[test]
-fn strangers() {
-    if !again::alone("stranger::strangers") {
+fn non_children() {
+    if !isolated::enter("non_child::non_children") {
         return; // A pid could be that of another test's child.
     }
     proptest!(config(), |(

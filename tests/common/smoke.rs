@@ -6,13 +6,15 @@ use std::thread;
 use nix::libc::{ECHILD, EINVAL, SIGKILL, SIGTERM};
 use pidwait::{Backend, ChildExt, PidHandle};
 
-use super::{become_nobody, errno, is_root, sh, sleep, sleeper, steal, zombie, NOBODY};
+use super::{
+    drop_privileges, errno, is_root, reap_externally, sh, sleep, sleeper, zombie, UNPRIVILEGED_UID,
+};
 
 /// Handles and `ChildExt` give their answers, and handles by the backend that there is.
-pub(crate) fn everything_works(backend: Backend) {
+pub(crate) fn check_core_calls(backend: Backend) {
     let child = sleeper();
-    works(backend, &PidHandle::open(child.id()).expect("it is there"));
-    works(backend, &PidHandle::from(sleeper()));
+    check_running_child(backend, &PidHandle::open(child.id()).expect("it is there"));
+    check_running_child(backend, &PidHandle::from(sleeper()));
 
     let kept = PidHandle::from(zombie("exit 3"));
     kept.signal(SIGTERM)
@@ -20,7 +22,7 @@ pub(crate) fn everything_works(backend: Backend) {
     assert_eq!(kept.wait().expect("kept").code(), Some(3));
     assert_eq!(errno(kept.wait()), ECHILD);
 
-    groups_work();
+    check_groups();
 
     let mut child = sleeper();
     assert_eq!(child.pidfd_try_wait().expect("it runs"), None);
@@ -39,7 +41,7 @@ pub(crate) fn everything_works(backend: Backend) {
 }
 
 /// The life of one handle, of a child that runs.
-fn works(backend: Backend, handle: &PidHandle) {
+fn check_running_child(backend: Backend, handle: &PidHandle) {
     assert_eq!(handle.backend(), backend);
     assert_eq!(handle.try_wait().expect("it runs"), None);
     handle.signal(0).expect("it runs");
@@ -56,7 +58,7 @@ fn works(backend: Backend, handle: &PidHandle) {
     assert_eq!(errno(other.signal(0)), EINVAL);
 }
 
-fn groups_work() {
+fn check_groups() {
     let lead = || sleep().process_group(0).spawn().expect("sleep starts");
     let leader = PidHandle::from(lead());
     leader.signal_group(SIGTERM).expect("it runs");
@@ -67,25 +69,25 @@ fn groups_work() {
     assert_eq!(errno(lonely.signal_group(SIGTERM)), EINVAL);
     assert_eq!(lonely.try_wait().expect("it runs"), None);
 
-    let robbed = PidHandle::open(lead().id()).expect("it is there");
-    robbed.kill().expect("it runs");
-    assert_eq!(steal(robbed.id()), SIGKILL);
-    assert_eq!(errno(robbed.signal_group(SIGTERM)), ECHILD);
+    let reaped_externally = PidHandle::open(lead().id()).expect("it is there");
+    reaped_externally.kill().expect("it runs");
+    assert_eq!(reap_externally(reaped_externally.id()), SIGKILL);
+    assert_eq!(errno(reaped_externally.signal_group(SIGTERM)), ECHILD);
 
     if is_root() {
-        a_group_of_two_users(&PidHandle::from(lead()));
+        check_group_of_two_users(&PidHandle::from(lead()));
     }
 }
 
 /// Of a group whose leader one may not signal, those are signalled that one may.
-fn a_group_of_two_users(leader: &PidHandle) {
+fn check_group_of_two_users(leader: &PidHandle) {
     let group = i32::try_from(leader.id()).expect("a pid");
     let mut member = sleep();
-    let member = member.process_group(group).uid(NOBODY).spawn();
+    let member = member.process_group(group).uid(UNPRIVILEGED_UID).spawn();
     let member = PidHandle::from(member.expect("sleep starts"));
     thread::scope(|scope| {
         scope.spawn(|| {
-            become_nobody();
+            drop_privileges();
             leader.signal_group(SIGTERM).expect("one of the two");
         });
     });

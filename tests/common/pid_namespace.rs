@@ -6,10 +6,10 @@ use std::process::{Child, Command, Stdio};
 
 use nix::libc::SIGTERM;
 
-use super::again::{part, play_under};
+use super::isolated::{current_part, run_isolated_under};
 use super::{
-    await_zombie, eventually, exists, fork_and_exit, is_root, kill, leads_group, line, shell, skip,
-    sleeper, state_of, steal, zombie,
+    await_zombie, eventually, exists, fork_and_exit, is_root, kill, leads_group, line,
+    reap_externally, shell, skip, sleeper, state_of, zombie,
 };
 
 const LAST_PID: &str = "/proc/sys/kernel/ns_last_pid";
@@ -21,7 +21,7 @@ pub(crate) fn in_pid_namespace(test: &str) -> bool {
 
 /// The same with something to take along.
 pub(crate) fn in_pid_namespace_with(test: &str, prepare: impl FnOnce(&mut Command)) -> bool {
-    if part().is_some() {
+    if current_part().is_some() {
         return true;
     }
     // In words that busybox knows as well.
@@ -36,7 +36,9 @@ pub(crate) fn in_pid_namespace_with(test: &str, prepare: impl FnOnce(&mut Comman
         .args(["test", "-w", LAST_PID])
         .output();
     match tried {
-        Ok(output) if output.status.success() => play_under(&wrapper, test, "alone", prepare),
+        Ok(output) if output.status.success() => {
+            run_isolated_under(&wrapper, test, "alone", prepare)
+        }
         Ok(output) => {
             let said = String::from_utf8_lossy(&output.stderr);
             skip(&format!("no pid namespace ({}): {said}", output.status));
@@ -47,48 +49,48 @@ pub(crate) fn in_pid_namespace_with(test: &str, prepare: impl FnOnce(&mut Comman
 }
 
 /// Has the next process that is started get a certain pid, which must be free.
-fn choose_next(pid: u32) {
+fn set_next_pid(pid: u32) {
     assert!(!exists(pid), "{pid} is not free");
     fs::write(LAST_PID, (pid - 1).to_string()).expect("the next pid can be chosen");
 }
 
 /// Another child of ours, who has got the pid of one that was reaped.
-pub(crate) enum Heir {
+pub(crate) enum ReusedPid {
     Running(u32),
     Zombie(u32),
 }
 
-impl Heir {
-    pub(crate) const KINDS: [fn(u32) -> Self; 2] = [Heir::running, Heir::zombie];
+impl ReusedPid {
+    pub(crate) const KINDS: [fn(u32) -> Self; 2] = [ReusedPid::running, ReusedPid::zombie];
 
     pub(crate) fn running(pid: u32) -> Self {
         with_pid(pid, sleeper);
-        Heir::Running(pid)
+        ReusedPid::Running(pid)
     }
 
     pub(crate) fn zombie(pid: u32) -> Self {
         with_pid(pid, || zombie("exit 7"));
-        Heir::Zombie(pid)
+        ReusedPid::Zombie(pid)
     }
 
     /// The same sooner, for there is nothing to execute.
-    pub(crate) fn zombie_at_once(pid: u32) -> Self {
-        choose_next(pid);
+    pub(crate) fn forked_zombie(pid: u32) -> Self {
+        set_next_pid(pid);
         assert_eq!(fork_and_exit(7), pid);
         await_zombie(pid);
-        Heir::Zombie(pid)
+        ReusedPid::Zombie(pid)
     }
 
     /// It is there, not reaped, and ends as it was to end: the running one by our own signal, and
     /// not by any that came before.
-    pub(crate) fn assert_spared(self) {
+    pub(crate) fn assert_untouched(self) {
         match self {
-            Heir::Running(pid) => {
+            ReusedPid::Running(pid) => {
                 assert_ne!(state_of(pid), Some('Z'), "it was killed");
                 kill(pid, SIGTERM);
-                assert_eq!(steal(pid), SIGTERM);
+                assert_eq!(reap_externally(pid), SIGTERM);
             }
-            Heir::Zombie(pid) => assert_eq!(steal(pid), 7 << 8),
+            ReusedPid::Zombie(pid) => assert_eq!(reap_externally(pid), 7 << 8),
         }
     }
 }
@@ -97,7 +99,7 @@ impl Heir {
 /// the name out of /proc.
 fn with_pid(pid: u32, start: fn() -> Child) {
     loop {
-        choose_next(pid);
+        set_next_pid(pid);
         let mut child = start();
         if child.id() == pid {
             return;
@@ -108,18 +110,18 @@ fn with_pid(pid: u32, start: fn() -> Child) {
 }
 
 /// Somebody else's child who has got such a pid.
-pub(crate) struct ForeignHeir(Child);
+pub(crate) struct ForeignReusedPid(Child);
 
-impl ForeignHeir {
+impl ForeignReusedPid {
     pub(crate) fn with_pid(pid: u32) -> Self {
         Self::running("cat", pid)
     }
 
     /// One that leads a process group.
-    pub(crate) fn leading_a_group(pid: u32) -> Self {
-        let heir = Self::running("setsid cat", pid);
-        eventually("the heir leads a group", || leads_group(pid));
-        heir
+    pub(crate) fn leading_group(pid: u32) -> Self {
+        let reused = Self::running("setsid cat", pid);
+        eventually("the reused leads a group", || leads_group(pid));
+        reused
     }
 
     fn running(command: &str, pid: u32) -> Self {
@@ -131,7 +133,7 @@ impl ForeignHeir {
             .stderr(Stdio::null())
             .spawn()
             .expect("sh starts");
-        choose_next(pid);
+        set_next_pid(pid);
         let stdin = parent.stdin.as_mut().expect("a pipe");
         stdin.write_all(b"go\n").expect("it reads");
         assert_eq!(line(&mut parent), pid.to_string());
@@ -139,7 +141,7 @@ impl ForeignHeir {
     }
 
     /// It runs to the end of its input, for no signal has ended it before.
-    pub(crate) fn assert_spared(mut self) {
+    pub(crate) fn assert_untouched(mut self) {
         drop(self.0.stdin.take());
         assert_eq!(line(&mut self.0), "0", "it was killed");
         self.0.wait().expect("it is ours");

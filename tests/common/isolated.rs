@@ -6,17 +6,17 @@ use std::process::{Command, Stdio};
 const PART: &str = "PIDWAIT_TEST_PART";
 
 /// The part that this process was started to play; `None` in the test as it was called.
-pub(crate) fn part() -> Option<String> {
+pub(crate) fn current_part() -> Option<String> {
     env::var(PART).ok()
 }
 
 /// Plays one part of a test in a process of its own, which must succeed.
-pub(crate) fn play(test: &str, part: &str, prepare: impl FnOnce(&mut Command)) {
-    play_under(&[], test, part, prepare);
+pub(crate) fn run_isolated(test: &str, part: &str, prepare: impl FnOnce(&mut Command)) {
+    run_isolated_under(&[], test, part, prepare);
 }
 
 /// The same, by way of a program that runs the command line that follows.
-pub(crate) fn play_under(
+pub(crate) fn run_isolated_under(
     wrapper: &[&str],
     test: &str,
     part: &str,
@@ -48,9 +48,9 @@ pub(crate) fn play_under(
 }
 
 /// True in a process that runs the calling test only; elsewhere starts that and says false.
-pub(crate) fn alone(test: &str) -> bool {
-    if part().is_none() {
-        play(test, "alone", |_| {});
+pub(crate) fn enter(test: &str) -> bool {
+    if current_part().is_none() {
+        run_isolated(test, "alone", |_| {});
         return false;
     }
     true
