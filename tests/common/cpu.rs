@@ -1,4 +1,4 @@
-//! The time that something takes from the processor.
+//! CPU time.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use nix::libc;
 
-/// The CPU time that this process has used so far, all its threads together.
+/// Returns the CPU time that all threads of this process have used so far.
 pub(crate) fn process_time() -> Duration {
     clock(libc::CLOCK_PROCESS_CPUTIME_ID)
 }
 
-/// The CPU time that the calling thread has used so far.
+/// Returns the CPU time that the calling thread has used so far.
 pub(crate) fn thread_time() -> Duration {
     clock(libc::CLOCK_THREAD_CPUTIME_ID)
 }
@@ -21,13 +21,13 @@ fn clock(id: libc::clockid_t) -> Duration {
     // SAFETY: `time` is valid for writes during the call.
     let got = unsafe { libc::clock_gettime(id, time.as_mut_ptr()) };
     assert_eq!(got, 0, "clock_gettime: {}", io::Error::last_os_error());
-    // SAFETY: zeroed, and filled in.
+    // SAFETY: zeroed above and written by the kernel.
     let time = unsafe { time.assume_init() };
     let nanos = Duration::from_nanos(time.tv_nsec.unsigned_abs());
     Duration::from_secs(time.tv_sec.unsigned_abs()) + nanos
 }
 
-/// Runs what has nothing to do but sleep, and fails where the thread was busy all the while.
+/// Runs a call that should only sleep, and panics if the thread was busy instead.
 #[track_caller]
 pub(crate) fn assert_idle<T>(run: impl FnOnce() -> T) -> T {
     let idle = IdleCheck::start();
@@ -36,7 +36,7 @@ pub(crate) fn assert_idle<T>(run: impl FnOnce() -> T) -> T {
     result
 }
 
-/// A time in which the calling thread has nothing to do but sleep.
+/// A period in which the calling thread should only sleep.
 pub(crate) struct IdleCheck(Instant, Duration);
 
 impl IdleCheck {
@@ -44,7 +44,8 @@ impl IdleCheck {
         Self(Instant::now(), thread_time())
     }
 
-    /// Fails where the thread was busy all the while. A few looks take a slow emulator some time.
+    /// Panics if the thread was busy for a fifth of the period or more. The margin is for slow
+    /// emulators, where even a few system calls take some time.
     #[track_caller]
     pub(crate) fn finish(self) {
         let (took, busy) = (self.0.elapsed(), thread_time() - self.1);
@@ -52,10 +53,10 @@ impl IdleCheck {
     }
 }
 
-/// Has the calling thread run only when a processor is idle, or nearly so.
+/// Makes the calling thread run only when a CPU is otherwise idle.
 pub(crate) fn run_at_idle_priority() {
     let priority = libc::sched_param { sched_priority: 0 };
-    // SAFETY: reads a local.
+    // SAFETY: reads a local variable.
     let set = unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &priority) };
     assert_eq!(set, 0, "sched_setscheduler: {}", io::Error::last_os_error());
 }

@@ -1,21 +1,22 @@
-//! Running one test again in a process of its own: for what changes the whole process.
+//! Runs one test in a process of its own, for tests that change or measure the whole process.
 
 use std::env;
 use std::process::{Command, Stdio};
 
 const PART: &str = "PIDWAIT_TEST_PART";
 
-/// The part that this process was started to play; `None` in the test as it was called.
+/// Returns the part of the test that this process was started for, or `None` in the original test
+/// process.
 pub(crate) fn current_part() -> Option<String> {
     env::var(PART).ok()
 }
 
-/// Plays one part of a test in a process of its own, which must succeed.
+/// Runs one part of a test in a process of its own and asserts that it passes.
 pub(crate) fn run_isolated(test: &str, part: &str, prepare: impl FnOnce(&mut Command)) {
     run_isolated_under(&[], test, part, prepare);
 }
 
-/// The same, by way of a program that runs the command line that follows.
+/// Like [`run_isolated`], under a wrapper program that runs the command line after its arguments.
 pub(crate) fn run_isolated_under(
     wrapper: &[&str],
     test: &str,
@@ -35,19 +36,20 @@ pub(crate) fn run_isolated_under(
         .args([test, "--exact", "--test-threads=1"])
         .env(PART, part)
         .stdin(Stdio::null())
-        .stderr(Stdio::inherit()); // What was skipped is said there.
+        .stderr(Stdio::inherit()); // `skip` prints there.
     prepare(&mut command);
-    let output = command.output().expect("this binary runs again");
-    let said = String::from_utf8_lossy(&output.stdout);
-    // The second half: a misspelt name runs no test at all, and succeeds.
+    let output = command.output().expect("this binary starts");
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    // Success is not enough: with a misspelt name the binary runs no test and exits with 0.
     assert!(
-        output.status.success() && said.contains("1 passed"),
-        "{test}, as {part:?}: {}\n{said}",
+        output.status.success() && stdout.contains("1 passed"),
+        "{test}, part {part:?}: {}\n{stdout}",
         output.status
     );
 }
 
-/// True in a process that runs the calling test only; elsewhere starts that and says false.
+/// Returns true in a process that runs only the calling test. Elsewhere starts that process, waits
+/// for it to pass and returns false.
 pub(crate) fn enter(test: &str) -> bool {
     if current_part().is_none() {
         run_isolated(test, "alone", |_| {});

@@ -1,4 +1,4 @@
-//! A process that is no child of ours.
+//! A process that is not a child of this one.
 
 use std::process::{Child, Stdio};
 
@@ -6,8 +6,8 @@ use nix::libc;
 
 use super::{await_state, kill, line, shell, stop};
 
-/// It exits with code 7 once it is let go, and its parent, a shell, reaps it and exits with the
-/// same: for PID 1 of a container may take its time.
+/// A process that exits with code 7 when its input closes. Its parent is a shell, which reaps it at
+/// once and exits with the same code; PID 1 of a container might take long to do so.
 pub(crate) struct NonChild {
     pub(crate) pid: u32,
     pub(crate) parent: Child,
@@ -19,9 +19,9 @@ impl NonChild {
                       exec </dev/null 3<&-; echo $!; wait $!";
         let mut command = shell(script);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        command.stderr(Stdio::null()); // Shells report a child's death by signal.
+        command.stderr(Stdio::null()); // The shell prints a message when a signal kills its child.
         let mut parent = command.spawn().expect("sh starts");
-        let pid = line(&mut parent).parse().expect("a pid");
+        let pid = line(&mut parent).parse().expect("a PID");
         Self { pid, parent }
     }
 
@@ -30,15 +30,15 @@ impl NonChild {
         drop(self.parent.stdin.take());
     }
 
-    /// Lets it exit while its parent is stopped: it is a zombie when this comes back.
+    /// Stops its parent, lets it exit and returns when it is a zombie.
     pub(crate) fn let_exit_unreaped(&mut self) {
         stop(self.parent.id());
         self.let_exit();
         await_state(self.pid, 'Z');
     }
 
-    /// Lets it exit, and its parent go on, which reaps it; says what that saw as a shell's exit
-    /// code.
+    /// Lets it exit and its parent reap it. Returns the parent's exit code: the code of the process,
+    /// or 128 plus the signal that killed it.
     pub(crate) fn finish(&mut self) -> Option<i32> {
         self.let_exit();
         kill(self.parent.id(), libc::SIGCONT);

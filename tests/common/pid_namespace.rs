@@ -1,4 +1,5 @@
-//! Heirs to the pid of a child that was reaped, in a pid namespace where the next pid can be chosen.
+//! PID reuse on demand: in a PID namespace of its own a test can choose the next PID, and so can
+//! give the PID of a reaped child to another process.
 
 use std::fs;
 use std::io::Write;
@@ -14,22 +15,24 @@ use super::{
 
 const LAST_PID: &str = "/proc/sys/kernel/ns_last_pid";
 
-/// Plays a test in a pid namespace of its own. False where that cannot be had, or it is over.
+/// Runs a test in a PID namespace of its own. Returns true in that process. Elsewhere it returns
+/// false, after the isolated run or if this system cannot create a namespace.
 pub(crate) fn in_pid_namespace(test: &str) -> bool {
     in_pid_namespace_with(test, |_| {})
 }
 
-/// The same with something to take along.
+/// Like [`in_pid_namespace`], with a hook that prepares the command.
 pub(crate) fn in_pid_namespace_with(test: &str, prepare: impl FnOnce(&mut Command)) -> bool {
     if current_part().is_some() {
         return true;
     }
-    // In words that busybox knows as well.
+    // Only options that busybox's unshare has, too.
     let mut wrapper = vec!["unshare", "-p", "-f", "--mount-proc"];
     if !is_root() {
         wrapper.extend(["-U", "-r"]);
     }
-    // Whoever waits for a running heir waits for long. With its first process the namespace ends.
+    // A faulty call may wait for a sleeping process. The timeout kills the first process of the
+    // namespace, and with it all others.
     wrapper.extend(["timeout", "-s", "KILL", "120"]);
     let tried = Command::new(wrapper[0])
         .args(&wrapper[1..])
@@ -40,21 +43,21 @@ pub(crate) fn in_pid_namespace_with(test: &str, prepare: impl FnOnce(&mut Comman
             run_isolated_under(&wrapper, test, "alone", prepare)
         }
         Ok(output) => {
-            let said = String::from_utf8_lossy(&output.stderr);
-            skip(&format!("no pid namespace ({}): {said}", output.status));
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            skip(&format!("no PID namespace ({}): {stderr}", output.status));
         }
         Err(error) => skip(&format!("no {}: {error}", wrapper[0])),
     }
     false
 }
 
-/// Has the next process that is started get a certain pid, which must be free.
+/// Makes the kernel give this PID, which must be free, to the next process.
 fn set_next_pid(pid: u32) {
     assert!(!exists(pid), "{pid} is not free");
-    fs::write(LAST_PID, (pid - 1).to_string()).expect("the next pid can be chosen");
+    fs::write(LAST_PID, (pid - 1).to_string()).expect("the next PID can be set");
 }
 
-/// Another child of ours, who has got the pid of one that was reaped.
+/// Another child of this process, with the PID of a child that was reaped.
 pub(crate) enum ReusedPid {
     Running(u32),
     Zombie(u32),
@@ -73,7 +76,7 @@ impl ReusedPid {
         ReusedPid::Zombie(pid)
     }
 
-    /// The same sooner, for there is nothing to execute.
+    /// Like [`ReusedPid::zombie`], but faster: it only forks.
     pub(crate) fn forked_zombie(pid: u32) -> Self {
         set_next_pid(pid);
         assert_eq!(fork_and_exit(7), pid);
@@ -81,12 +84,12 @@ impl ReusedPid {
         ReusedPid::Zombie(pid)
     }
 
-    /// It is there, not reaped, and ends as it was to end: the running one by our own signal, and
-    /// not by any that came before.
+    /// Asserts that the process was neither reaped nor signalled: the running one dies by the
+    /// SIGTERM sent here, the zombie still has its exit code.
     pub(crate) fn assert_untouched(self) {
         match self {
             ReusedPid::Running(pid) => {
-                assert_ne!(state_of(pid), Some('Z'), "it was killed");
+                assert_ne!(state_of(pid), Some('Z'), "another process was killed");
                 kill(pid, SIGTERM);
                 assert_eq!(reap_externally(pid), SIGTERM);
             }
@@ -95,8 +98,8 @@ impl ReusedPid {
     }
 }
 
-/// Starts children until one has got the pid, which the kernel frees a moment after it has taken
-/// the name out of /proc.
+/// Starts children until one has the PID. The kernel removes a reaped PID from /proc a moment before
+/// it frees the number, so the first attempt can miss.
 fn with_pid(pid: u32, start: fn() -> Child) {
     loop {
         set_next_pid(pid);
@@ -104,12 +107,12 @@ fn with_pid(pid: u32, start: fn() -> Child) {
         if child.id() == pid {
             return;
         }
-        child.kill().expect("it is ours");
-        child.wait().expect("it is ours");
+        child.kill().expect("kill");
+        child.wait().expect("wait");
     }
 }
 
-/// Somebody else's child who has got such a pid.
+/// A child of another process, with the PID of a child that was reaped.
 pub(crate) struct ForeignReusedPid(Child);
 
 impl ForeignReusedPid {
@@ -117,15 +120,15 @@ impl ForeignReusedPid {
         Self::running("cat", pid)
     }
 
-    /// One that leads a process group.
+    /// Starts one that leads a process group.
     pub(crate) fn leading_group(pid: u32) -> Self {
         let reused = Self::running("setsid cat", pid);
-        eventually("the reused leads a group", || leads_group(pid));
+        eventually("it leads a group", || leads_group(pid));
         reused
     }
 
     fn running(command: &str, pid: u32) -> Self {
-        // The shell is there before the pid is chosen, and starts it only then.
+        // The shell starts first and forks only when it is told to, after the PID is set.
         let script = format!("read line; exec 3<&0; {command} <&3 & echo $!; wait $!; echo $?");
         let mut parent = shell(&script)
             .stdin(Stdio::piped())
@@ -135,15 +138,15 @@ impl ForeignReusedPid {
             .expect("sh starts");
         set_next_pid(pid);
         let stdin = parent.stdin.as_mut().expect("a pipe");
-        stdin.write_all(b"go\n").expect("it reads");
+        stdin.write_all(b"go\n").expect("the shell reads its input");
         assert_eq!(line(&mut parent), pid.to_string());
         Self(parent)
     }
 
-    /// It runs to the end of its input, for no signal has ended it before.
+    /// Asserts that no signal ended it: it runs to the end of its input and exits with 0.
     pub(crate) fn assert_untouched(mut self) {
         drop(self.0.stdin.take());
-        assert_eq!(line(&mut self.0), "0", "it was killed");
-        self.0.wait().expect("it is ours");
+        assert_eq!(line(&mut self.0), "0", "another process was killed");
+        self.0.wait().expect("wait");
     }
 }
