@@ -1,4 +1,4 @@
-//! from_pidfd.
+//! `PidHandle::from_pidfd`.
 
 use std::fs::File;
 use std::io::{stdin, ErrorKind};
@@ -16,11 +16,12 @@ use crate::common::{
     sleeper, while_asleep, zombie, NonChild,
 };
 
-/// PIDFD_NONBLOCK, and PIDFD_THREAD (Linux 6.9).
+/// PIDFD_NONBLOCK.
 const NONBLOCK: u32 = O_NONBLOCK.unsigned_abs();
+/// PIDFD_THREAD (Linux 6.9).
 const THREAD: u32 = O_EXCL.unsigned_abs();
 
-/// Without pidfds there is nothing to test here; `there_are_pidfds` has said so then.
+/// Without pidfds there is nothing to test here. `pidfds_supported` then prints `skipped`.
 fn no_pidfds() -> bool {
     !pidfds_supported()
 }
@@ -33,7 +34,7 @@ fn adopt(pid: u32, flags: u32) -> PidHandle {
 }
 
 #[test]
-fn of_a_child() {
+fn handle_from_pidfd_of_child_works() {
     if no_pidfds() {
         return;
     }
@@ -49,10 +50,10 @@ fn of_a_child() {
     assert_eq!(handle.wait().unwrap().code(), Some(4));
 }
 
-/// `waitid` itself answers EAGAIN there, which no caller may see, and which must not make it spin
-/// or end early.
+/// `waitid` on such a pidfd fails with EAGAIN instead of blocking. The calls must still block, and
+/// must not spin.
 #[test]
-fn a_non_blocking_one_works_as_any_other() {
+fn handle_from_nonblocking_pidfd_blocks() {
     if no_pidfds() {
         return;
     }
@@ -85,7 +86,7 @@ fn a_non_blocking_one_works_as_any_other() {
 }
 
 #[test]
-fn of_a_non_child() {
+fn handle_from_pidfd_of_non_child_sees_its_exit() {
     if no_pidfds() {
         return;
     }
@@ -101,7 +102,7 @@ fn of_a_non_child() {
 }
 
 #[test]
-fn of_a_reaped_process_is_echild() {
+fn pidfd_of_reaped_child_fails_with_echild() {
     if no_pidfds() {
         return;
     }
@@ -113,30 +114,30 @@ fn of_a_reaped_process_is_echild() {
     }
 }
 
-/// Refused by name, and closed: the child at the other end sees that.
+/// The call also closes the descriptor: the child at the other end of the pipe exits.
 #[test]
-fn a_pipe_is_refused() {
+fn descriptor_that_is_no_pidfd_fails_with_invalid_input() {
     let (child, stdin) = blocked_on_stdin();
-    refuse(stdin.into());
+    assert_rejected(stdin.into());
     assert_eq!(reap_externally(child.id()), 3 << 8);
 
-    refuse(File::open("/dev/null").unwrap().into());
-    refuse(File::open("/proc/self").unwrap().into());
-    refuse(File::open("/proc/self/stat").unwrap().into());
+    assert_rejected(File::open("/dev/null").unwrap().into());
+    assert_rejected(File::open("/proc/self").unwrap().into());
+    assert_rejected(File::open("/proc/self/stat").unwrap().into());
 }
 
-/// A thread's, even the first thread's: its exit is not the process's.
+/// The exit of a thread is not the exit of its process, even for the main thread.
 #[test]
-fn a_threads_is_refused() {
+fn pidfd_of_thread_fails_with_invalid_input() {
     if no_pidfds() {
         return;
     }
     let child = sleeper();
-    let me = nix::unistd::gettid().as_raw().unsigned_abs();
-    for id in [child.id(), me] {
+    let this_thread = nix::unistd::gettid().as_raw().unsigned_abs();
+    for id in [child.id(), this_thread] {
         match pidfd_open(id, THREAD) {
-            Ok(fd) => refuse(fd),
-            // An older kernel has none of them to give.
+            Ok(fd) => assert_rejected(fd),
+            // Kernels before 6.9 have no pidfds of threads.
             Err(error) => {
                 assert_eq!(error.raw_os_error(), Some(EINVAL));
                 assert!(kernel() < (6, 9));
@@ -145,7 +146,8 @@ fn a_threads_is_refused() {
     }
 }
 
-fn refuse(fd: OwnedFd) {
+/// Asserts that `from_pidfd` fails with `InvalidInput` and an error that names the descriptor.
+fn assert_rejected(fd: OwnedFd) {
     let text = format!("{fd:?}");
     let number: String = text.chars().filter(char::is_ascii_digit).collect();
     let error = PidHandle::from_pidfd(fd).unwrap_err();
@@ -153,16 +155,16 @@ fn refuse(fd: OwnedFd) {
     assert!(error.to_string().contains(&number), "{error}");
 }
 
-/// The way to a process that has no pid here, and so no handle: it came from outside.
+/// The process is outside of this PID namespace, so it has no PID here.
 #[test]
-fn of_a_process_that_has_no_pid_here() {
+fn pidfd_from_another_pid_namespace_fails_with_invalid_input() {
     if no_pidfds() {
         return;
     }
     let outsider = pidfd_open(std::process::id(), 0).unwrap();
-    let test = "from_pidfd::of_a_process_that_has_no_pid_here";
-    let hand_over = |command: &mut Command| _ = command.stdin(outsider);
-    if in_pid_namespace_with(test, hand_over) {
+    let test = "from_pidfd::pidfd_from_another_pid_namespace_fails_with_invalid_input";
+    let pass_outsider = |command: &mut Command| _ = command.stdin(outsider);
+    if in_pid_namespace_with(test, pass_outsider) {
         let outsider = stdin().as_fd().try_clone_to_owned().unwrap();
         let error = PidHandle::from_pidfd(outsider).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput);

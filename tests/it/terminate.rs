@@ -1,4 +1,4 @@
-//! terminate and pidfd_terminate.
+//! `terminate` and `pidfd_terminate`.
 
 use std::io;
 use std::os::unix::process::ExitStatusExt;
@@ -14,7 +14,7 @@ use crate::common::{
 
 const MILLI: Duration = Duration::from_millis(1);
 
-/// Ends a child in each way there is; what it takes to come by one is `start`.
+/// Runs a check for each way to terminate a child. `start` starts the child.
 fn each(
     start: impl Fn() -> Child,
     check: impl Fn(&mut dyn FnMut(Duration) -> io::Result<ExitStatus>),
@@ -26,16 +26,16 @@ fn each(
     }
     let mut child = start();
     check(&mut |grace| child.pidfd_terminate(grace));
-    // Not that of one whose pipe it would close.
+    // Keep the pipe, which `PidHandle::from` would close: the child might exit because of that.
     let mut child = start();
     let _stdin = child.stdin.take();
     let handle = PidHandle::from(child);
     check(&mut |grace| handle.terminate(grace));
 }
 
-/// Without end of its grace: SIGTERM alone must do it.
+/// The grace never ends, so only SIGTERM can end the child.
 #[test]
-fn sigterm_is_enough() {
+fn sigterm_ends_child() {
     each(sleeper, |terminate| {
         let status = terminate(Duration::MAX).unwrap();
         assert_eq!(status.signal(), Some(SIGTERM));
@@ -44,7 +44,7 @@ fn sigterm_is_enough() {
 }
 
 #[test]
-fn a_child_that_takes_leave_is_not_killed() {
+fn child_that_handles_sigterm_is_not_killed() {
     let start = || ready("trap 'exit 5' TERM; echo ready; while :; do read x; done");
     each(start, |terminate| {
         assert_eq!(terminate(Duration::MAX).unwrap().code(), Some(5));
@@ -52,7 +52,7 @@ fn a_child_that_takes_leave_is_not_killed() {
 }
 
 #[test]
-fn one_that_ignores_it_is_killed_and_never_early() {
+fn child_that_ignores_sigterm_is_killed_after_the_grace() {
     for grace in [Duration::ZERO, MILLI, Duration::from_micros(12_345)] {
         each(ignoring_sigterm, |terminate| {
             let start = Instant::now();
@@ -62,9 +62,9 @@ fn one_that_ignores_it_is_killed_and_never_early() {
     }
 }
 
-/// It cannot take SIGTERM before it goes on: without SIGCONT this would never end.
+/// A stopped child handles SIGTERM only after a SIGCONT.
 #[test]
-fn a_stopped_one_can_take_it() {
+fn stopped_child_is_continued_and_handles_sigterm() {
     let start = || {
         let child = ready("trap 'exit 5' TERM; echo ready; while :; do read x; done");
         stop(child.id());
@@ -76,7 +76,7 @@ fn a_stopped_one_can_take_it() {
 }
 
 #[test]
-fn one_that_has_exited_has_its_own_status() {
+fn terminate_zombie_returns_its_status() {
     let start = || zombie("exit 3");
     each(start, |terminate| {
         assert_eq!(terminate(Duration::ZERO).unwrap().code(), Some(3));
@@ -85,7 +85,7 @@ fn one_that_has_exited_has_its_own_status() {
 }
 
 #[test]
-fn one_that_somebody_else_reaped() {
+fn terminate_after_external_reap_fails_with_echild() {
     for backend in backends() {
         let child = sleeper();
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
@@ -98,9 +98,9 @@ fn one_that_somebody_else_reaped() {
     assert_eq!(errno(child.pidfd_terminate(Duration::MAX)), ECHILD);
 }
 
-/// Its parent sees it exit of itself: nothing was sent.
+/// Its exit code proves that it got no signal.
 #[test]
-fn a_non_child_is_left_alone() {
+fn terminate_non_child_fails_with_echild_and_sends_nothing() {
     for backend in backends() {
         let mut non_child = NonChild::new();
         let handle = PidHandle::open_with(non_child.pid, backend).unwrap();
@@ -111,7 +111,7 @@ fn a_non_child_is_left_alone() {
 }
 
 #[test]
-fn a_released_handle_sends_nothing() {
+fn terminate_after_release_fails_with_einval_and_sends_nothing() {
     for backend in backends() {
         let mut child = sleeper();
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
@@ -122,7 +122,7 @@ fn a_released_handle_sends_nothing() {
 }
 
 #[test]
-fn std_knows_the_status_too_and_the_pipe_stays() {
+fn pidfd_terminate_leaves_stdin_open_and_the_status_to_std() {
     let mut child = ignoring_sigterm();
     let status = child.pidfd_terminate(MILLI).unwrap();
     assert!(child.stdin.is_some());
