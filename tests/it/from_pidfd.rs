@@ -116,7 +116,7 @@ fn pidfd_of_reaped_child_fails_with_echild() {
 
 /// The call also closes the descriptor: the child at the other end of the pipe exits.
 #[test]
-fn descriptor_that_is_no_pidfd_fails_with_invalid_input() {
+fn non_pidfd_fails_with_invalid_input() {
     let (child, stdin) = blocked_on_stdin();
     assert_rejected(stdin.into());
     assert_eq!(reap_externally(child.id()), 3 << 8);

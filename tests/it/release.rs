@@ -74,8 +74,8 @@ fn done_handle_stays_done_after_release() {
     }
 }
 
-/// There is a zombie of another child. A wait that used the PID of the released handle, or of any
-/// child, could reap it.
+/// A zombie of another child is there. If the wait lost its PID at the release, it would wait for
+/// any child and reap that zombie.
 #[test]
 fn blocked_wait_returns_its_status_after_release() {
     for backend in backends() {

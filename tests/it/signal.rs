@@ -142,8 +142,8 @@ fn invalid_signal_fails_with_einval() {
     }
 }
 
-/// Isolated, because a thread that drops its privileges makes /proc/self unreadable for the other
-/// tests.
+/// Isolated, because a thread that drops its privileges makes the whole process non-dumpable, and
+/// then /proc can hide its files from the other tests.
 #[test]
 fn signal_without_permission_fails_with_eperm() {
     if !enter("signal::signal_without_permission_fails_with_eperm") {
