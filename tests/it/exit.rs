@@ -65,10 +65,10 @@ fn wait_exited_timeout_never_ends_early() {
     for backend in backends() {
         let (child, stdin) = blocked_on_stdin();
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
-        for limit in [Duration::from_nanos(1), MILLI, Duration::from_micros(3_700)] {
+        for timeout in [Duration::from_nanos(1), MILLI, Duration::from_micros(3_700)] {
             let start = Instant::now();
-            assert!(!handle.wait_exited_timeout(limit).unwrap());
-            assert!(start.elapsed() >= limit, "{limit:?}");
+            assert!(!handle.wait_exited_timeout(timeout).unwrap());
+            assert!(start.elapsed() >= timeout, "{timeout:?}");
         }
         let wait = || handle.wait_exited_timeout(Duration::MAX);
         assert!(while_asleep(wait, || drop(stdin)).unwrap());
@@ -132,12 +132,12 @@ fn non_child_has_a_status_only_after_its_reap() {
 #[test]
 fn wait_exited_returns_when_non_child_exits() {
     for backend in backends() {
-        for limit in [None, Some(Duration::MAX), Some(Duration::from_secs(600))] {
+        for timeout in [None, Some(Duration::MAX), Some(Duration::from_secs(600))] {
             let mut non_child = NonChild::new();
             let handle = PidHandle::open_with(non_child.pid, backend).unwrap();
-            let wait = || match limit {
+            let wait = || match timeout {
                 None => handle.wait_exited().map(|()| true),
-                Some(limit) => handle.wait_exited_timeout(limit),
+                Some(timeout) => handle.wait_exited_timeout(timeout),
             };
             let exited = while_asleep(wait, || assert_eq!(non_child.finish(), Some(7)));
             assert!(exited.unwrap());

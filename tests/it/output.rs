@@ -41,16 +41,16 @@ fn run(script: &str) -> Output {
 }
 
 #[track_caller]
-fn exited(child: Child, limit: Duration) -> Output {
-    match child.pidfd_output_timeout(limit).unwrap() {
+fn exited(child: Child, timeout: Duration) -> Output {
+    match child.pidfd_output_timeout(timeout).unwrap() {
         Captured::Exited(output) => output,
         Captured::TimedOut(late) => panic!("timed out: {late:?}"),
     }
 }
 
 #[track_caller]
-fn timed_out(child: Child, limit: Duration) -> TimedOut {
-    match child.pidfd_output_timeout(limit).unwrap() {
+fn timed_out(child: Child, timeout: Duration) -> TimedOut {
+    match child.pidfd_output_timeout(timeout).unwrap() {
         Captured::TimedOut(late) => late,
         Captured::Exited(output) => panic!("exited: {}", output.status),
     }
@@ -127,11 +127,11 @@ fn captures_all_output_written_before_the_exit() {
 /// All output is in the pipes before the call.
 #[test]
 fn captures_output_of_zombie() {
-    for limit in [LONG, Duration::ZERO, Duration::MAX] {
+    for timeout in [LONG, Duration::ZERO, Duration::MAX] {
         let script = "head -c 65536 /dev/zero; echo err >&2; exit 4";
         let child = both_piped(script).spawn().unwrap();
         await_zombie(child.id());
-        let output = exited(child, limit);
+        let output = exited(child, timeout);
         assert_eq!(output.stdout.len(), 65536);
         assert_eq!(output.stderr, b"err\n");
         assert_eq!(output.status.code(), Some(4));

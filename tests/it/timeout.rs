@@ -64,7 +64,7 @@ fn code(result: io::Result<Option<ExitStatus>>) -> Option<i32> {
 /// still there.
 #[test]
 fn timeout_never_ends_early_and_loses_no_status() {
-    let limits = [
+    let timeouts = [
         Duration::ZERO,
         Duration::from_nanos(1),
         MILLI,
@@ -72,14 +72,14 @@ fn timeout_never_ends_early_and_loses_no_status() {
         Duration::from_micros(7_500),
     ];
     each(|child, _, stdin| {
-        for limit in limits {
+        for timeout in timeouts {
             let start = Instant::now();
-            assert_eq!(child.timeout(limit).unwrap(), None);
-            assert!(start.elapsed() >= limit, "{limit:?}");
+            assert_eq!(child.timeout(timeout).unwrap(), None);
+            assert!(start.elapsed() >= timeout, "{timeout:?}");
 
-            let deadline = Instant::now() + limit;
+            let deadline = Instant::now() + timeout;
             assert_eq!(child.deadline(deadline).unwrap(), None);
-            assert!(Instant::now() >= deadline, "{limit:?}");
+            assert!(Instant::now() >= deadline, "{timeout:?}");
         }
         drop(stdin);
         assert_eq!(code(child.timeout(Duration::MAX)), Some(3));
@@ -106,16 +106,16 @@ fn zero_timeout_and_past_deadline_poll_once() {
 
 #[test]
 fn exit_ends_a_wait_with_a_huge_timeout() {
-    let limits = [
+    let timeouts = [
         Duration::MAX,
         Duration::from_secs(u64::MAX),
         Duration::from_secs(i64::MAX.unsigned_abs()),
         Duration::from_secs(3_000_000_000),
     ];
-    for limit in limits {
+    for timeout in timeouts {
         each(|child, _, stdin| {
-            let status = while_asleep(|| child.timeout(limit), || drop(stdin));
-            assert_eq!(code(status), Some(3), "{limit:?}");
+            let status = while_asleep(|| child.timeout(timeout), || drop(stdin));
+            assert_eq!(code(status), Some(3), "{timeout:?}");
         });
     }
     let deadline = Instant::now() + Duration::from_secs(3_000_000_000);

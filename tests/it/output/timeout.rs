@@ -68,10 +68,10 @@ fn repeated_timeouts_neither_lose_nor_repeat_output() {
 fn timeout_never_ends_early() {
     let (mut child, _opener) = gated("read go");
     for micros in [1, 999, 1_001, 12_345, 60_001] {
-        let limit = Duration::from_micros(micros);
+        let timeout = Duration::from_micros(micros);
         let start = Instant::now();
-        child = timed_out(child, limit).child;
-        assert!(start.elapsed() >= limit, "{limit:?} ended early");
+        child = timed_out(child, timeout).child;
+        assert!(start.elapsed() >= timeout, "{timeout:?} ended early");
     }
 }
 
@@ -162,11 +162,11 @@ fn call_sleeps_after_child_closed_its_output() {
 
 #[test]
 fn interrupted_call_keeps_its_timeout() {
-    let limit = Duration::from_millis(200);
+    let timeout = Duration::from_millis(200);
     let (child, _opener) = gated("read go");
     let start = Instant::now();
-    let late = with_interruptions(|| timed_out(child, limit));
-    assert!(start.elapsed() >= limit);
+    let late = with_interruptions(|| timed_out(child, timeout));
+    assert!(start.elapsed() >= timeout);
     end(late);
 }
 

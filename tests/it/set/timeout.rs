@@ -17,8 +17,8 @@ const LONG: Duration = Duration::from_millis(500);
 fn wait_on_empty_set_returns_none() {
     let mut set = WaitSet::<()>::new().unwrap();
     assert!(set.wait().unwrap().is_none());
-    for limit in [Duration::ZERO, Duration::from_secs(600), Duration::MAX] {
-        assert!(set.wait_timeout(limit).unwrap().is_none());
+    for timeout in [Duration::ZERO, Duration::from_secs(600), Duration::MAX] {
+        assert!(set.wait_timeout(timeout).unwrap().is_none());
     }
 }
 
@@ -28,10 +28,10 @@ fn timeout_never_ends_early() {
         let mut set = WaitSet::new().unwrap();
         set.insert(handle(sleeper(), backend), ()).unwrap();
         for micros in [1, 999, 1_001, 12_345, 30_000] {
-            let limit = Duration::from_micros(micros);
+            let timeout = Duration::from_micros(micros);
             let start = Instant::now();
-            assert!(set.wait_timeout(limit).unwrap().is_none());
-            assert!(start.elapsed() >= limit, "{limit:?} ended early");
+            assert!(set.wait_timeout(timeout).unwrap().is_none());
+            assert!(start.elapsed() >= timeout, "{timeout:?} ended early");
         }
         let (_, child, ()) = set.iter().next().unwrap();
         child.kill().unwrap();
@@ -117,12 +117,12 @@ fn wait_sleeps_while_tracer_holds_zombie() {
 /// If each signal restarted the timeout, the wait would never end.
 #[test]
 fn interrupted_wait_keeps_its_timeout() {
-    let limit = Duration::from_millis(200);
+    let timeout = Duration::from_millis(200);
     for backend in backends() {
         let mut set = WaitSet::new().unwrap();
         set.insert(own_process(backend), ()).unwrap();
         let start = Instant::now();
-        with_interruptions(|| assert!(set.wait_timeout(limit).unwrap().is_none()));
-        assert!(start.elapsed() >= limit);
+        with_interruptions(|| assert!(set.wait_timeout(timeout).unwrap().is_none()));
+        assert!(start.elapsed() >= timeout);
     }
 }
