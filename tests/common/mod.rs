@@ -46,7 +46,7 @@ pub(crate) fn backends() -> Vec<Backend> {
     backends
 }
 
-/// Returns all backends that this system supports, whatever PIDWAIT_BACKEND says.
+/// Returns all backends that this system supports, even if PIDWAIT_BACKEND names one.
 pub(crate) fn all_backends() -> Vec<Backend> {
     if pidfds_supported() {
         vec![Backend::Pidfd, Backend::Waitpid]

@@ -128,7 +128,7 @@ impl ForeignReusedPid {
     }
 
     fn running(command: &str, pid: u32) -> Self {
-        // The shell starts first and forks only when it is told to, after the PID is set.
+        // The shell starts first and forks only after it reads a line, when the PID is set.
         let script = format!("read line; exec 3<&0; {command} <&3 & echo $!; wait $!; echo $?");
         let mut parent = shell(&script)
             .stdin(Stdio::piped())
