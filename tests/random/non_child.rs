@@ -1,4 +1,4 @@
-//! Handles of pids that come from anywhere, in a process that has no children.
+//! Random calls of handles to random PIDs, in a process without children.
 
 use std::fmt::Debug;
 use std::io::{self, ErrorKind};
@@ -9,7 +9,7 @@ use pidwait::{Backend, PidHandle};
 use proptest::prelude::*;
 
 use crate::common::{self, isolated};
-use crate::{backend, config, duration, moment, pid, short};
+use crate::{backend, config, duration, instant, pid, short};
 
 #[derive(Clone, Debug)]
 enum Call {
@@ -22,8 +22,7 @@ enum Call {
     WaitExitedTimeout(Duration),
     ExitStatus,
     ExitFd,
-    /// With signal 0: whoever that is, nothing reaches them. Which signals there are is tried on
-    /// our own children.
+    /// Always signal 0, because the process may be any. Real signals are tested on our own children.
     Signal,
     SignalGroup,
     Release,
@@ -35,7 +34,7 @@ fn call() -> impl Strategy<Value = Call> {
         Just(Call::TryWait),
         Just(Call::WaitUsage),
         duration().prop_map(Call::WaitTimeout),
-        (duration(), any::<bool>()).prop_map(|(by, past)| Call::WaitDeadline(by, past)),
+        (duration(), any::<bool>()).prop_map(|(offset, past)| Call::WaitDeadline(offset, past)),
         Just(Call::HasExited),
         short().prop_map(Call::WaitExitedTimeout),
         Just(Call::ExitStatus),
@@ -47,9 +46,9 @@ fn call() -> impl Strategy<Value = Call> {
 }
 
 #[test]
-fn non_children() {
-    if !isolated::enter("non_child::non_children") {
-        return; // A pid could be that of another test's child.
+fn any_calls_for_any_pid_follow_the_contract() {
+    if !isolated::enter("non_child::any_calls_for_any_pid_follow_the_contract") {
+        return; // Otherwise a random PID could be another test's child.
     }
     proptest!(config(), |(
         pid in pid(),
@@ -59,42 +58,50 @@ fn non_children() {
         let handle = match PidHandle::open_with(pid, backend) {
             Ok(handle) => handle,
             Err(error) => {
-                let is_pid = (1..=i32::MAX.unsigned_abs()).contains(&pid);
-                let thread = backend == Backend::Pidfd && error.raw_os_error() == Some(libc::EINVAL);
-                // The kernel was not even asked.
-                let no_pid = error.kind() == ErrorKind::InvalidInput && error.raw_os_error().is_none();
-                prop_assert!(if is_pid { thread } else { no_pid }, "{error:?}");
+                let valid = (1..=i32::MAX.unsigned_abs()).contains(&pid);
+                let thread_id = backend == Backend::Pidfd && error.raw_os_error() == Some(libc::EINVAL);
+                // Rejected without a system call, hence without an errno.
+                let invalid_input = error.kind() == ErrorKind::InvalidInput && error.raw_os_error().is_none();
+                prop_assert!(if valid { thread_id } else { invalid_input }, "{error:?}");
                 return Ok(());
             }
         };
         prop_assert_eq!((handle.id(), handle.backend()), (pid, backend));
         let mut released = false;
         for call in calls {
-            act(&handle, call, &mut released);
+            apply(&handle, call, &mut released);
         }
     });
 }
 
-fn act(handle: &PidHandle, call: Call, released: &mut bool) {
-    // Of a handle that was done before, nobody but the handle knows.
-    let over: &[_] = match released {
+fn apply(handle: &PidHandle, call: Call, released: &mut bool) {
+    // A handle that was done before `release` keeps returning ECHILD, and only the handle has that
+    // state.
+    let final_state: &[_] = match released {
         true => &[libc::ECHILD, libc::EINVAL],
         false => &[libc::ECHILD],
     };
     match call {
-        Call::Wait => never(handle.wait(), over),
-        Call::TryWait => never(handle.try_wait(), over),
-        Call::WaitUsage => never(handle.wait_usage(), over),
-        Call::WaitTimeout(limit) => never(handle.wait_timeout(limit), over),
-        Call::WaitDeadline(by, past) => never(handle.wait_deadline(moment(by, past)), over),
-        Call::HasExited => unless(handle.has_exited(), &over[1..]),
-        Call::WaitExitedTimeout(limit) => unless(handle.wait_exited_timeout(limit), &over[1..]),
+        Call::Wait => assert_fails(handle.wait(), final_state),
+        Call::TryWait => assert_fails(handle.try_wait(), final_state),
+        Call::WaitUsage => assert_fails(handle.wait_usage(), final_state),
+        Call::WaitTimeout(timeout) => assert_fails(handle.wait_timeout(timeout), final_state),
+        Call::WaitDeadline(offset, past) => {
+            assert_fails(handle.wait_deadline(instant(offset, past)), final_state)
+        }
+        Call::HasExited => assert_ok_or(handle.has_exited(), &final_state[1..]),
+        Call::WaitExitedTimeout(timeout) => {
+            assert_ok_or(handle.wait_exited_timeout(timeout), &final_state[1..])
+        }
         Call::ExitStatus => drop(handle.exit_status()),
-        Call::ExitFd => unless(handle.exit_fd(), over),
-        Call::Signal => unless(handle.signal(0), &[over, &[libc::EPERM]].concat()),
+        Call::ExitFd => assert_ok_or(handle.exit_fd(), final_state),
+        Call::Signal => assert_ok_or(handle.signal(0), &[final_state, &[libc::EPERM]].concat()),
         Call::SignalGroup => {
-            let no_leader = [libc::EPERM, libc::EINVAL];
-            unless(handle.signal_group(0), &[over, &no_leader].concat());
+            let not_a_leader = [libc::EPERM, libc::EINVAL];
+            assert_ok_or(
+                handle.signal_group(0),
+                &[final_state, &not_a_leader].concat(),
+            );
         }
         Call::Release => {
             handle.release().expect("release");
@@ -103,16 +110,17 @@ fn act(handle: &PidHandle, call: Call, released: &mut bool) {
     }
 }
 
-/// Nobody's status is ours.
+/// Asserts that the call fails with one of these errors: no process here has a status for us.
 #[track_caller]
-fn never<T: Debug>(answer: io::Result<T>, errors: &[i32]) {
-    let errno = common::errno(answer);
+fn assert_fails<T: Debug>(result: io::Result<T>, errors: &[i32]) {
+    let errno = common::errno(result);
     assert!(errors.contains(&errno), "errno {errno}");
 }
 
+/// Asserts that the call succeeds or fails with one of these errors.
 #[track_caller]
-fn unless<T: Debug>(answer: io::Result<T>, errors: &[i32]) {
-    if answer.is_err() {
-        never(answer, errors);
+fn assert_ok_or<T: Debug>(result: io::Result<T>, errors: &[i32]) {
+    if result.is_err() {
+        assert_fails(result, errors);
     }
 }
