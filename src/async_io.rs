@@ -7,7 +7,7 @@ use std::process::ExitStatus;
 
 use ::async_io::{Async, Timer};
 
-use crate::backend::Pause;
+use crate::wait::Backoff;
 use crate::{ExitFd, InsertError, PidHandle};
 
 /// A [`PidHandle`] whose waits are futures on async-io's reactor.
@@ -84,13 +84,13 @@ impl AsyncPidHandle {
             return Ok(answer);
         }
         self.exit.readable().await?;
-        let mut pause = Pause::new();
+        let backoff = Backoff::new();
         loop {
             if let Some(answer) = ask(&self.handle)? {
                 return Ok(answer);
             }
             // A tracer holds the zombie, and the descriptor stays readable all the while.
-            if let Some(pause) = pause.next(None) {
+            if let Some(pause) = backoff.next_delay(None) {
                 Timer::after(pause).await;
             }
         }

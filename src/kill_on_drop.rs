@@ -34,7 +34,7 @@ impl KillOnDrop {
 
     /// Gives the handle back, and kills nothing.
     pub fn into_inner(mut self) -> PidHandle {
-        let done = PidHandle::of_reaped(self.0.id());
+        let done = PidHandle::done(self.0.id(), self.0.backend());
         std::mem::replace(&mut self.0, done)
     }
 }

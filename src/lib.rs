@@ -75,7 +75,7 @@
 //!
 //! All are [`std::io::Error`], with the errno in
 //! [`raw_os_error`](std::io::Error::raw_os_error). **ECHILD** is the one answer to everything that
-//! was reaped already, by anyone, or is no child of yours; [`is_already_reaped`] knows it. **EINVAL**
+//! was reaped already, by anyone, or is no child of yours; [`is_echild`] knows it. **EINVAL**
 //! is that of a released handle, and of a signal that does not exist; **EPERM** is the kernel's own.
 //! Wrong input is [`InvalidInput`](std::io::ErrorKind::InvalidInput) with a text that names it, and
 //! what a system lacks is [`Unsupported`](std::io::ErrorKind::Unsupported) with a text that says
@@ -172,22 +172,21 @@ mod exit;
 mod handle;
 mod kill_on_drop;
 mod output;
-mod probe;
 mod set;
-#[cfg_attr(test, path = "model.rs")]
+mod support;
 mod sys;
 #[cfg(feature = "tokio")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tokio")))]
 pub mod tokio;
+mod wait;
 
-pub use backend::{Backend, ExitFd};
 pub use child::ChildExt;
 pub use exit::ResourceUsage;
-pub use handle::{is_already_reaped, PidHandle};
+pub use handle::{is_echild, ExitFd, PidHandle};
 pub use kill_on_drop::KillOnDrop;
 pub use output::{Captured, TimedOut};
-pub use probe::{support, Missing, Support};
 pub use set::{Exited, InsertError, WaitKey, WaitSet};
+pub use support::{support, Backend, Missing, Support};
 
 /// The programs in the documents, which run as doctests.
 #[cfg(all(doctest, feature = "tokio", feature = "async-io"))]

@@ -14,7 +14,8 @@ use std::io;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use crate::backend::{ExitFd, Limit};
+use crate::handle::ExitFd;
+use crate::wait::Timeout;
 use crate::PidHandle;
 
 use poller::Poller;
@@ -130,7 +131,7 @@ impl<T> WaitSet<T> {
     /// let mut set = WaitSet::new()?;
     /// let nobody = PidHandle::open(i32::MAX as u32)?;
     /// let refused = set.insert(nobody, "its name").unwrap_err();
-    /// assert!(pidwait::is_already_reaped(&refused.error));
+    /// assert!(pidwait::is_echild(&refused.error));
     /// assert_eq!(refused.value, "its name");
     /// # Ok::<(), std::io::Error>(())
     /// ```
@@ -197,7 +198,7 @@ impl<T> WaitSet<T> {
     ///
     /// Only what the kernel's `epoll_wait` may fail with, which it should not. Nothing is lost.
     pub fn wait(&mut self) -> io::Result<Option<Exited<T>>> {
-        self.wait_within(Limit::Never)
+        self.wait_within(Timeout::Infinite)
     }
 
     /// Waits as [`wait`](Self::wait) does, but no longer than `timeout`. `None`: the set is empty,
@@ -221,7 +222,7 @@ impl<T> WaitSet<T> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn wait_timeout(&mut self, timeout: Duration) -> io::Result<Option<Exited<T>>> {
-        self.wait_within(Limit::after(timeout))
+        self.wait_within(Timeout::after(timeout))
     }
 
     /// How many processes are in the set.
@@ -240,8 +241,8 @@ impl<T> WaitSet<T> {
         entries.map(|(key, entry)| (key, &entry.handle, &entry.value))
     }
 
-    fn wait_within(&mut self, limit: Limit) -> io::Result<Option<Exited<T>>> {
-        let deadline = limit.deadline();
+    fn wait_within(&mut self, timeout: Timeout) -> io::Result<Option<Exited<T>>> {
+        let deadline = timeout.deadline();
         while !self.is_empty() {
             let Some(key) = self.poller.next(deadline)? else {
                 return Ok(None);

@@ -1,82 +1,146 @@
-//! Reaping through std's `Child`, and telling a status that it has just reaped from one that it
-//! had before: no method of `Child` says which.
+//! Reaping through std's `Child`.
+//!
+//! std's `Child` remembers the status that it reaped itself, and signals by PID until it has one. So
+//! this crate never reaps behind its back: it peeks, and lets `Child::try_wait` reap.
+//!
+//! No method of `Child` tells a status that it has just reaped from one that it had before. Peeks
+//! around `try_wait` do: the first fails with ECHILD if there is no such child; if the last still
+//! finds one, the status is an old one, and the PID belongs to another child now.
 
 use std::io;
 use std::process::{Child, ExitStatus};
+use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::libc::pid_t;
 
-use crate::backend::{Limit, Process};
+use crate::backend::{Process, Seen};
 use crate::exit::Event;
-use crate::handle::{is_already_reaped, Kept, PidHandle};
+use crate::handle::{is_echild, PidHandle};
+use crate::support::{self, Backend};
+use crate::sys;
+use crate::wait::{poll_until, Waitable};
 
-/// The process that has the child's pid: the child, for as long as nobody has reaped it.
-pub(crate) fn process_of(child: &Child) -> io::Result<Process> {
-    let pid = pid_t::try_from(child.id()).map_err(|_| Errno::ECHILD)?;
-    // The one way this fails: nobody has the pid, so the child was reaped.
-    Process::of_child(pid).map_err(|_| Errno::ECHILD.into())
+/// One wait for a `Child`.
+pub(crate) struct ChildWait<'a> {
+    child: &'a mut Child,
+    /// std has no status yet, so that the next one it returns is new.
+    status_is_new: bool,
+    /// A blocking peek has found the zombie, so that `try_wait` will reap it.
+    is_zombie: bool,
+    opened: Option<(Process, Seen)>,
 }
 
-/// Every wait of `ChildExt`.
-pub(super) fn reap(child: &mut Child, limit: Limit) -> io::Result<Option<ExitStatus>> {
-    let process = process_of(child)?;
-    if let Some(status) = first_try(child, &process)? {
-        return Ok(Some(status));
-    }
-    if let Limit::Try = limit {
-        return Ok(None);
-    }
-    // Now that std is known to have no status, whatever it gets is new.
-    while process.look_until_reapable(limit)? {
-        if let Some(status) = child.try_wait()? {
-            return Ok(Some(status));
+impl<'a> ChildWait<'a> {
+    pub(crate) fn new(child: &'a mut Child) -> Self {
+        Self {
+            child,
+            status_is_new: false,
+            is_zombie: false,
+            opened: None,
         }
     }
-    Ok(None)
-}
 
-/// Reaps a child that has exited. ECHILD where it was reaped before, by std or anybody else.
-pub(crate) fn first_try(child: &mut Child, process: &Process) -> io::Result<Option<ExitStatus>> {
-    // ECHILD ends it here, before std could wait by a pid that is no child's.
-    if process.look()? == Event::Trapped {
-        // std would take the trace stop for an exit.
-        return Ok(None);
-    }
-    let Some(status) = child.try_wait()? else {
-        return Ok(None);
-    };
-    match process.look() {
-        Err(Errno::ECHILD) => Ok(Some(status)),
-        Err(errno) => Err(errno.into()),
-        // Still there, so that was not the one reaped: the status is an old one, of a process
-        // whose pid has a new owner.
-        Ok(_) => Err(Errno::ECHILD.into()),
+    fn peek(&mut self) -> io::Result<Event> {
+        let pid = pid_of(self.child)?;
+        Ok(match &mut self.opened {
+            Some((process, seen)) => process.peek(seen)?,
+            None => sys::peek_by_pid(pid)?,
+        })
     }
 }
 
-/// Makes a handle of a child.
-pub(super) fn take_over(mut child: Child) -> PidHandle {
+impl Waitable for ChildWait<'_> {
+    fn try_reap(&mut self) -> io::Result<Option<ExitStatus>> {
+        if std::mem::take(&mut self.is_zombie) {
+            return self.child.try_wait();
+        }
+        match (self.peek()?, self.status_is_new) {
+            // std would take the trace stop for an exit.
+            (Event::Trapped, _) => return Ok(None),
+            (Event::Running, true) => return Ok(None),
+            (Event::Exited(_), true) => return self.child.try_wait(),
+            (Event::Running | Event::Exited(_), false) => {}
+        }
+        let Some(status) = self.child.try_wait()? else {
+            self.status_is_new = true;
+            return Ok(None);
+        };
+        match sys::peek_by_pid(pid_of(self.child)?) {
+            Err(Errno::ECHILD) => Ok(Some(status)),
+            Err(errno) => Err(errno.into()),
+            Ok(_) => Err(Errno::ECHILD.into()),
+        }
+    }
+
+    fn block_until_waitable(&mut self, deadline: Option<Instant>) -> io::Result<bool> {
+        if deadline.is_none() {
+            let event = sys::block_by_pid(pid_of(self.child)?)?;
+            self.is_zombie = event.exited().is_some();
+            return Ok(true);
+        }
+        if self.opened.is_none() {
+            self.opened = Some(open_child(self.child)?);
+            // ECHILD: other code has reaped it, and another process has the PID.
+            if self.peek()?.exited().is_some() {
+                return Ok(true);
+            }
+        }
+        if let Some(fd) = self
+            .opened
+            .as_ref()
+            .and_then(|(process, _)| process.pidfd())
+        {
+            return Ok(sys::poll_readable(fd, deadline)?);
+        }
+        let found = poll_until(deadline, || -> io::Result<_> {
+            Ok(self.peek()?.exited().map(drop))
+        })?;
+        Ok(found.is_some())
+    }
+}
+
+/// The process that has the child's PID: the child, as long as it is unreaped.
+pub(crate) fn open_child(child: &Child) -> io::Result<(Process, Seen)> {
+    // It fails only if no process has the PID, so that the child was reaped.
+    Process::open_child(pid_of(child)?).map_err(|_| Errno::ECHILD.into())
+}
+
+fn pid_of(child: &Child) -> io::Result<pid_t> {
+    pid_t::try_from(child.id()).map_err(|_| Errno::ECHILD.into())
+}
+
+/// Makes a handle of a child. Never fails.
+pub(super) fn into_handle(mut child: Child) -> PidHandle {
     let pid = child.id();
-    let Ok(process) = process_of(&child) else {
-        return PidHandle::of_reaped(pid);
+    let done = || {
+        let backend = support::support().map_or(Backend::Waitpid, |support| support.backend());
+        PidHandle::done(pid, backend)
     };
-    let usage = process.zombie_usage();
-    let status = match first_try(&mut child, &process) {
-        Ok(status) => status,
-        Err(error) if is_already_reaped(&error) => return PidHandle::of_reaped(pid),
-        // No answer to what is there; what std has reaped on the way, it gives again.
+    let Ok((process, mut seen)) = open_child(&child) else {
+        return done();
+    };
+    let mut usage = crate::exit::ResourceUsage::default();
+    let event = process.peek_usage(&mut seen, &mut usage);
+    let status = match event {
+        Err(Errno::ECHILD) => return done(),
+        // Nothing is known; if std reaps on the way, it returns that status again.
         Err(_) => child.try_wait().ok().flatten(),
+        Ok(Event::Trapped) => None,
+        Ok(Event::Running | Event::Exited(_)) => match child.try_wait() {
+            // Still there: the status is an old one, and another child has the PID.
+            Ok(Some(_)) if process.peek(&mut seen).is_ok() => return done(),
+            Ok(status) => status,
+            Err(error) if is_echild(&error) => return done(),
+            Err(_) => None,
+        },
     };
+    let has_usage = sys::PEEK_HAS_USAGE && event.is_ok_and(|event| event.exited().is_some());
     match status {
-        None => PidHandle::of_child(pid, process),
-        Some(status) => PidHandle::of_kept(
-            pid,
-            Kept {
-                process,
-                status,
-                usage,
-            },
-        ),
+        None => PidHandle::live(pid, process, seen),
+        Some(status) => {
+            let usage = has_usage.then_some(usage);
+            PidHandle::reaped_early(pid, (process, seen), status, usage)
+        }
     }
 }

@@ -6,7 +6,7 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 use super::WaitKey;
-use crate::backend::ExitFd;
+use crate::handle::ExitFd;
 use crate::sys;
 
 /// Events fetched in one call: enough that the call does not count, 3 KiB in all.

@@ -9,7 +9,7 @@ use std::time::Instant;
 use nix::poll::{PollFd, PollFlags};
 
 use super::WaitKey;
-use crate::backend::ExitFd;
+use crate::handle::ExitFd;
 use crate::sys;
 
 pub(super) struct Poller {

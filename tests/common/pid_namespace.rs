@@ -4,6 +4,7 @@
 use std::fs;
 use std::io::Write;
 use std::process::{Child, Command, Stdio};
+use std::thread;
 
 use nix::libc::SIGTERM;
 
@@ -54,7 +55,18 @@ pub(crate) fn in_pid_namespace_with(test: &str, prepare: impl FnOnce(&mut Comman
 /// Makes the kernel give this PID, which must be free, to the next process.
 fn set_next_pid(pid: u32) {
     assert!(!exists(pid), "{pid} is not free");
+    await_next_tick();
     fs::write(LAST_PID, (pid - 1).to_string()).expect("the next PID can be set");
+}
+
+/// Waits for the next clock tick, because start times are counted in ticks of 10 ms: no kernel reuses
+/// a PID so soon, unless it is told to.
+fn await_next_tick() {
+    let uptime = || fs::read_to_string("/proc/uptime").expect("/proc is mounted");
+    let now = uptime();
+    while uptime() == now {
+        thread::yield_now();
+    }
 }
 
 /// Another child of this process, with the PID of a child that was reaped.

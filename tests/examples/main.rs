@@ -53,7 +53,7 @@ fn check_async_example(name: &str) {
 
         for (args, text) in [
             (&[UNUSED_PID, "600"][..], UNUSED_PID),
-            (&["0", "600"], "pid 0"),
+            (&["0", "600"], "PID 0"),
             (&[&pid], "usage"),
             (&["init", "600"], "usage"),
         ] {

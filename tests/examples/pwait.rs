@@ -84,7 +84,7 @@ fn a_timeout_exits_with_124() {
 fn bad_arguments_exit_with_2() {
     for (args, text) in [
         (&["init"][..], "\"init\""),
-        (&["0"], "pid 0"),
+        (&["0"], "PID 0"),
         (&["2147483648"], "2147483648"),
         (&["-1"], "'-1'"),
         (&["-t", "soon", "1"], "\"soon\": a duration"),

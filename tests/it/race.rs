@@ -111,7 +111,7 @@ pub(crate) fn assert_one_got_the_status(
         }
         Err(error) => {
             assert_eq!(error.raw_os_error(), Some(ECHILD));
-            assert!(pidwait::is_already_reaped(&error), "{error}");
+            assert!(pidwait::is_echild(&error), "{error}");
             assert_eq!(waited.unwrap().signal(), Some(SIGKILL));
         }
     }

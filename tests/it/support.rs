@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use crate::common::isolated::{current_part, enter, run_isolated};
 use crate::common::{all_backends, errno, open_descriptors, sh, sleeper, zombie};
 use nix::libc;
-use pidwait::{is_already_reaped, support, Backend, ChildExt, PidHandle};
+use pidwait::{is_echild, support, Backend, ChildExt, PidHandle};
 
 const VARIABLE: &str = "PIDWAIT_BACKEND";
 
@@ -131,12 +131,12 @@ fn the_probe_leaks_no_descriptor_and_reaps_nothing() {
 }
 
 #[test]
-fn is_already_reaped_accepts_only_echild() {
-    assert!(is_already_reaped(&Error::from_raw_os_error(libc::ECHILD)));
+fn is_echild_accepts_only_echild() {
+    assert!(is_echild(&Error::from_raw_os_error(libc::ECHILD)));
     for other in [libc::ESRCH, libc::EINVAL, libc::EPERM] {
-        assert!(!is_already_reaped(&Error::from_raw_os_error(other)));
+        assert!(!is_echild(&Error::from_raw_os_error(other)));
     }
-    assert!(!is_already_reaped(&Error::from(ErrorKind::NotFound)));
+    assert!(!is_echild(&Error::from(ErrorKind::NotFound)));
 }
 
 #[test]

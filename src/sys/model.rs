@@ -11,7 +11,7 @@ mod files;
 #[path = "model/kernel.rs"]
 mod kernel;
 #[allow(dead_code, unused_imports)] // What is modelled here is not used there.
-#[path = "sys.rs"]
+
 mod real;
 #[path = "model/stage.rs"]
 mod stage;
