@@ -209,7 +209,11 @@ impl<'a> HandleWait<'a> {
     fn lock(&self) -> io::Result<Guard<'a>> {
         let guard = self.handle.shared.lock();
         match guard.check_live() {
-            Err(Errno::EINVAL) if self.lease.is_some() => Ok(guard),
+            Err(Errno::EINVAL) if self.lease.is_some() => {
+                // Another wait may have reaped since this one began; its PID is not used again.
+                guard.seen.check_present()?;
+                Ok(guard)
+            }
             Err(errno) => Err(errno.into()),
             Ok(()) => Ok(guard),
         }
