@@ -94,7 +94,11 @@ impl Process {
         if esrch_to_echild(sys::group_of(self.pid))? != self.pid {
             return Err(Errno::ESRCH);
         }
-        sys::kill_group(self.pid, signal)
+        match sys::kill_group(self.pid, signal) {
+            // It has left the group, or was reaped since it was checked.
+            Err(Errno::ESRCH) => self.check_unreaped().and(Err(Errno::ESRCH)),
+            sent => sent,
+        }
     }
 
     fn check_unreaped(&self) -> nix::Result<()> {

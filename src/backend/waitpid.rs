@@ -154,7 +154,11 @@ impl Process {
             Err(Errno::ESRCH) if seen.exited => {}
             Err(errno) => return seen.note(Err(errno)),
         }
-        sys::kill_group(self.pid, signal)
+        match sys::kill_group(self.pid, signal) {
+            // It has left the group, or was reaped by other code since it was checked.
+            Err(Errno::ESRCH) => self.check_exists(seen).and(Err(Errno::ESRCH)),
+            sent => sent,
+        }
     }
 
     /// What to block on, without the lock; see [`block_until_waitable`].
