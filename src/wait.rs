@@ -172,13 +172,21 @@ pub(crate) fn terminate<T>(
     if let Some(status) = reap(target, Timeout::Poll)? {
         return Ok(status);
     }
-    signal(target, first)?;
+    let send = |target: &mut T, number| match signal(target, number) {
+        // Another wait has reaped the child since. It may not have noted the status yet, and this
+        // wait lets it finish first.
+        Err(error) if error.raw_os_error() == Some(Errno::ECHILD as i32) => {
+            reap(target, Timeout::Poll).and(Err(error))
+        }
+        sent => sent,
+    };
+    send(target, first)?;
     // A stopped child takes the first signal only when it continues.
-    signal(target, SIGCONT)?;
+    send(target, SIGCONT)?;
     if let Some(status) = reap(target, Timeout::after(grace))? {
         return Ok(status);
     }
-    signal(target, SIGKILL)?;
+    send(target, SIGKILL)?;
     // Without a timeout, `reap` does not return `None`.
     reap(target, Timeout::Infinite)?.ok_or_else(|| Errno::ECHILD.into())
 }
