@@ -1,25 +1,25 @@
-//! The kernel's table of open descriptors, and the channels that some of them are ends of.
+//! The model kernel's table of open descriptors.
 //!
-//! A descriptor that is used or closed when it is not open ends the test by a panic.
+//! A descriptor that is used or closed when it is not open fails the test with a panic.
 
 use std::os::fd::RawFd;
 
-use super::kernel::Id;
+use super::processes::Id;
 
-/// What is behind a descriptor.
-#[derive(Clone, Copy, Debug)]
+/// What a descriptor refers to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum File {
     Pidfd(Id),
-    /// The two ends of a channel, by its number.
-    Readable(usize),
-    Dropped(usize),
+    /// The two ends of a socket pair, by the pair's index.
+    Notify(usize),
+    Peer(usize),
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Files {
     open: Vec<(RawFd, File)>,
-    /// Of each channel, whether its second half was dropped.
-    ended: Vec<bool>,
+    /// Of each socket pair, whether it was shut down.
+    shut_down: Vec<bool>,
 }
 
 impl Files {
@@ -29,15 +29,13 @@ impl Files {
 
     pub(super) fn get(&self, number: RawFd) -> File {
         let found = self.open.iter().find(|(open, _)| *open == number);
-        found.expect("a descriptor was used that is not open").1
+        found.expect("used a descriptor that is not open").1
     }
 
     pub(super) fn close(&mut self, number: RawFd) {
         let found = self.open.iter().position(|(open, _)| *open == number);
-        let place = found.expect("a descriptor was closed that is not open");
-        if let (_, File::Dropped(channel)) = self.open.swap_remove(place) {
-            self.ended[channel] = true;
-        }
+        let index = found.expect("closed a descriptor that is not open");
+        self.open.swap_remove(index);
     }
 
     pub(super) fn close_pidfds(&mut self) {
@@ -45,16 +43,24 @@ impl Files {
             .retain(|(_, file)| !matches!(file, File::Pidfd(_)));
     }
 
-    pub(super) fn number_open(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         self.open.len()
     }
 
-    pub(super) fn add_channel(&mut self) -> usize {
-        self.ended.push(false);
-        self.ended.len() - 1
+    pub(super) fn add_pair(&mut self) -> usize {
+        self.shut_down.push(false);
+        self.shut_down.len() - 1
     }
 
-    pub(super) fn has_ended(&self, channel: usize) -> bool {
-        self.ended[channel]
+    pub(super) fn shut_down(&mut self, number: RawFd) {
+        match self.get(number) {
+            File::Notify(pair) | File::Peer(pair) => self.shut_down[pair] = true,
+            File::Pidfd(_) => panic!("shut down a pidfd"),
+        }
+    }
+
+    pub(super) fn pair_is_readable(&self, pair: usize) -> bool {
+        let peer_is_open = || self.open.iter().any(|(_, file)| *file == File::Peer(pair));
+        self.shut_down[pair] || !peer_is_open()
     }
 }

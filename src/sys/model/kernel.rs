@@ -1,112 +1,87 @@
-//! The kernel that the tests run on: processes, pids, descriptors and a clock, all in memory.
+//! The kernel that the unit tests run on: processes, PIDs, descriptors and a clock, all in memory.
 //!
-//! It is as unkind as a real one may be. A pid that is free is given away at once, to whoever can
-//! do the most harm; whoever is named by a call may have gone before the call gets at it; and time
-//! passes when it suits nobody. What must never happen, a signal or a reap that reaches a bystander,
-//! ends the test by a panic.
+//! It behaves as badly as a real one may. A free PID is reused at once, by the process that does
+//! the most harm; a process can be gone before a call by its PID acts on it; time passes at bad
+//! moments. A signal or a reap that reaches an unrelated process fails the test with a panic.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::os::fd::RawFd;
-use std::os::unix::process::ExitStatusExt;
-use std::process::ExitStatus;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
-use nix::libc::{c_int, pid_t, SIGKILL, SIGTERM};
-use nix::Result;
 use shuttle::current::{me, TaskId};
 use shuttle::future::block_on;
-use shuttle::rand::{thread_rng, Rng};
 
 use super::files::{File, Files};
+use super::processes::{Life, Process};
 use crate::exit::Event;
 
-/// The pid of the process that the tests are about, and of those that get it next.
-pub(super) const PID: pid_t = 100;
-
 thread_local! {
-    /// One to each test, for all of shuttle's threads live on the thread of their test.
+    /// One for each test, because all of shuttle's threads run on the thread of their test.
     static KERNEL: RefCell<Kernel> = RefCell::new(Kernel::new(Rules::default()));
 }
 
-/// What kind of a day it is.
+/// The configuration of one simulated run.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Rules {
-    /// A pid that is free gets a new owner at once, or else none for good.
-    pub(super) reused: bool,
+    pub(super) reuse: Reuse,
     /// SIGCHLD is ignored: children are gone when they exit.
-    pub(super) ignored: bool,
-    /// The kernel tells how a reaped process ended.
-    pub(super) recorded: bool,
-    /// No descriptors are to be had.
-    pub(super) exhausted: bool,
-    pub(super) sabotage: Option<Sabotage>,
+    pub(super) sigchld_ignored: bool,
+    /// The kernel keeps a record of how a reaped process ended.
+    pub(super) exit_records: bool,
+    /// No descriptor can be opened.
+    pub(super) no_descriptors: bool,
+    /// `/proc` is there, and of this PID namespace.
+    pub(super) procfs: bool,
+    pub(super) fault: Option<Fault>,
 }
 
-/// What the code under test takes care not to do, done to it by the kernel: so it is seen that
-/// these tests would notice if it did.
+/// What becomes of a PID that is free.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Reuse {
+    #[default]
+    Never,
+    /// It is reused at once, or never: by a child, a zombie child or a non-child.
+    Any,
+}
+
+/// A mistake that the library must not make, made for it by the kernel: so these tests show that
+/// they would find it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sabotage {
-    /// A signal by pid goes out when the lock that its sender held is free again.
+pub(super) enum Fault {
+    /// A signal by PID is sent after its sender has unlocked the handle.
     SignalWithoutLock,
-    /// A look that blocks reaps what it sees, before it is seen under the lock.
-    ReapBeforeLook,
-    /// Release closes the descriptor, whoever is using it.
+    /// A blocking peek reaps the zombie, outside the lock.
+    ReapInBlockingPeek,
+    /// A release closes the descriptor even if other threads use it.
     CloseAtRelease,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Life {
-    Running,
-    Zombie,
-    /// Being reaped: waits find it no longer, but its pid is still its own, and there is no record.
-    Dead,
-    Reaped,
-}
-
-impl Life {
-    pub(super) fn is_nobodys(self) -> bool {
-        matches!(self, Life::Dead | Life::Reaped)
-    }
-}
-
-/// A process itself, whatever became of its pid.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Id(usize);
-
-#[derive(Debug)]
-struct Process {
-    pid: pid_t,
-    child: bool,
-    /// The one that the handles were opened for. Everybody else is to be left in peace.
-    meant: bool,
-    life: Life,
-    status: c_int,
-    reaped_by_us: bool,
+    /// A notification only closes the other end of the socket pair.
+    NotifyByClosing,
 }
 
 #[derive(Debug)]
 pub(super) struct Kernel {
     pub(super) rules: Rules,
     booted: bool,
-    /// Of all threads together.
+    /// Steps of all threads.
     pub(super) steps: usize,
-    processes: Vec<Process>,
+    pub(super) processes: Vec<Process>,
     pub(super) files: Files,
     sleepers: Vec<Waker>,
-    /// Threads of the kernel's own making that have not ended yet.
+    /// Threads that the library or the kernel started and that have not ended yet.
     threads: usize,
-    /// How many watchers there ever were.
+    /// How many threads the library has started.
     pub(super) watchers: usize,
+    /// Threads that run in a forked process.
+    forked: Vec<TaskId>,
     epoch: Instant,
     clock: Duration,
-    /// Of a sabotaged look: what it reaped, and for whom.
-    taken: Option<(TaskId, Event)>,
+    /// What [`Fault::ReapInBlockingPeek`] has reaped, and in which thread.
+    reaped_too_early: Option<(TaskId, Event)>,
 }
 
-/// A kernel of its own for each schedule.
+/// Starts a fresh kernel, one for each schedule.
 pub(super) fn boot(rules: Rules) {
     let fresh = Kernel {
         booted: true,
@@ -119,27 +94,27 @@ pub(super) fn with<T>(run: impl FnOnce(&mut Kernel) -> T) -> T {
     KERNEL.with(|kernel| run(&mut kernel.borrow_mut()))
 }
 
-/// Lets the scheduler run others, as it may before anything that they could notice.
+/// Lets the scheduler run other threads, as it may before every call.
 pub(super) fn step() {
     let booted = with(|kernel| {
         kernel.steps += 1;
         kernel.booted
     });
-    // Not when the probe asks, before there are threads; and not in the midst of a failure.
+    // Not in the probe, before there are threads; and not while a failed test unwinds.
     if booted && !std::thread::panicking() {
         shuttle::thread::sleep(Duration::ZERO);
-        with(Kernel::bury_some);
+        with(Kernel::free_some_pids);
     }
 }
 
-/// Blocks until there is an answer. That nobody will ever wake it is for shuttle to see.
-pub(super) fn block_until<T>(mut answer: impl FnMut(&mut Kernel) -> Option<T>) -> T {
-    if let Some(answer) = with(&mut answer) {
-        return answer;
+/// Blocks until there is a result. shuttle finds a wait that no thread ends.
+pub(super) fn block_until<T>(mut result: impl FnMut(&mut Kernel) -> Option<T>) -> T {
+    if let Some(result) = with(&mut result) {
+        return result;
     }
     block_on(poll_fn(|context| {
-        with(|kernel| match answer(kernel) {
-            Some(answer) => Poll::Ready(answer),
+        with(|kernel| match result(kernel) {
+            Some(result) => Poll::Ready(result),
             None => {
                 kernel.sleepers.push(context.waker().clone());
                 Poll::Pending
@@ -148,10 +123,16 @@ pub(super) fn block_until<T>(mut answer: impl FnMut(&mut Kernel) -> Option<T>) -
     }))
 }
 
-/// Starts a thread that [`everybody_is_done`] waits for.
+/// Starts a thread that [`join_threads`] waits for.
 pub(super) fn spawn(run: impl FnOnce() + Send + 'static) {
-    with(|kernel| kernel.threads += 1);
+    let forked = with(|kernel| {
+        kernel.threads += 1;
+        kernel.is_forked()
+    });
     shuttle::thread::spawn(move || {
+        if forked {
+            enter_fork();
+        }
         run();
         with(|kernel| {
             kernel.threads -= 1;
@@ -160,179 +141,41 @@ pub(super) fn spawn(run: impl FnOnce() + Send + 'static) {
     });
 }
 
-pub(super) fn everybody_is_done() {
+pub(super) fn join_threads() {
     block_until(|kernel| (kernel.threads == 0).then_some(()));
+}
+
+/// From here on, this thread runs in a forked process.
+pub(super) fn enter_fork() {
+    with(|kernel| kernel.forked.push(me()));
 }
 
 impl Kernel {
     fn new(rules: Rules) -> Self {
-        let ourselves = Process {
-            pid: pid_t::try_from(std::process::id()).unwrap_or(pid_t::MAX),
-            child: false,
-            meant: false,
-            life: Life::Running,
-            status: 0,
-            reaped_by_us: false,
-        };
         Self {
             rules,
             booted: false,
             steps: 0,
-            processes: vec![ourselves],
+            processes: vec![Process::this()],
             files: Files::default(),
             sleepers: Vec::new(),
             threads: 0,
             watchers: 0,
+            forked: Vec::new(),
             epoch: Instant::now(),
             clock: Duration::ZERO,
-            taken: None,
+            reaped_too_early: None,
         }
     }
 
-    // ---- processes ----
+    // ---- forks ----
 
-    /// The process that the test is about.
-    pub(super) fn start(&mut self, child: bool) -> Id {
-        self.add(child, true, Life::Running)
+    pub(super) fn is_forked(&self) -> bool {
+        self.booted && !self.forked.is_empty() && self.forked.contains(&me())
     }
 
-    fn add(&mut self, child: bool, meant: bool, life: Life) -> Id {
-        self.processes.push(Process {
-            pid: PID,
-            child,
-            meant,
-            life,
-            // Nobody ends as the one that is meant does.
-            status: if meant { 3 << 8 } else { 4 << 8 },
-            reaped_by_us: false,
-        });
-        Id(self.processes.len() - 1)
-    }
-
-    /// Gives the pid away.
-    pub(super) fn reuse(&mut self) {
-        match thread_rng().gen_range(0..4) {
-            0 => {}
-            1 => drop(self.add(true, false, Life::Running)),
-            2 => drop(self.add(true, false, Life::Zombie)),
-            _ => drop(self.add(false, false, Life::Running)),
-        }
-    }
-
-    pub(super) fn life(&self, id: Id) -> Life {
-        self.processes[id.0].life
-    }
-
-    pub(super) fn status(&self, id: Id) -> ExitStatus {
-        ExitStatus::from_raw(self.processes[id.0].status)
-    }
-
-    pub(super) fn reaped_by_us(&self, id: Id) -> bool {
-        self.processes[id.0].reaped_by_us
-    }
-
-    pub(super) fn pid(&self, id: Id) -> pid_t {
-        self.processes[id.0].pid
-    }
-
-    /// The pid of its parent, if that is anybody whom the tests know.
-    pub(super) fn parent(&self, id: Id) -> u32 {
-        match self.processes[id.0].child {
-            true => std::process::id(),
-            false => 0,
-        }
-    }
-
-    /// Who has the pid now.
-    pub(super) fn owner(&self, pid: pid_t) -> Result<Id> {
-        let has_it = |process: &Process| process.pid == pid && process.life != Life::Reaped;
-        let found = self.processes.iter().rposition(has_it);
-        found.map(Id).ok_or(Errno::ESRCH)
-    }
-
-    /// The same, for one who would wait for it.
-    pub(super) fn child(&self, pid: pid_t) -> Result<Id> {
-        let owner = self.owner(pid).map_err(|_| Errno::ECHILD)?;
-        self.processes[owner.0]
-            .child
-            .then_some(owner)
-            .ok_or(Errno::ECHILD)
-    }
-
-    /// What a wait finds: ECHILD if there is nobody to wait for, or not any longer.
-    pub(super) fn look(&self, id: Id) -> Result<Event> {
-        let process = &self.processes[id.0];
-        match process.life {
-            Life::Dead | Life::Reaped => Err(Errno::ECHILD),
-            _ if !process.child => Err(Errno::ECHILD),
-            Life::Running => Ok(Event::Running),
-            Life::Zombie => Ok(Event::Exited(self.status(id))),
-        }
-    }
-
-    /// The same, and if there is a zombie, reaps it.
-    pub(super) fn take(&mut self, id: Id) -> Result<Event> {
-        let event = self.look(id)?;
-        if let Event::Exited(_) = event {
-            assert!(self.processes[id.0].meant, "a bystander was reaped");
-            self.processes[id.0].reaped_by_us = true;
-            self.reap(id);
-        }
-        Ok(event)
-    }
-
-    /// Anybody's reaping, which takes its time.
-    pub(super) fn reap(&mut self, id: Id) {
-        self.processes[id.0].life = Life::Dead;
-        self.wake();
-    }
-
-    /// The end of a reaping: the pid is free, and the record there.
-    pub(super) fn bury(&mut self, id: Id) {
-        if self.processes[id.0].life != Life::Dead {
-            return;
-        }
-        self.processes[id.0].life = Life::Reaped;
-        if self.rules.reused {
-            self.reuse();
-        }
-        self.wake();
-    }
-
-    fn bury_some(&mut self) {
-        let all = (0..self.processes.len()).map(Id);
-        let dead: Vec<_> = all.filter(|id| self.life(*id) == Life::Dead).collect();
-        for id in dead {
-            if thread_rng().gen() {
-                self.bury(id);
-            }
-        }
-    }
-
-    pub(super) fn exit(&mut self, id: Id) {
-        let process = &mut self.processes[id.0];
-        if process.life != Life::Running {
-            return;
-        }
-        process.life = Life::Zombie;
-        if process.child && self.rules.ignored {
-            self.reap(id);
-        }
-        self.wake();
-    }
-
-    /// A signal arrives. It is up to the process whether SIGTERM ends it.
-    pub(super) fn deliver(&mut self, id: Id, signal: c_int) {
-        let process = &mut self.processes[id.0];
-        if signal == 0 {
-            return;
-        }
-        assert!(process.meant, "signal {signal} reached a bystander");
-        let ends_it = signal == SIGKILL || signal == SIGTERM && thread_rng().gen();
-        if ends_it && process.life == Life::Running {
-            process.status = signal;
-            self.exit(id);
-        }
+    pub(super) fn fork_number(&self) -> u32 {
+        u32::from(self.is_forked())
     }
 
     // ---- descriptors ----
@@ -342,11 +185,16 @@ impl Kernel {
         self.wake();
     }
 
+    pub(super) fn shut_down(&mut self, number: RawFd) {
+        self.files.shut_down(number);
+        self.wake();
+    }
+
     pub(super) fn is_readable(&self, file: File) -> bool {
         match file {
             File::Pidfd(id) => self.life(id) != Life::Running,
-            File::Readable(channel) => self.files.has_ended(channel),
-            File::Dropped(_) => false,
+            File::Notify(pair) => self.files.pair_is_readable(pair),
+            File::Peer(_) => false,
         }
     }
 
@@ -356,28 +204,30 @@ impl Kernel {
         self.epoch + self.clock
     }
 
-    pub(super) fn pass_time_until(&mut self, then: Instant) {
-        self.clock = self.clock.max(then.duration_since(self.epoch));
+    pub(super) fn advance_clock(&mut self, to: Instant) {
+        self.clock = self.clock.max(to.duration_since(self.epoch));
     }
 
-    fn wake(&mut self) {
+    /// Wakes the threads in [`block_until`].
+    pub(super) fn wake(&mut self) {
         self.sleepers.drain(..).for_each(Waker::wake);
     }
 
-    // ---- sabotage ----
+    // ---- faults ----
 
-    /// Instead of a look that blocks: takes what it sees, for the caller to find where it will
-    /// look for it.
-    pub(super) fn take_early(&mut self, id: Id) -> Result<Event> {
-        let event = self.take(id)?;
-        self.taken = event.exited().map(|_| (me(), event));
+    /// Instead of a blocking peek: reaps, and keeps the event for the next calls of this thread.
+    pub(super) fn reap_too_early(&mut self, id: super::processes::Id) -> nix::Result<Event> {
+        let event = self.reap(id)?;
+        self.reaped_too_early = event.exited().map(|_| (me(), event));
         Ok(event)
     }
 
-    pub(super) fn taken_early(&mut self, and_forget: bool) -> Option<Event> {
-        let (_, event) = self.taken.filter(|(who, _)| *who == me())?;
-        if and_forget {
-            self.taken = None;
+    pub(super) fn reaped_too_early(&mut self, take: bool) -> Option<Event> {
+        let (_, event) = self
+            .reaped_too_early
+            .filter(|(thread, _)| *thread == me())?;
+        if take {
+            self.reaped_too_early = None;
         }
         Some(event)
     }

@@ -1,144 +1,97 @@
-//! The shipped state machine and both backends, in every order that there is time for.
-//!
-//! `PIDWAIT_SCHEDULES` says how many schedules there are to be in all. They are the same in every
-//! run, unless `SHUTTLE_RANDOM_SEED` says otherwise; of one that fails, shuttle prints how to play
-//! it again.
-
-use std::env;
-use std::panic::{catch_unwind, AssertUnwindSafe};
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::sync::Arc;
+//! The handle and both backends, in as many orders of their calls as there is time for.
 
 use shuttle::rand::{thread_rng, Rng};
-use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
-use shuttle::{Config, MaxSteps, Runner};
 
-use super::kernel::Sabotage;
-use super::story::{Call, Story, World};
-use crate::probe;
+use super::kernel::Fault;
+use super::run::{Call, Run, Scenario};
+use super::schedules::{assert_finds, explore};
 use crate::Backend::{self, Pidfd, Waitpid};
 
 macro_rules! explorations {
-    ($($name:ident: $story:expr;)*) => {
+    ($($name:ident: $run:expr;)*) => {
         const EXPLORATIONS: usize = [$(stringify!($name)),*].len();
 
         $(#[test]
         fn $name() {
-            let each = schedules().div_ceil(2 * EXPLORATIONS);
-            run(random(each), || $story);
-            run(pct(each), || $story);
+            explore(EXPLORATIONS, || $run);
         })*
     };
 }
 
 explorations! {
-    own_child_by_pidfd: anything(Pidfd, World::Own);
-    own_child_by_pid: anything(Waitpid, World::Own);
-    own_child_without_descriptors: anything(Waitpid, World::Exhausted);
-    kept_zombie_by_pidfd: anything(Pidfd, World::Kept);
-    kept_zombie_by_pid: anything(Waitpid, World::Kept);
-    missing_by_pidfd: anything(Pidfd, World::Missing);
-    missing_by_pid: anything(Waitpid, World::Missing);
-    robbed_by_pidfd: anything(Pidfd, World::Robbed);
-    robbed_by_pid: anything(Waitpid, World::Robbed);
-    ignored_by_pidfd: anything(Pidfd, World::Ignored);
-    ignored_by_pid: anything(Waitpid, World::Ignored);
-    stranger_by_pidfd: anything(Pidfd, World::Stranger);
-    stranger_by_pid: anything(Waitpid, World::Stranger);
-    child_that_stays_by_pidfd: it_stays(Pidfd, World::Own);
-    child_that_stays_by_pid: it_stays(Waitpid, World::Own);
-    stranger_that_stays_by_pidfd: it_stays(Pidfd, World::Stranger);
-    stranger_that_stays_by_pid: it_stays(Waitpid, World::Stranger);
-    waits_for_a_stranger: waits_only(Waitpid, World::Stranger);
-    waits_at_once_by_pidfd: waits_only(Pidfd, World::Own);
-    waits_at_once_by_pid: waits_only(Waitpid, World::Own);
+    own_child_by_pidfd: any_calls(Pidfd, Scenario::OwnChild);
+    own_child_by_pid: any_calls(Waitpid, Scenario::OwnChild);
+    own_child_without_descriptors: any_calls(Waitpid, Scenario::NoDescriptors);
+    reaped_early_by_pidfd: any_calls(Pidfd, Scenario::ReapedEarly);
+    reaped_early_by_pid: any_calls(Waitpid, Scenario::ReapedEarly);
+    missing_by_pidfd: any_calls(Pidfd, Scenario::Missing);
+    missing_by_pid: any_calls(Waitpid, Scenario::Missing);
+    reaped_externally_by_pidfd: any_calls(Pidfd, Scenario::ReapedExternally);
+    reaped_externally_by_pid: any_calls(Waitpid, Scenario::ReapedExternally);
+    sigchld_ignored_by_pidfd: any_calls(Pidfd, Scenario::SigchldIgnored);
+    sigchld_ignored_by_pid: any_calls(Waitpid, Scenario::SigchldIgnored);
+    non_child_by_pidfd: any_calls(Pidfd, Scenario::NonChild);
+    non_child_by_pid: any_calls(Waitpid, Scenario::NonChild);
+    child_that_runs_on_by_pidfd: exits_last(Pidfd, Scenario::OwnChild);
+    child_that_runs_on_by_pid: exits_last(Waitpid, Scenario::OwnChild);
+    non_child_that_runs_on_by_pidfd: exits_last(Pidfd, Scenario::NonChild);
+    non_child_that_runs_on_by_pid: exits_last(Waitpid, Scenario::NonChild);
+    waits_for_a_non_child_by_pid: only_waits(Waitpid, Scenario::NonChild);
+    several_waits_by_pidfd: only_waits(Pidfd, Scenario::OwnChild);
+    several_waits_by_pid: only_waits(Waitpid, Scenario::OwnChild);
     signal_beside_wait_by_pid: signal_beside_wait(Waitpid);
     open_beside_reap_by_pidfd: open_beside_reap(Pidfd);
     open_beside_reap_by_pid: open_beside_reap(Waitpid);
-    look_beside_reap_by_pidfd: look_beside_reap(Pidfd);
-    look_beside_reap_by_pid: look_beside_reap(Waitpid);
+    peek_beside_reap_by_pidfd: peek_beside_reap(Pidfd);
+    peek_beside_reap_by_pid: peek_beside_reap(Waitpid);
     release_beside_wait_by_pidfd: release_beside_wait(Pidfd);
     release_beside_wait_by_pid: release_beside_wait(Waitpid);
 }
 
-// ---- would these tests notice? ----
+// ---- seeded faults, which the runs above must find ----
 
 #[test]
-fn a_signal_without_the_lock_is_noticed() {
-    let story = || signal_beside_wait(Waitpid);
-    notices(Sabotage::SignalWithoutLock, &["reached a bystander"], story);
-}
-
-#[test]
-fn a_reap_before_the_look_is_noticed() {
-    let story = || signal_beside_wait(Waitpid);
-    let complaints = ["reached a bystander", "lost"];
-    notices(Sabotage::ReapBeforeLook, &complaints, story);
-}
-
-#[test]
-fn a_close_at_release_is_noticed() {
-    let story = || release_beside_wait(Pidfd);
-    notices(Sabotage::CloseAtRelease, &["that is not open"], story);
-}
-
-fn notices(
-    sabotage: Sabotage,
-    complaints: &[&str],
-    story: impl Fn() -> Story + Copy + Send + Sync + 'static,
-) {
-    // The rarest is seen in one of 70.
-    const BUDGET: usize = 5_000;
-    let under_random = complaint_of(random(BUDGET), sabotage, story);
-    let under_pct = complaint_of(pct(BUDGET), sabotage, story);
-    for (played, end) in [under_random, under_pct] {
-        eprintln!("{sabotage:?}: schedule {played} ended with {end:?}");
-        let end = end.expect("it went unnoticed");
-        assert!(complaints.iter().any(|complaint| end.contains(complaint)));
-    }
-}
-
-/// How many schedules it took, and what the last one ended with.
-fn complaint_of(
-    scheduler: impl Scheduler + 'static,
-    sabotage: Sabotage,
-    story: impl Fn() -> Story + Send + Sync + 'static,
-) -> (usize, Option<String>) {
-    let played = Arc::new(AtomicUsize::new(0));
-    let counter = Arc::clone(&played);
-    let story = move || {
-        counter.fetch_add(1, SeqCst);
-        Story {
-            sabotage: Some(sabotage),
-            ..story()
-        }
-    };
-    let end = catch_unwind(AssertUnwindSafe(|| run(scheduler, story)));
-    let complaint = end.err().map(|panic| match panic.downcast::<String>() {
-        Ok(text) => *text,
-        Err(panic) => format!("{:?}", panic.downcast::<&str>()),
+fn finds_a_signal_without_the_lock() {
+    let messages = ["hit an unrelated process"];
+    assert_finds(Fault::SignalWithoutLock, &messages, || {
+        signal_beside_wait(Waitpid)
     });
-    (played.load(SeqCst), complaint)
 }
 
-// ---- stories ----
-
-fn anything(backend: Backend, world: World) -> Story {
-    drawn_from(&Call::ALL, backend, world)
+#[test]
+fn finds_a_blocking_peek_that_reaps() {
+    let messages = ["hit an unrelated process", "lost the status", "not noted"];
+    assert_finds(Fault::ReapInBlockingPeek, &messages, || {
+        signal_beside_wait(Waitpid)
+    });
 }
 
-fn waits_only(backend: Backend, world: World) -> Story {
-    drawn_from(&Call::WAITS, backend, world)
+#[test]
+fn finds_a_release_that_closes_at_once() {
+    assert_finds(Fault::CloseAtRelease, &["that is not open"], || {
+        release_beside_wait(Pidfd)
+    });
 }
 
-fn it_stays(backend: Backend, world: World) -> Story {
-    Story {
-        stays: true,
-        ..drawn_from(&Call::SHORT, backend, world)
+// ---- runs ----
+
+fn any_calls(backend: Backend, scenario: Scenario) -> Run {
+    random_calls(&Call::ALL, backend, scenario)
+}
+
+fn only_waits(backend: Backend, scenario: Scenario) -> Run {
+    random_calls(&Call::WAITS, backend, scenario)
+}
+
+fn exits_last(backend: Backend, scenario: Scenario) -> Run {
+    Run {
+        exits_last: true,
+        ..random_calls(&Call::SHORT, backend, scenario)
     }
 }
 
-fn drawn_from(all: &[Call], backend: Backend, world: World) -> Story {
+/// Three threads with one to three calls each.
+fn random_calls(all: &[Call], backend: Backend, scenario: Scenario) -> Run {
     let mut rng = thread_rng();
     let mut calls = || {
         let number = rng.gen_range(1..=3);
@@ -146,72 +99,37 @@ fn drawn_from(all: &[Call], backend: Backend, world: World) -> Story {
         (0..number).map(call).collect()
     };
     let threads = vec![calls(), calls(), calls()];
-    told(backend, world, threads)
+    Run::new(backend, scenario, threads)
 }
 
-fn signal_beside_wait(backend: Backend) -> Story {
+fn signal_beside_wait(backend: Backend) -> Run {
     let threads = vec![
         vec![Call::Wait],
         vec![Call::Signal],
         vec![Call::SignalGroup],
     ];
-    told(backend, World::Own, threads)
+    Run::new(backend, Scenario::OwnChild, threads)
 }
 
-fn release_beside_wait(backend: Backend) -> Story {
+fn release_beside_wait(backend: Backend) -> Run {
     let threads = vec![
         vec![Call::WaitTimeout],
         vec![Call::Wait],
         vec![Call::Release],
     ];
-    told(backend, World::Own, threads)
+    Run::new(backend, Scenario::OwnChild, threads)
 }
 
-fn open_beside_reap(backend: Backend) -> Story {
+fn open_beside_reap(backend: Backend) -> Run {
     let threads = vec![
         vec![Call::OpenAgain; 2],
         vec![Call::OpenAgain],
         vec![Call::Wait],
     ];
-    told(backend, World::Robbed, threads)
+    Run::new(backend, Scenario::ReapedExternally, threads)
 }
 
-fn look_beside_reap(backend: Backend) -> Story {
-    let threads = vec![vec![Call::Look], vec![Call::Look], vec![Call::Wait]];
-    told(backend, World::Robbed, threads)
-}
-
-fn told(backend: Backend, world: World, threads: Vec<Vec<Call>>) -> Story {
-    Story {
-        backend,
-        world,
-        stays: false,
-        threads,
-        sabotage: None,
-    }
-}
-
-// ---- schedules ----
-
-fn schedules() -> usize {
-    let number = env::var("PIDWAIT_SCHEDULES").ok();
-    number.map_or(20_000, |text| text.parse().expect("a number of schedules"))
-}
-
-fn random(schedules: usize) -> RandomScheduler {
-    RandomScheduler::new_from_seed(5, schedules)
-}
-
-/// Up to three times in a schedule, at random, whoever runs has to let the others go first.
-fn pct(schedules: usize) -> PctScheduler {
-    PctScheduler::new_from_seed(5, 4, schedules)
-}
-
-fn run(scheduler: impl Scheduler + 'static, story: impl Fn() -> Story + Send + Sync + 'static) {
-    // Asked for beforehand, as it is kept in a `once_cell`, which knows no threads of shuttle's.
-    probe::require_pidfd().expect("the model has pidfds");
-    let _ = probe::support();
-    let mut config = Config::new();
-    config.max_steps = MaxSteps::FailAfter(50_000);
-    Runner::new(scheduler, config).run(move || story().play());
+fn peek_beside_reap(backend: Backend) -> Run {
+    let threads = vec![vec![Call::Peek], vec![Call::Peek], vec![Call::Wait]];
+    Run::new(backend, Scenario::ReapedExternally, threads)
 }
