@@ -100,7 +100,7 @@ impl State {
     }
 
     fn is_forked(&self) -> bool {
-        sys::fork_number() != self.forks
+        sys::is_forked_since(self.forks)
     }
 
     fn is_reaped_early(&self) -> bool {

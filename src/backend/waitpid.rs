@@ -77,7 +77,7 @@ impl Process {
             self.peek(seen)?; // ECHILD, unless it was adopted.
         }
         seen.check_present()?;
-        let found = seen.note(sys::reap_by_pid(self.pid, usage));
+        let found = self.note(seen, sys::reap_by_pid(self.pid, usage));
         if let Ok(Event::Exited(_)) = found {
             seen.gone = true;
         }
@@ -87,7 +87,7 @@ impl Process {
     pub(crate) fn peek(&self, seen: &mut Seen) -> nix::Result<Event> {
         seen.check_present()?;
         if self.is_child(seen) {
-            return seen.note(sys::peek_by_pid(self.pid));
+            return self.note(seen, sys::peek_by_pid(self.pid));
         }
         match self.start_time {
             Some(_) => self.peek_adopted(seen),
@@ -104,7 +104,7 @@ impl Process {
         if !self.is_child(seen) {
             return self.peek(seen);
         }
-        seen.note(sys::peek_usage_by_pid(self.pid, usage))
+        self.note(seen, sys::peek_usage_by_pid(self.pid, usage))
     }
 
     /// Peeks at a non-child: it is a child if it was orphaned and this process adopted it.
@@ -127,14 +127,13 @@ impl Process {
         if seen.gone {
             return Ok(true);
         }
-        let is_child = self.is_child(seen);
-        let found = match is_child {
+        let found = match self.is_child(seen) {
             true => self.peek(seen),
             false => self.peek_adopted(seen),
         };
         match found {
             Ok(event) => Ok(event.exited().is_some()),
-            Err(Errno::ECHILD) if is_child || seen.gone => Ok(true),
+            Err(Errno::ECHILD) if seen.gone => Ok(true),
             Err(Errno::ECHILD) => Ok(!self.still_exists(seen)?),
             Err(errno) => Err(errno),
         }
@@ -161,6 +160,15 @@ impl Process {
         }
     }
 
+    /// Remembers what a wait by PID has found.
+    pub(crate) fn note(&self, seen: &mut Seen, found: nix::Result<Event>) -> nix::Result<Event> {
+        match found {
+            // Not a child of this process, because it was forked; that says nothing of the parent's.
+            Err(Errno::ECHILD) if sys::is_forked_since(self.forks) => found,
+            found => seen.note(found),
+        }
+    }
+
     /// What to block on, without the lock; see [`block_until_waitable`].
     pub(crate) fn pid(&self) -> pid_t {
         self.pid
@@ -179,7 +187,10 @@ impl Process {
     fn check_exists(&self, seen: &mut Seen) -> nix::Result<()> {
         seen.check_present()?;
         if self.is_child(seen) {
-            return self.peek(seen).map(drop);
+            match self.peek(seen) {
+                Err(Errno::ECHILD) if !seen.gone => {} // In a forked process.
+                found => return found.map(drop),
+            }
         }
         match self.still_exists(seen)? {
             true => Ok(()),

@@ -44,18 +44,34 @@ pub(crate) fn spawn_thread(run: impl FnOnce() + Send + 'static) -> Result<()> {
     })
 }
 
-/// How many forks lie between this process and the one in which it was first asked: a handle that
-/// was made under another number belongs to a parent.
+/// How many forks lie between this process and the first one that asked: a handle that was made
+/// under another number belongs to a parent.
+///
+/// A fork by a raw system call is only counted once [`is_forked_since`] has been asked.
 pub(crate) fn fork_number() -> u32 {
-    static FORKS: AtomicU32 = AtomicU32::new(0);
     static HOOK: Once = Once::new();
-    extern "C" fn in_child() {
-        FORKS.fetch_add(1, Relaxed);
-    }
     HOOK.call_once(|| {
-        // SAFETY: the handler only changes an atomic, which is safe in a forked process. Without
-        // memory for it, forks are not counted.
-        let _ = unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
+        OWNER.store(std::process::id(), Relaxed);
+        // SAFETY: the handler makes one system call and changes atomics, which is safe in a forked
+        // process. If there is no memory for it, `is_forked_since` still counts.
+        let _ = unsafe { libc::pthread_atfork(None, None, Some(count_fork)) };
     });
     FORKS.load(Relaxed)
+}
+
+/// Whether this process was forked since `fork_number` returned `number`, even by a raw system call.
+pub(crate) fn is_forked_since(number: u32) -> bool {
+    if fork_number() == number && OWNER.load(Relaxed) != std::process::id() {
+        count_fork();
+    }
+    fork_number() != number
+}
+
+static FORKS: AtomicU32 = AtomicU32::new(0);
+/// The process that `FORKS` was last counted in.
+static OWNER: AtomicU32 = AtomicU32::new(0);
+
+extern "C" fn count_fork() {
+    OWNER.store(std::process::id(), Relaxed);
+    FORKS.fetch_add(1, Relaxed);
 }
