@@ -40,9 +40,10 @@ const LIMITS: &[(&str, usize)] = &[
     ("waitpid: wait, exited", 1),
     ("waitpid: wait_timeout, exited", 1),
     ("waitpid: drop", 0),
-    ("pidfd_try_wait, running", 4),
-    ("pidfd_wait, running", 6),
-    ("pidfd_wait, exited", 5),
+    ("pidfd_try_wait, running", 2),
+    ("pidfd_wait, running", 4),
+    ("pidfd_wait, exited", 3),
+    ("pidfd_signal", 4),
     ("done handle, pidfd", 0),
     ("done handle, waitpid", 0),
     ("released handle, pidfd", 0),
@@ -92,6 +93,7 @@ fn make_measured_calls() {
     measured("pidfd_try_wait, running", || {
         child.pidfd_try_wait().unwrap()
     });
+    measured("pidfd_signal", || child.pidfd_signal(0).unwrap());
     kill_while_waiting(child.id(), || {
         measured("pidfd_wait, running", || child.pidfd_wait().unwrap());
     });
