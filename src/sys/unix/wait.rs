@@ -63,9 +63,21 @@ mod with_usage {
         waitid_by_pid(pid, options, usage)
     }
 
-    /// `waitid(P_PID, pid, WEXITED | WNOHANG)`: reaps a child by PID.
+    /// Reaps a child by PID: `waitpid(pid, WNOHANG | __WALL)`, which is faster than `waitid`, or
+    /// `waitid` for the usage.
     pub(crate) fn reap_by_pid(pid: pid_t, usage: Option<&mut ResourceUsage>) -> Result<Event> {
-        waitid_by_pid(pid, WEXITED | WNOHANG, usage)
+        if usage.is_some() {
+            return waitid_by_pid(pid, WEXITED | WNOHANG, usage);
+        }
+        let mut status = 0;
+        let reaped = retry(|| {
+            // SAFETY: `status` is a local that is valid for writes for the whole call.
+            unsafe { libc::waitpid(pid, &mut status, WNOHANG | __WALL) }
+        })?;
+        Ok(match reaped {
+            0 => Event::Running,
+            _ => Event::from_wait_status(status),
+        })
     }
 
     fn waitid_by_pid(
