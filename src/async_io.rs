@@ -21,7 +21,7 @@ use crate::{ExitFd, InsertError, PidHandle};
 /// use std::process::Command;
 ///
 /// # async_io::block_on(async {
-/// let child = AsyncPidHandle::new(PidHandle::from(Command::new("true").spawn()?))?;
+/// let child = AsyncPidHandle::new(PidHandle::spawn(&mut Command::new("true"))?.handle)?;
 /// assert!(child.wait().await?.success());
 /// # Ok::<(), std::io::Error>(())
 /// # })?;

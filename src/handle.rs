@@ -3,9 +3,12 @@
 mod exit_fd;
 mod exited;
 mod signal;
+mod spawn;
 mod wait;
 
 pub use exit_fd::ExitFd;
+pub(crate) use spawn::default_backend;
+pub use spawn::Spawned;
 
 use std::fmt;
 use std::io;
@@ -44,7 +47,7 @@ use crate::sys::{self, Arc};
 /// use pidwait::PidHandle;
 /// use std::process::Command;
 ///
-/// let child = PidHandle::from(Command::new("sh").args(["-c", "exit 3"]).spawn()?);
+/// let child = PidHandle::spawn(Command::new("sh").args(["-c", "exit 3"]))?.handle;
 /// assert_eq!(child.wait()?.code(), Some(3));
 /// assert!(pidwait::is_echild(&child.wait().unwrap_err()));
 /// # Ok::<(), std::io::Error>(())
@@ -123,9 +126,9 @@ impl PidHandle {
     /// It needs no permission. If there is no such process, the handle is *done* from the start and
     /// returns ECHILD for good, even if the PID is given to another process later.
     ///
-    /// The caller's PID may have been reused already: only an unreaped child keeps its PID. Open a
-    /// child's handle before anything can reap it, or make it from the
-    /// [`Child`](std::process::Child) itself, with `PidHandle::from`.
+    /// The caller's PID may have been reused already: only an unreaped child keeps its PID. For a
+    /// child use [`spawn`](Self::spawn), or make the handle from the
+    /// [`Child`](std::process::Child) itself: [`Spawned::from`](Spawned#impl-From<Child>-for-Spawned).
     ///
     /// Beside a living [`Child`](std::process::Child), reap through one of the two only. To share a
     /// `Child`, call `PidHandle::open(child.id())`, [`wait_exited`](Self::wait_exited) in any number

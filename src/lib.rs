@@ -38,7 +38,7 @@
 //! use std::process::Command;
 //! use std::thread;
 //!
-//! let child = PidHandle::from(Command::new("sleep").arg("60").spawn()?);
+//! let child = PidHandle::spawn(Command::new("sleep").arg("60"))?.handle;
 //! let status = thread::scope(|scope| {
 //!     let waiter = scope.spawn(|| child.wait());
 //!     child.kill()?;
@@ -115,7 +115,7 @@
 //!
 //! # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
 //! # runtime.block_on(async {
-//! let child = PidHandle::from(Command::new("sleep").arg("60").spawn()?);
+//! let child = PidHandle::spawn(Command::new("sleep").arg("60"))?.handle;
 //! let child = AsyncPidHandle::new(child)?;
 //! let limit = Duration::from_millis(10);
 //! let status = match tokio::time::timeout(limit, child.wait()).await {
@@ -182,7 +182,7 @@ mod wait;
 
 pub use child::ChildExt;
 pub use exit::ResourceUsage;
-pub use handle::{is_echild, ExitFd, PidHandle};
+pub use handle::{is_echild, ExitFd, PidHandle, Spawned};
 pub use kill_on_drop::KillOnDrop;
 pub use output::{Captured, TimedOut};
 pub use set::{Exited, InsertError, WaitKey, WaitSet};

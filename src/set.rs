@@ -48,8 +48,8 @@ pub use slots::WaitKey;
 ///
 /// let mut set = WaitSet::new()?;
 /// for code in [1, 2, 3] {
-///     let child = Command::new("sh").args(["-c", &format!("exit {code}")]).spawn()?;
-///     set.insert(PidHandle::from(child), code)?;
+///     let child = PidHandle::spawn(Command::new("sh").args(["-c", &format!("exit {code}")]))?;
+///     set.insert(child.handle, code)?;
 /// }
 /// while let Some(exited) = set.wait()? {
 ///     assert_eq!(exited.status.and_then(|status| status.code()), Some(exited.value));
@@ -179,7 +179,7 @@ impl<T> WaitSet<T> {
     /// # use pidwait::{PidHandle, WaitSet};
     /// # use std::process::Command;
     /// let mut set = WaitSet::new()?;
-    /// let key = set.insert(PidHandle::from(Command::new("true").spawn()?), ())?;
+    /// let key = set.insert(PidHandle::spawn(&mut Command::new("true"))?.handle, ())?;
     /// if let Some((child, ())) = set.remove(key) {
     ///     assert!(child.wait()?.success());
     /// }
@@ -216,7 +216,7 @@ impl<T> WaitSet<T> {
     /// use std::time::Duration;
     ///
     /// let mut set = WaitSet::new()?;
-    /// let key = set.insert(PidHandle::from(Command::new("sleep").arg("60").spawn()?), ())?;
+    /// let key = set.insert(PidHandle::spawn(Command::new("sleep").arg("60"))?.handle, ())?;
     /// assert!(set.wait_timeout(Duration::from_millis(10))?.is_none());
     /// # set.remove(key).map(|(child, ())| KillOnDrop::new(child));
     /// # Ok::<(), std::io::Error>(())

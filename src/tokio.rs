@@ -22,7 +22,7 @@ use crate::{ExitFd, InsertError, PidHandle};
 ///
 /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
 /// # runtime.block_on(async {
-/// let child = AsyncPidHandle::new(PidHandle::from(Command::new("true").spawn()?))?;
+/// let child = AsyncPidHandle::new(PidHandle::spawn(&mut Command::new("true"))?.handle)?;
 /// assert!(child.wait().await?.success());
 /// # Ok::<(), std::io::Error>(())
 /// # })?;

@@ -10,7 +10,7 @@ use common::isolated::{current_part, run_isolated};
 use common::smoke::check_core_calls;
 use common::{errno, limit_descriptors, pidfds_supported, sleeper, zombie};
 use nix::libc::{ECHILD, EMFILE, SIGKILL};
-use pidwait::{support, Backend, ChildExt, PidHandle};
+use pidwait::{support, Backend, ChildExt, PidHandle, Spawned};
 
 /// Runs the calling test in a separate process, with pidfds and without PIDWAIT_BACKEND. Returns true
 /// in that process.
@@ -97,17 +97,17 @@ fn children_fall_back_to_waitpid() {
         reaped.wait().unwrap();
         let _files = exhaust();
 
-        let handle = PidHandle::from(running);
+        let handle = Spawned::from(running).handle;
         assert_eq!(handle.backend(), Backend::Waitpid);
         assert_eq!(handle.try_wait().unwrap(), None);
         handle.kill().unwrap();
         assert_eq!(handle.wait().unwrap().signal(), Some(SIGKILL));
         assert_eq!(errno(handle.wait()), ECHILD);
 
-        let handle = PidHandle::from(exited);
+        let handle = Spawned::from(exited).handle;
         handle.kill().unwrap();
         assert_eq!(handle.wait().unwrap().code(), Some(3));
-        assert_eq!(errno(PidHandle::from(reaped).wait()), ECHILD);
+        assert_eq!(errno(Spawned::from(reaped).handle.wait()), ECHILD);
 
         assert_eq!(running_child.pidfd_try_wait().unwrap(), None);
         running_child.pidfd_signal(SIGKILL).unwrap();

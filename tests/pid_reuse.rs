@@ -15,7 +15,7 @@ use common::{
     sleeper, thread_time, zombie, NonChild, Waiter,
 };
 use nix::libc::{ECHILD, SIGKILL};
-use pidwait::{Backend, ChildExt, PidHandle};
+use pidwait::{Backend, ChildExt, PidHandle, Spawned};
 
 /// Asserts that every call that could harm the new process fails with ECHILD.
 fn assert_all_echild(handle: &PidHandle) {
@@ -233,7 +233,7 @@ fn child_ext_after_a_reap_spares_a_new_non_child() {
         assert_eq!(errno(child.pidfd_signal(SIGKILL)), ECHILD);
         assert_eq!(errno(child.pidfd_try_wait()), ECHILD);
         assert_eq!(errno(child.pidfd_wait()), ECHILD);
-        assert_all_echild(&PidHandle::from(child));
+        assert_all_echild(&Spawned::from(child).handle);
         reused.assert_untouched();
     }
 }
@@ -253,7 +253,7 @@ fn a_handle_from_a_reaped_child_spares_the_new_process() {
             let mut child = sh("exit 3");
             wait(&mut child);
             let reused = reuse(child.id());
-            assert_all_echild(&PidHandle::from(child));
+            assert_all_echild(&Spawned::from(child).handle);
             reused.assert_untouched();
         }
     }
@@ -268,7 +268,7 @@ fn a_handle_from_a_zombie_spares_the_new_process() {
     }
     for reuse in ReusedPid::KINDS {
         let child = zombie("exit 3");
-        let handle = PidHandle::from(child);
+        let handle = Spawned::from(child).handle;
         let reused = reuse(handle.id());
         handle.signal(SIGKILL).unwrap();
         handle.kill().unwrap();

@@ -11,7 +11,7 @@ use common::seccomp::{deny, deny_in, DeniedCall};
 use common::smoke::check_core_calls;
 use common::{errno, pidfds_supported, reap_externally, skip, sleeper, zombie};
 use nix::libc::{self, ECHILD, EINVAL, ENOSYS, ENOTTY, EPERM, SIGKILL};
-use pidwait::{support, Backend, ChildExt, PidHandle};
+use pidwait::{support, Backend, ChildExt, PidHandle, Spawned};
 
 const fn fails_with(call: libc::c_long, errno: i32) -> DeniedCall {
     DeniedCall {
@@ -171,7 +171,7 @@ fn requiring_missing_pidfds_is_unsupported() {
         assert_eq!(error.kind(), ErrorKind::Unsupported);
         assert!(error.to_string().contains(call), "{error}");
     }
-    let handle = PidHandle::from(zombie("exit 3"));
+    let handle = Spawned::from(zombie("exit 3")).handle;
     assert_eq!(handle.backend(), Backend::Waitpid);
     assert_eq!(handle.wait().unwrap().code(), Some(3));
     assert_eq!(zombie("exit 3").pidfd_wait().unwrap().code(), Some(3));
@@ -247,7 +247,7 @@ fn pidfd_open_denied() {
     assert_eq!(errno(PidHandle::open(running.id())), EPERM);
     // For children the waitpid backend is as safe.
     assert_eq!(child.pidfd_wait().unwrap().code(), Some(4));
-    let handle = PidHandle::from(running);
+    let handle = Spawned::from(running).handle;
     assert_eq!(handle.backend(), Backend::Waitpid);
     handle.kill().unwrap();
     assert_eq!(handle.wait().unwrap().signal(), Some(SIGKILL));

@@ -106,7 +106,7 @@ impl PidHandle {
     /// use pidwait::PidHandle;
     /// use std::process::Command;
     ///
-    /// let child = PidHandle::from(Command::new("true").spawn()?);
+    /// let child = PidHandle::spawn(&mut Command::new("true"))?.handle;
     /// child.wait()?;
     /// assert!(child.exit_status().is_some_and(|status| status.success()));
     /// # Ok::<(), std::io::Error>(())

@@ -25,7 +25,7 @@ impl PidHandle {
     /// ```
     /// # use pidwait::PidHandle;
     /// # use std::process::Command;
-    /// let child = PidHandle::from(Command::new("true").spawn()?);
+    /// let child = PidHandle::spawn(&mut Command::new("true"))?.handle;
     /// assert!(child.wait()?.success());
     /// # Ok::<(), std::io::Error>(())
     /// ```
@@ -56,7 +56,7 @@ impl PidHandle {
     /// ```
     /// # use pidwait::PidHandle;
     /// # use std::process::Command;
-    /// let child = PidHandle::from(Command::new("sleep").arg("60").spawn()?);
+    /// let child = PidHandle::spawn(Command::new("sleep").arg("60"))?.handle;
     /// assert!(child.try_wait()?.is_none());
     /// # child.kill()?;
     /// # child.wait()?;
@@ -85,7 +85,7 @@ impl PidHandle {
     /// # use std::process::Command;
     /// use std::time::Duration;
     ///
-    /// let child = PidHandle::from(Command::new("sleep").arg("60").spawn()?);
+    /// let child = PidHandle::spawn(Command::new("sleep").arg("60"))?.handle;
     /// assert!(child.wait_timeout(Duration::from_millis(10))?.is_none());
     /// child.kill()?;
     /// assert!(child.wait_timeout(Duration::from_secs(60))?.is_some());
@@ -119,7 +119,7 @@ impl PidHandle {
     ///
     /// let deadline = Instant::now() + Duration::from_secs(60);
     /// for code in ["exit 1", "exit 2"] {
-    ///     let child = PidHandle::from(Command::new("sh").args(["-c", code]).spawn()?);
+    ///     let child = PidHandle::spawn(Command::new("sh").args(["-c", code]))?.handle;
     ///     assert!(child.wait_deadline(deadline)?.is_some());
     /// }
     /// # Ok::<(), std::io::Error>(())
@@ -139,7 +139,7 @@ impl PidHandle {
     /// ```
     /// # use pidwait::PidHandle;
     /// # use std::process::Command;
-    /// let child = PidHandle::from(Command::new("true").spawn()?);
+    /// let child = PidHandle::spawn(&mut Command::new("true"))?.handle;
     /// let (status, usage) = child.wait_usage()?;
     /// assert!(status.success());
     /// assert!(usage.max_rss > 4096);

@@ -10,7 +10,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use nix::libc::{ECHILD, EINVAL, SIGKILL};
-use pidwait::{InsertError, PidHandle};
+use pidwait::{InsertError, PidHandle, Spawned};
 
 use crate::common::{
     await_state, await_zombie, backends, errno, reap_externally, sleeper, traceable_sleeper,
@@ -128,7 +128,7 @@ pub(crate) fn wait_for_zombie_returns_its_status<R: Reactor>() {
 
 pub(crate) fn wait_for_child_reaped_at_conversion_returns_its_status<R: Reactor>() {
     R::block_on(async {
-        let child = R::Handle::new(PidHandle::from(zombie("exit 3"))).unwrap();
+        let child = R::Handle::new(Spawned::from(zombie("exit 3")).handle).unwrap();
         child.exited().await.unwrap();
         assert_eq!(child.wait().await.unwrap().code(), Some(3));
         assert_eq!(errno(child.wait().await), ECHILD);

@@ -3,7 +3,7 @@
 use std::process::{Child, ExitStatus};
 
 use nix::libc;
-use pidwait::{Backend, Captured, ChildExt, PidHandle};
+use pidwait::{Backend, Captured, ChildExt, Spawned};
 
 use crate::common::{self, with_piped_stdout};
 use crate::{settle, unless_emfile};
@@ -84,7 +84,7 @@ pub(crate) const CASES: &[(&str, Case)] = &[
 ];
 
 fn converted(emfile: &Emfile, backend: Backend, child: Child) {
-    let handle = emfile.during(|| PidHandle::from(child));
+    let handle = emfile.during(|| Spawned::from(child).handle);
     let fell_back = emfile.failed_call() == Some(libc::SYS_pidfd_open);
     let backend = if fell_back { Backend::Waitpid } else { backend };
     assert_eq!(handle.backend(), backend);

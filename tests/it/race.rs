@@ -11,7 +11,7 @@ use crate::common::{
     await_zombie, backends, errno, exists, kill, rounds, sh, sleeper, try_reap_externally, Waiter,
 };
 use nix::libc::{ECHILD, EINVAL, SIGKILL};
-use pidwait::PidHandle;
+use pidwait::{PidHandle, Spawned};
 
 /// Eight waits block in the kernel when the child is killed.
 #[test]
@@ -143,7 +143,7 @@ fn one_of_four_waits_gets_the_status_of_zombie_reaped_at_conversion() {
     for _ in 0..rounds(50) {
         let child = sh("exit 5");
         await_zombie(child.id());
-        let handle = PidHandle::from(child);
+        let handle = Spawned::from(child).handle;
         let won = thread::scope(|scope| {
             let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| handle.wait())).collect();
             let results = threads.into_iter().map(|it| it.join().unwrap());

@@ -7,7 +7,7 @@ use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use nix::libc::{self, c_int};
-use pidwait::{PidHandle, WaitSet};
+use pidwait::{PidHandle, Spawned, WaitSet};
 use proptest::prelude::*;
 
 use crate::common::shell;
@@ -101,7 +101,7 @@ proptest! {
         let child = command.process_group(0).spawn().expect("sh starts");
         let pid = child.id();
         let handle = match from_child {
-            true => PidHandle::from(child),
+            true => Spawned::from(child).handle,
             false => PidHandle::open_with(pid, backend).expect("a child of ours"),
         };
         let mut handle = TestHandle { handle, state: State::Live };
