@@ -182,7 +182,7 @@ mod wait;
 
 pub use child::ChildExt;
 pub use exit::ResourceUsage;
-pub use handle::{is_echild, ExitFd, PidHandle, Spawned};
+pub use handle::{is_echild, ExitFd, Identity, ParseIdentityError, PidHandle, Spawned};
 pub use kill_on_drop::KillOnDrop;
 pub use output::{Captured, TimedOut};
 pub use set::{Exited, InsertError, WaitKey, WaitSet};

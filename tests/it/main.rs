@@ -10,7 +10,7 @@ mod exit_fd;
 mod from_child;
 mod from_pidfd;
 mod group;
-
+mod identity;
 mod kill_on_drop;
 mod open;
 mod output;
@@ -19,7 +19,7 @@ mod release;
 mod set;
 mod shared;
 mod signal;
-
+mod spawn;
 mod support;
 mod terminate;
 mod timeout;
