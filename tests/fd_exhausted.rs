@@ -5,6 +5,7 @@ mod common;
 
 use std::fs::File;
 use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
 
 use common::isolated::{current_part, run_isolated};
 use common::smoke::check_core_calls;
@@ -122,6 +123,38 @@ fn children_fall_back_to_waitpid() {
     check_core_calls(Backend::Pidfd);
     use_children_without_descriptors();
     check_core_calls(Backend::Pidfd);
+}
+
+/// docs/contract.md, backend selection: so does `spawn`, before and after the probe. std needs no
+/// descriptor to spawn a plain command.
+#[test]
+fn spawned_children_fall_back_to_waitpid() {
+    if !isolated_with_pidfds("spawned_children_fall_back_to_waitpid") {
+        return;
+    }
+    // Without `pre_exec`, for which std would need a pipe.
+    let (mut sleep, mut exit) = (Command::new("sleep"), Command::new("sh"));
+    sleep.arg("600");
+    exit.args(["-c", "exit 3"]);
+    let mut spawn_without_descriptors = || {
+        let files = exhaust();
+        let running = PidHandle::spawn(&mut sleep).unwrap().handle;
+        let exits = PidHandle::spawn(&mut exit).unwrap().handle;
+        drop(files);
+        assert_eq!(running.backend(), Backend::Waitpid);
+        assert_eq!(exits.backend(), Backend::Waitpid);
+        assert_eq!(running.try_wait().unwrap(), None);
+        running.kill().unwrap();
+        assert_eq!(running.wait().unwrap().signal(), Some(SIGKILL));
+        let (status, usage) = exits.wait_usage().unwrap();
+        assert_eq!(status.code(), Some(3));
+        assert!(usage.max_rss > 4096);
+    };
+    spawn_without_descriptors();
+    let child = PidHandle::spawn(&mut Command::new("true")).unwrap().handle;
+    assert_eq!(child.backend(), Backend::Pidfd, "of those handles alone");
+    assert!(child.wait().unwrap().success());
+    spawn_without_descriptors();
 }
 
 /// The waitpid backend needs no descriptor.

@@ -1,13 +1,14 @@
 //! Clones of a `PidHandle`: they are one handle.
 
+use std::io::ErrorKind;
 use std::mem::size_of;
 use std::os::unix::process::ExitStatusExt;
 use std::thread;
 use std::time::Duration;
 
 use crate::common::{
-    all_backends, backends, blocked_on_stdin, errno, isolated, open_descriptors, pidfds_supported,
-    reap_externally, sleeper, zombie, Waiter,
+    all_backends, backends, blocked_on_stdin, closes_on_exec, errno, isolated, open_descriptors,
+    pidfds_supported, readable, reap_externally, sleeper, zombie, Waiter, LONG,
 };
 use nix::libc::{ECHILD, EINVAL, SIGKILL};
 use pidwait::{Backend, ExitFd, PidHandle, WaitSet};
@@ -153,4 +154,41 @@ fn waitpid_handle_has_no_descriptor() {
     assert_eq!(open_descriptors(), before);
     clone.kill().unwrap();
     handle.wait().unwrap();
+}
+
+#[test]
+fn cloned_pidfd_belongs_to_the_caller() {
+    if !pidfds_supported() {
+        return;
+    }
+    let child = sleeper();
+    let handle = PidHandle::open_with(child.id(), Backend::Pidfd).unwrap();
+    let pidfd = handle.try_clone_pidfd().unwrap();
+    assert!(closes_on_exec(&pidfd));
+    handle.kill().unwrap();
+    handle.wait().unwrap();
+    assert!(readable(&pidfd, LONG), "it stays open");
+    assert_eq!(errno(handle.try_clone_pidfd()), ECHILD);
+
+    let pidfd = {
+        let own = PidHandle::open_with(std::process::id(), Backend::Pidfd).unwrap();
+        own.try_clone_pidfd().unwrap()
+    };
+    let again = PidHandle::from_pidfd(pidfd).unwrap();
+    assert_eq!(again.id(), std::process::id());
+    again.release().unwrap();
+    assert_eq!(errno(again.try_clone_pidfd()), EINVAL);
+}
+
+#[test]
+fn waitpid_handle_has_no_pidfd_to_clone() {
+    let child = zombie("exit 3");
+    let open = || PidHandle::open_with(child.id(), Backend::Waitpid).unwrap();
+    let (handle, released) = (open(), open());
+    let error = handle.try_clone_pidfd().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+    released.release().unwrap();
+    assert_eq!(errno(released.try_clone_pidfd()), EINVAL);
+    handle.wait().unwrap();
+    assert_eq!(errno(handle.try_clone_pidfd()), ECHILD);
 }
