@@ -11,6 +11,7 @@ mod slots;
 use std::error::Error;
 use std::fmt;
 use std::io;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -306,6 +307,10 @@ impl<T> Error for InsertError<T> {
         Some(&self.error)
     }
 }
+
+// An `io::Error` may hold any error, and so is neither; no method of an error changes it.
+impl<T: UnwindSafe> UnwindSafe for InsertError<T> {}
+impl<T: RefUnwindSafe> RefUnwindSafe for InsertError<T> {}
 
 impl<T> From<InsertError<T>> for io::Error {
     fn from(refused: InsertError<T>) -> Self {
