@@ -120,6 +120,19 @@ impl From<Child> for Spawned {
     /// gets the status and on Linux the usage, and signals succeed without effect. Only its process
     /// group can no longer be signalled.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use pidwait::Spawned;
+    /// use std::process::{Command, Stdio};
+    ///
+    /// let child = Command::new("cat").stdin(Stdio::piped()).spawn()?;
+    /// let mut cat = Spawned::from(child);
+    /// drop(cat.stdin.take()); // A wait of a handle does not close it.
+    /// assert!(cat.handle.wait()?.success());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
     /// # Platform notes
     ///
     /// If no descriptor is available for a pidfd, this handle uses

@@ -13,7 +13,14 @@ use crate::support::{self, Backend};
 ///
 /// From [`PidHandle::spawn`], or of a std [`Child`] by `Spawned::from`. A pipe is `Some` if the
 /// command asked for it, with [`Stdio::piped`](std::process::Stdio::piped). The fields are as those
-/// of `Child`; take out what you need:
+/// of `Child`: take out what you need.
+///
+/// **A wait does not close `stdin`**, unlike std's `Child::wait`: drop it first if the child reads
+/// until its end. Dropping a `Spawned` closes the pipes, and neither kills nor reaps the child.
+/// [`KillOnDrop`](crate::KillOnDrop) does both; [`ChildExt`](crate::ChildExt) has the same waits for a
+/// `Child` itself.
+///
+/// # Examples
 ///
 /// ```
 /// use pidwait::PidHandle;
@@ -28,11 +35,6 @@ use crate::support::{self, Backend};
 /// assert!(cat.handle.wait()?.success());
 /// # Ok::<(), std::io::Error>(())
 /// ```
-///
-/// **A wait does not close `stdin`**, unlike std's `Child::wait`: drop it first if the child reads
-/// until its end. Dropping a `Spawned` closes the pipes, and neither kills nor reaps the child.
-///
-/// [`ChildExt`](crate::ChildExt) has the same waits for a `Child` itself.
 #[derive(Debug)]
 #[non_exhaustive]
 #[must_use = "if it is dropped, no handle is left to reap the child with"]

@@ -4,6 +4,7 @@
 mod common;
 
 mod parallel;
+mod pidfile;
 mod pwait;
 mod run;
 mod timeout;
