@@ -112,8 +112,10 @@ fn child_that_exits_at_once_is_an_ordinary_zombie() {
 fn exit_at_once(code: &Arc<AtomicI32>) -> Command {
     let mut command = Command::new("true");
     let code = Arc::clone(code);
-    // SAFETY: `_exit` is async-signal-safe, and reading an atomic needs no lock.
-    unsafe { command.pre_exec(move || libc::_exit(code.load(SeqCst))) };
+    // SAFETY: `_exit` is async-signal-safe, and does not return.
+    let exit = move || unsafe { libc::_exit(code.load(SeqCst)) };
+    // SAFETY: between fork and exec the closure reads an atomic and makes one system call.
+    unsafe { command.pre_exec(exit) };
     command
 }
 
