@@ -188,7 +188,7 @@ pub use crate::async_io::AsyncIoPidHandle;
 pub use crate::tokio::TokioPidHandle;
 pub use child::ChildExt;
 pub use exit::ResourceUsage;
-pub use handle::{is_echild, ExitFd, PidHandle, Spawned};
+pub use handle::{is_echild, ExitFd, Identity, ParseIdentityError, PidHandle, Spawned};
 pub use kill_on_drop::KillOnDrop;
 pub use output::{Captured, TimedOut};
 pub use set::{Exited, InsertError, IntoIter, Iter, IterMut, WaitKey, WaitSet};

@@ -36,6 +36,32 @@ fn one_of_eight_waits_gets_the_status() {
     }
 }
 
+/// The status is noted together with the fact that the process is gone: a wait that fails with ECHILD
+/// returns only after the other wait has noted the status.
+#[test]
+fn wait_that_fails_finds_the_status_at_once() {
+    for backend in backends() {
+        for _ in 0..rounds(200) {
+            let child = sh("exit 5");
+            let handle = PidHandle::open_with(child.id(), backend).unwrap();
+            let start = Barrier::new(4);
+            let wait = || {
+                start.wait();
+                let result = handle.wait();
+                (result.is_ok(), handle.exit_status())
+            };
+            let results = thread::scope(|scope| {
+                let threads = [(); 4].map(|()| scope.spawn(wait));
+                threads.map(|it| it.join().unwrap())
+            });
+            assert_eq!(results.iter().filter(|(won, _)| *won).count(), 1);
+            for (_, status) in results {
+                assert_eq!(status.and_then(|it| it.code()), Some(5), "{backend}");
+            }
+        }
+    }
+}
+
 /// All calls start together while the child is about to exit. Only one returns the status, and the
 /// others fail with nothing but ECHILD.
 #[test]
