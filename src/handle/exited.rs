@@ -129,6 +129,22 @@ impl PidHandle {
         recorded.or_else(|| self.shared.lock().status)
     }
 
+    /// Whether a wait would get the status now. It reaps nothing.
+    pub(crate) fn is_waitable(&self) -> io::Result<bool> {
+        let guard = self.shared.lock();
+        if guard.is_reaped_early() {
+            return Ok(true);
+        }
+        self.with_process(guard, |process, seen| {
+            Ok(process.peek(seen)?.exited().is_some())
+        })
+    }
+
+    /// The status that a wait through this handle got.
+    pub(crate) fn noted_status(&self) -> Option<ExitStatus> {
+        self.shared.lock().status
+    }
+
     fn exited_within(&self, timeout: Timeout) -> io::Result<bool> {
         let mut guard = self.shared.lock();
         match guard.phase {

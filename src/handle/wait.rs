@@ -218,6 +218,13 @@ impl PidHandle {
         self.wait().or_else(|error| self.exit_status().ok_or(error))
     }
 
+    #[cfg(any(feature = "tokio", feature = "async-io"))]
+    pub(crate) fn try_wait_usage(&self) -> io::Result<Option<(ExitStatus, ResourceUsage)>> {
+        let mut usage = ResourceUsage::default();
+        let status = wait::reap(&mut HandleWait::new(self, Some(&mut usage)), Timeout::Poll)?;
+        Ok(status.map(|status| (status, usage)))
+    }
+
     pub(crate) fn reap(&self, timeout: Timeout) -> io::Result<Option<ExitStatus>> {
         wait::reap(&mut HandleWait::new(self, None), timeout)
     }

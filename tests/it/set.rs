@@ -1,8 +1,12 @@
 //! `WaitSet`: reports each process once, after its exit, with its key and its value.
 
+mod exited;
+mod forked;
 mod handles;
 mod insert_error;
+mod iter;
 mod keys;
+mod ready_fd;
 mod timeout;
 
 use std::collections::HashMap;
