@@ -110,8 +110,8 @@ fn run(options: Options) -> u8 {
             return 125;
         }
     };
-    let child = match command.spawn() {
-        Ok(child) => PidHandle::from(child),
+    let child = match PidHandle::spawn(&mut command) {
+        Ok(spawned) => spawned.handle,
         Err(error) => {
             eprintln!("timeout: cannot run {program:?}: {error}");
             return shell_code_of_failure(&error);

@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 
 use nix::libc::c_int;
 
-use crate::handle::PidHandle;
 use crate::output::{self, Captured};
 use crate::wait::{self, Timeout, FIRST_SIGNAL};
 use reap::ChildWait;
@@ -30,7 +29,8 @@ mod sealed {
 /// ([`is_echild`](crate::is_echild)).
 ///
 /// For waits by several threads, for more than one wait or signal, and for processes that are not
-/// children, make a [`PidHandle`]: `PidHandle::from(child)`.
+/// children, make a [`PidHandle`](crate::PidHandle), by
+/// [`PidHandle::spawn`](crate::PidHandle::spawn) or `Spawned::from(child)`.
 ///
 /// ```
 /// use pidwait::ChildExt;
@@ -148,7 +148,7 @@ pub trait ChildExt: sealed::Sealed {
     ///
     /// The one thing that it cannot see: after std's own `wait` had the status, and when the pid
     /// has since been given to *another child of this process*, that child is signalled. Nothing
-    /// in a shared `Child` tells; [`PidHandle::signal`] knows.
+    /// in a shared `Child` tells; [`PidHandle::signal`](crate::PidHandle::signal) knows.
     ///
     /// ```
     /// # use pidwait::ChildExt;
@@ -160,7 +160,7 @@ pub trait ChildExt: sealed::Sealed {
     /// ```
     fn pidfd_signal(&self, signal: c_int) -> io::Result<()>;
 
-    /// Ends the child in good order, and reaps it: [`PidHandle::terminate`].
+    /// Ends the child in good order, and reaps it: [`PidHandle::terminate`](crate::PidHandle::terminate).
     ///
     /// Leaves its standard input open.
     ///
@@ -287,21 +287,4 @@ impl ChildExt for Child {
 
 fn reap(child: &mut Child, timeout: Timeout) -> io::Result<Option<ExitStatus>> {
     wait::reap(&mut ChildWait::new(child), timeout)
-}
-
-impl From<Child> for PidHandle {
-    /// Makes a handle of a child, which is then reaped through the handle alone. Never fails.
-    ///
-    /// The `Child`'s pipes are closed: take them out first, `child.stdout.take()`. If std has the
-    /// status already, the handle is done. A zombie is reaped here, because only `try_wait` tells
-    /// whether std has its status. To callers it stays a zombie: the first wait gets the status, and
-    /// signals succeed without effect. Its process group can no longer be signalled.
-    ///
-    /// # Platform notes
-    ///
-    /// If no descriptor is available for a pidfd, this handle uses
-    /// [`Backend::Waitpid`](crate::Backend::Waitpid), which is as safe for an unreaped child.
-    fn from(child: Child) -> Self {
-        reap::into_handle(child)
-    }
 }

@@ -2,10 +2,15 @@
 
 mod exit_fd;
 mod exited;
+mod identity;
 mod signal;
+mod spawn;
 mod wait;
 
 pub use exit_fd::ExitFd;
+pub use identity::{Identity, ParseIdentityError};
+pub(crate) use spawn::default_backend;
+pub use spawn::Spawned;
 
 use std::fmt;
 use std::io;
@@ -44,7 +49,7 @@ use crate::sys::{self, Arc};
 /// use pidwait::PidHandle;
 /// use std::process::Command;
 ///
-/// let child = PidHandle::from(Command::new("sh").args(["-c", "exit 3"]).spawn()?);
+/// let child = PidHandle::spawn(Command::new("sh").args(["-c", "exit 3"]))?.handle;
 /// assert_eq!(child.wait()?.code(), Some(3));
 /// assert!(pidwait::is_echild(&child.wait().unwrap_err()));
 /// # Ok::<(), std::io::Error>(())
@@ -123,9 +128,9 @@ impl PidHandle {
     /// It needs no permission. If there is no such process, the handle is *done* from the start and
     /// returns ECHILD for good, even if the PID is given to another process later.
     ///
-    /// The caller's PID may have been reused already: only an unreaped child keeps its PID. Open a
-    /// child's handle before anything can reap it, or make it from the
-    /// [`Child`](std::process::Child) itself, with `PidHandle::from`.
+    /// The caller's PID may have been reused already: only an unreaped child keeps its PID. For a
+    /// child use [`spawn`](Self::spawn), or make the handle from the
+    /// [`Child`](std::process::Child) itself: [`Spawned::from`](Spawned#impl-From<Child>-for-Spawned).
     ///
     /// Beside a living [`Child`](std::process::Child), reap through one of the two only. To share a
     /// `Child`, call `PidHandle::open(child.id())`, [`wait_exited`](Self::wait_exited) in any number
@@ -221,6 +226,46 @@ impl PidHandle {
     pub fn from_pidfd(fd: OwnedFd) -> io::Result<Self> {
         let (process, pid) = Process::from_pidfd(fd)?;
         Ok(Self::live(pid.unsigned_abs(), process, Seen::default()))
+    }
+
+    /// Returns a duplicate of the pidfd, for other APIs: [pidfd_getfd(2)], [setns(2)], or SCM_RIGHTS.
+    ///
+    /// It belongs to the caller, is close-on-exec, and stays open when the handle is done, released
+    /// or dropped. To poll for the exit, [`exit_fd`](Self::exit_fd) works on both backends.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use pidwait::{Backend, PidHandle};
+    ///
+    /// let own = PidHandle::open(std::process::id())?;
+    /// if own.backend() == Backend::Pidfd {
+    ///     let pidfd = own.try_clone_pidfd()?;
+    ///     assert_eq!(PidHandle::from_pidfd(pidfd)?.id(), own.id());
+    /// }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// - ECHILD: the handle is done. EINVAL: it is released.
+    /// - EMFILE: no descriptor is available.
+    /// - [`Unsupported`](io::ErrorKind::Unsupported): [`Backend::Waitpid`], which has no pidfd.
+    ///
+    /// [pidfd_getfd(2)]: https://man7.org/linux/man-pages/man2/pidfd_getfd.2.html
+    /// [setns(2)]: https://man7.org/linux/man-pages/man2/setns.2.html
+    #[doc(alias = "dup")]
+    pub fn try_clone_pidfd(&self) -> io::Result<OwnedFd> {
+        let mut guard = self.shared.lock();
+        guard.check_live()?;
+        let (process, _) = guard.parts().ok_or(Errno::EINVAL)?;
+        match process.pidfd() {
+            Some(pidfd) => Ok(sys::duplicate(pidfd)?),
+            None => {
+                let text = "this handle has no pidfd: it uses the waitpid backend";
+                Err(io::Error::new(io::ErrorKind::Unsupported, text))
+            }
+        }
     }
 
     fn open_by(pid: u32, backend: Backend) -> io::Result<Self> {

@@ -18,7 +18,7 @@ use crate::PidHandle;
 /// use pidwait::{KillOnDrop, PidHandle};
 /// use std::process::Command;
 ///
-/// let server = KillOnDrop::new(PidHandle::from(Command::new("sleep").arg("60").spawn()?));
+/// let server = KillOnDrop::new(PidHandle::spawn(Command::new("sleep").arg("60"))?.handle);
 /// assert!(!server.has_exited()?);
 /// drop(server); // Killed and reaped.
 /// # Ok::<(), std::io::Error>(())

@@ -15,9 +15,8 @@ use nix::errno::Errno;
 use nix::libc::pid_t;
 
 use crate::backend::{Process, Seen};
-use crate::exit::Event;
-use crate::handle::{is_echild, PidHandle};
-use crate::support::{self, Backend};
+use crate::exit::{Event, ResourceUsage};
+use crate::handle::{default_backend, is_echild, PidHandle, Spawned};
 use crate::sys;
 use crate::wait::{poll_until, Waitable};
 
@@ -110,17 +109,47 @@ fn pid_of(child: &Child) -> io::Result<pid_t> {
     pid_t::try_from(child.id()).map_err(|_| Errno::ECHILD.into())
 }
 
-/// Makes a handle of a child. Never fails.
-pub(super) fn into_handle(mut child: Child) -> PidHandle {
+impl From<Child> for Spawned {
+    /// Takes over a child that was spawned by other code. Never fails, and loses no pipe.
+    ///
+    /// For a child of your own, [`PidHandle::spawn`] is better: it leaves a zombie unreaped. From
+    /// now on the child is reaped through the handle alone.
+    ///
+    /// If std has the status already, the handle is done. A zombie is reaped here, because only
+    /// `try_wait` tells whether std has its status. To callers it stays a zombie: the first wait
+    /// gets the status and on Linux the usage, and signals succeed without effect. Only its process
+    /// group can no longer be signalled.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use pidwait::Spawned;
+    /// use std::process::{Command, Stdio};
+    ///
+    /// let child = Command::new("cat").stdin(Stdio::piped()).spawn()?;
+    /// let mut cat = Spawned::from(child);
+    /// drop(cat.stdin.take()); // A wait of a handle does not close it.
+    /// assert!(cat.handle.wait()?.success());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Platform notes
+    ///
+    /// If no descriptor is available for a pidfd, this handle uses
+    /// [`Backend::Waitpid`](crate::Backend::Waitpid), which is as safe for an unreaped child.
+    fn from(child: Child) -> Self {
+        Spawned::new(child, into_handle)
+    }
+}
+
+/// Makes a handle of a child, whose pipes were taken out. Never fails.
+fn into_handle(mut child: Child) -> PidHandle {
     let pid = child.id();
-    let done = || {
-        let backend = support::support().map_or(Backend::Waitpid, |support| support.backend());
-        PidHandle::done(pid, backend)
-    };
+    let done = || PidHandle::done(pid, default_backend());
     let Ok((process, mut seen)) = open_child(&child) else {
         return done();
     };
-    let mut usage = crate::exit::ResourceUsage::default();
+    let mut usage = ResourceUsage::default();
     let event = process.peek_usage(&mut seen, &mut usage);
     let status = match event {
         Err(Errno::ECHILD) => return done(),

@@ -106,7 +106,7 @@ impl PidHandle {
     /// use pidwait::PidHandle;
     /// use std::process::Command;
     ///
-    /// let child = PidHandle::from(Command::new("true").spawn()?);
+    /// let child = PidHandle::spawn(&mut Command::new("true"))?.handle;
     /// child.wait()?;
     /// assert!(child.exit_status().is_some_and(|status| status.success()));
     /// # Ok::<(), std::io::Error>(())
@@ -127,6 +127,22 @@ impl PidHandle {
         let recorded = lease.exit_record();
         // A wait may have got the status meanwhile; a kernel without records has only that.
         recorded.or_else(|| self.shared.lock().status)
+    }
+
+    /// Whether a wait would get the status now. It reaps nothing.
+    pub(crate) fn is_waitable(&self) -> io::Result<bool> {
+        let guard = self.shared.lock();
+        if guard.is_reaped_early() {
+            return Ok(true);
+        }
+        self.with_process(guard, |process, seen| {
+            Ok(process.peek(seen)?.exited().is_some())
+        })
+    }
+
+    /// The status that a wait through this handle got.
+    pub(crate) fn noted_status(&self) -> Option<ExitStatus> {
+        self.shared.lock().status
     }
 
     fn exited_within(&self, timeout: Timeout) -> io::Result<bool> {

@@ -23,7 +23,7 @@ impl PidHandle {
     /// use std::os::unix::process::ExitStatusExt;
     /// use std::process::Command;
     ///
-    /// let child = PidHandle::from(Command::new("sleep").arg("60").spawn()?);
+    /// let child = PidHandle::spawn(Command::new("sleep").arg("60"))?.handle;
     /// child.signal(15)?; // SIGTERM
     /// assert_eq!(child.wait()?.signal(), Some(15));
     /// # Ok::<(), std::io::Error>(())
@@ -64,7 +64,7 @@ impl PidHandle {
     /// ```
     /// # use pidwait::PidHandle;
     /// # use std::process::Command;
-    /// let child = PidHandle::from(Command::new("sleep").arg("60").spawn()?);
+    /// let child = PidHandle::spawn(Command::new("sleep").arg("60"))?.handle;
     /// child.kill()?;
     /// assert!(!child.wait()?.success());
     /// # Ok::<(), std::io::Error>(())
@@ -130,7 +130,7 @@ impl PidHandle {
     /// use std::process::Command;
     /// use std::time::Duration;
     ///
-    /// let child = PidHandle::from(Command::new("sleep").arg("60").spawn()?);
+    /// let child = PidHandle::spawn(Command::new("sleep").arg("60"))?.handle;
     /// let status = child.terminate(Duration::from_secs(5))?;
     /// assert_eq!(status.signal(), Some(15)); // SIGTERM
     /// # Ok::<(), std::io::Error>(())

@@ -52,6 +52,19 @@ pub(crate) fn in_pid_namespace_with(test: &str, prepare: impl FnOnce(&mut Comman
     false
 }
 
+/// Like [`in_pid_namespace`], once for each backend, which new handles then use.
+pub(crate) fn in_pid_namespace_with_each_backend(test: &str) -> bool {
+    if current_part().is_some() {
+        return true;
+    }
+    for backend in super::backends() {
+        in_pid_namespace_with(test, |command| {
+            command.env("PIDWAIT_BACKEND", backend.to_string());
+        });
+    }
+    false
+}
+
 /// Makes the kernel give this PID, which must be free, to the next process.
 fn set_next_pid(pid: u32) {
     assert!(!exists(pid), "{pid} is not free");
@@ -64,7 +77,8 @@ fn set_next_pid(pid: u32) {
 fn await_next_tick() {
     let uptime = || {
         let text = fs::read_to_string("/proc/uptime").expect("/proc is mounted");
-        text.split(' ').next().map(str::to_owned) // Without the idle time.
+        // The second field is the idle time of the CPUs, which changes more often.
+        text.split(' ').next().map(str::to_owned)
     };
     let now = uptime();
     while uptime() == now {

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use nix::libc::{ECHILD, EINVAL, SIGCONT};
-use pidwait::{Backend, PidHandle};
+use pidwait::{Backend, PidHandle, Spawned};
 
 use crate::common::{
     await_state, backends, blocked_on_stdin, clone_and_exit, errno, has_exit_records, kill,
@@ -189,10 +189,10 @@ fn release_keeps_the_results_of_done_handle_only() {
     }
 }
 
-/// `PidHandle::from` reaps the zombie and keeps its status.
+/// `Spawned::from` reaps the zombie and keeps its status.
 #[test]
 fn handle_from_zombie_or_finished_child_has_exited() {
-    let handle = PidHandle::from(zombie("exit 3"));
+    let handle = Spawned::from(zombie("exit 3")).handle;
     assert!(exited(&handle));
     handle.wait_exited().unwrap();
     assert_eq!(handle.wait().unwrap().code(), Some(3));
@@ -200,7 +200,7 @@ fn handle_from_zombie_or_finished_child_has_exited() {
 
     let mut child = zombie("exit 3");
     child.wait().unwrap();
-    let handle = PidHandle::from(child);
+    let handle = Spawned::from(child).handle;
     assert!(exited(&handle));
     assert_eq!(errno(handle.wait()), ECHILD);
     assert_eq!(handle.exit_status(), None);

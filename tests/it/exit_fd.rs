@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
 use nix::libc::{ECHILD, EINVAL, SIGCONT};
-use pidwait::{PidHandle, WaitSet};
+use pidwait::{PidHandle, Spawned, WaitSet};
 
 use crate::common::{
     await_zombie, backends, blocked_on_stdin, errno, kill, readable, reap_externally, rounds,
@@ -102,7 +102,7 @@ fn exit_fd_is_readable_after_external_reap() {
 
 #[test]
 fn exit_fd_of_zombie_reaped_at_conversion_is_readable() {
-    let handle = PidHandle::from(zombie("exit 3"));
+    let handle = Spawned::from(zombie("exit 3")).handle;
     let exit = handle.exit_fd().unwrap();
     assert!(readable(&exit, 0));
     assert_eq!(handle.wait().unwrap().code(), Some(3));

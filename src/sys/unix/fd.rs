@@ -1,7 +1,7 @@
 //! Descriptors: poll, flags, reads, and a descriptor that signals an exit.
 
 use std::net::Shutdown;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -70,6 +70,11 @@ pub(crate) fn poll_reaped(fd: &Pidfd, deadline: Option<Instant>) -> Result<()> {
     // With no events requested, poll reports only this one.
     let mut fds = [PollFd::new(fd.as_fd(), PollFlags::empty())];
     poll(&mut fds, deadline).map(drop)
+}
+
+/// A duplicate of a descriptor, close-on-exec, `fcntl(F_DUPFD_CLOEXEC)`.
+pub(crate) fn duplicate(fd: &impl AsFd) -> Result<OwnedFd> {
+    fd.as_fd().try_clone_to_owned().map_err(errno_of)
 }
 
 /// The status flags of an open file description, `fcntl(F_GETFL)`.

@@ -20,3 +20,7 @@ pub(crate) fn proc_is_own() -> bool {
 pub(crate) fn proc_stat(_pid: pid_t) -> Result<ProcStat> {
     Err(Errno::ENOSYS)
 }
+
+pub(crate) fn boot_id() -> Result<String> {
+    Err(Errno::ENOSYS)
+}

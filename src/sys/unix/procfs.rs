@@ -39,6 +39,12 @@ pub(crate) fn proc_stat(pid: pid_t) -> Result<ProcStat> {
     parse_stat(&text).ok_or(Errno::EIO)
 }
 
+/// The kernel's random ID of this boot, as text.
+pub(crate) fn boot_id() -> Result<String> {
+    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").map_err(errno_of)?;
+    Ok(text.trim_end().to_owned())
+}
+
 fn parse_stat(text: &[u8]) -> Option<ProcStat> {
     // The second field is the program's name in parentheses, and may contain anything.
     let end_of_name = text.iter().rposition(|byte| *byte == b')')?;
