@@ -189,9 +189,14 @@ impl Process {
 
     /// Whether the non-child is there: by its start time if that is known, otherwise by its PID.
     fn still_exists(&self, seen: &mut Seen) -> nix::Result<bool> {
-        let same = match (self.start_time, start_time(self.pid)) {
-            (Some(then), Some(now)) => then == now,
-            _ => exists(self.pid)?,
+        let same = match self.start_time.map(|then| (then, start_time(self.pid))) {
+            None => exists(self.pid)?,
+            Some((then, Some(now))) => then == now,
+            // It is gone, or /proc cannot be read any more: the PID tells. If it exists, another
+            // process may have got it between the two looks: hence the third.
+            Some((then, None)) => {
+                exists(self.pid)? && start_time(self.pid).map_or(true, |now| then == now)
+            }
         };
         if !same {
             seen.set_gone();
