@@ -14,6 +14,7 @@ use crate::sys::{self, Arc, NotifyFd, Weak};
 use crate::wait::poll_until;
 
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub(crate) struct Process {
     pid: pid_t,
     /// When this handle was made: in a forked process, the child of the parent is a non-child.
@@ -25,6 +26,7 @@ pub(crate) struct Process {
 
 /// What calls have seen of a process so far.
 #[derive(Debug, Default)]
+#[cfg_attr(test, derive(Clone))]
 pub(crate) struct Seen {
     /// It is a child of ours. A non-child can become one, by adoption.
     child: bool,
@@ -275,6 +277,13 @@ impl Seen {
         if let Some(fd) = self.notify.upgrade().filter(|_| news) {
             fd.notify();
         }
+    }
+
+    /// A fault that the model kernel seeds.
+    #[cfg(test)]
+    pub(crate) fn forget(&mut self) {
+        self.exited = false;
+        self.gone = false;
     }
 }
 

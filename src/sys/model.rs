@@ -8,12 +8,16 @@
 
 mod by_pid;
 mod by_pidfd;
+mod checks;
+mod faults;
 mod fd;
 mod files;
 mod kernel;
 mod oracle;
 mod processes;
 mod run;
+mod runs;
+mod scenario;
 mod schedules;
 mod tests;
 mod thread;
