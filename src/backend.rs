@@ -32,6 +32,7 @@ pub(crate) use waitpid::Seen;
 
 /// One process, by whichever backend.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))] // For the copy in a forked process.
 pub(crate) enum Process {
     Pidfd(pidfd::Process),
     Waitpid(waitpid::Process),

@@ -2,6 +2,8 @@
 
 mod exit_fd;
 mod exited;
+#[cfg(test)]
+mod fork;
 mod identity;
 mod signal;
 mod spawn;
@@ -73,6 +75,7 @@ type Guard<'a> = sys::Guard<'a, Process, State>;
 type Lease<'a> = sys::Lease<&'a Shared, Process, State>;
 
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub(crate) struct State {
     phase: Phase,
     /// The status that a wait through this handle got.
@@ -85,6 +88,7 @@ pub(crate) struct State {
 }
 
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 enum Phase {
     Live,
     /// Reaped when the handle was made of a `Child`, and no caller has asked for the status yet.

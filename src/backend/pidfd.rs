@@ -14,6 +14,7 @@ use crate::sys::{self, Pidfd, PidfdInfo};
 use crate::wait::Timeout;
 
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub(crate) struct Process {
     fd: Pidfd,
     pid: pid_t,

@@ -14,6 +14,7 @@ use crate::sys::{self, Arc, NotifyFd, Weak};
 use crate::wait::poll_until;
 
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub(crate) struct Process {
     pid: pid_t,
     /// When this handle was made: in a forked process, the child of the parent is a non-child.
@@ -25,6 +26,7 @@ pub(crate) struct Process {
 
 /// What calls have seen of a process so far.
 #[derive(Debug, Default)]
+#[cfg_attr(test, derive(Clone))]
 pub(crate) struct Seen {
     /// It is a child of ours. A non-child can become one, by adoption.
     child: bool,
@@ -200,9 +202,14 @@ impl Process {
 
     /// Whether the non-child is there: by its start time if that is known, otherwise by its PID.
     fn still_exists(&self, seen: &mut Seen) -> nix::Result<bool> {
-        let same = match (self.start_time, start_time(self.pid)) {
-            (Some(then), Some(now)) => then == now,
-            _ => exists(self.pid)?,
+        let same = match self.start_time.map(|then| (then, start_time(self.pid))) {
+            None => exists(self.pid)?,
+            Some((then, Some(now))) => then == now,
+            // It is gone, or /proc cannot be read any more: the PID tells. If it exists, another
+            // process may have got it between the two looks: hence the third.
+            Some((then, None)) => {
+                exists(self.pid)? && start_time(self.pid).map_or(true, |now| then == now)
+            }
         };
         if !same {
             seen.set_gone();
@@ -281,6 +288,13 @@ impl Seen {
         if let Some(fd) = self.notify.upgrade().filter(|_| news) {
             fd.notify();
         }
+    }
+
+    /// A fault that the model kernel seeds.
+    #[cfg(test)]
+    pub(crate) fn forget(&mut self) {
+        self.exited = false;
+        self.gone = false;
     }
 }
 

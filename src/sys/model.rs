@@ -8,12 +8,16 @@
 
 mod by_pid;
 mod by_pidfd;
+mod checks;
+mod faults;
 mod fd;
 mod files;
 mod kernel;
 mod oracle;
 mod processes;
 mod run;
+mod runs;
+mod scenario;
 mod schedules;
 mod tests;
 mod thread;
@@ -30,6 +34,6 @@ pub(crate) use by_pidfd::{
 };
 pub(crate) use fd::{is_readable, poll_readable, NotifyFd};
 pub(crate) use shuttle::sync::{Condvar, Mutex, MutexGuard};
-pub(crate) use thread::{fork_number, now, sleep, spawn_thread};
+pub(crate) use thread::{fork_number, is_forked_since, now, sleep, spawn_thread};
 
 pub(crate) type Pidfd = fd::Descriptor;

@@ -59,7 +59,7 @@ pub(super) fn end_of_reap(found: Result<Event>, id: Id) -> Result<Event> {
 pub(crate) fn kill(pid: pid_t, signal: c_int) -> Result<()> {
     let send = move || {
         step();
-        with(|kernel| kernel.owner(pid).map(|id| kernel.deliver(id, signal)))
+        with(|kernel| kernel.deliver_by_pid(pid, signal))
     };
     if with(|kernel| kernel.rules.fault) == Some(Fault::SignalWithoutLock) {
         kernel::spawn(move || _ = send());
@@ -88,7 +88,7 @@ pub(crate) fn proc_stat(pid: pid_t) -> Result<ProcStat> {
     if !proc_is_own() {
         return Err(Errno::EACCES);
     }
-    let id = with(|kernel| kernel.owner(pid))?;
+    let id = with(|kernel| kernel.check_owner(pid))?;
     step();
     with(|kernel| match kernel.life(id) {
         Life::Reaped => Err(Errno::ESRCH),

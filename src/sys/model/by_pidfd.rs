@@ -36,8 +36,11 @@ pub(crate) fn pidfd_open(pid: pid_t) -> Result<Pidfd> {
     }
 }
 
-pub(crate) fn pidfd_send_signal(fd: &Pidfd, signal: c_int, _flags: u32) -> Result<()> {
+pub(crate) fn pidfd_send_signal(fd: &Pidfd, signal: c_int, flags: u32) -> Result<()> {
     step();
+    if flags != 0 && !with(|kernel| kernel.rules.group_signals) {
+        return Err(Errno::EINVAL);
+    }
     let id = fd.process();
     with(|kernel| match kernel.life(id) {
         // The same of its group, which has no other process.

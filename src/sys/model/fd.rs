@@ -31,11 +31,6 @@ impl Descriptor {
         Ok(descriptor)
     }
 
-    /// Another descriptor of the same file, as a forked process has it.
-    pub(super) fn copy(&self) -> Result<Self> {
-        Self::open(self.file())
-    }
-
     pub(super) fn adopt(fd: OwnedFd) -> Self {
         Self(fd)
     }
@@ -49,6 +44,13 @@ impl Descriptor {
             File::Pidfd(id) => id,
             other => panic!("{other:?} is no pidfd"),
         }
+    }
+}
+
+/// Another descriptor of the same file, as a forked process has it.
+impl Clone for Descriptor {
+    fn clone(&self) -> Self {
+        Self::open(self.file()).expect("a fork copies all descriptors")
     }
 }
 
@@ -99,15 +101,16 @@ impl NotifyFd {
         }
         with(|kernel| kernel.shut_down(self.readable.as_raw_fd()));
     }
+}
 
-    /// The same pair, as a forked process has it.
-    pub(super) fn copy(&self) -> Result<Self> {
-        let peer = self.peer.lock().unwrap_or_else(|error| error.into_inner());
-        let peer = peer.as_ref().map(Descriptor::copy).transpose()?;
-        Ok(Self {
-            readable: self.readable.copy()?,
+/// The same pair, as a forked process has it.
+impl Clone for NotifyFd {
+    fn clone(&self) -> Self {
+        let peer = self.peer.lock().map_or(None, |peer| peer.clone());
+        Self {
+            readable: self.readable.clone(),
             peer: Mutex::new(peer),
-        })
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use shuttle::current::{me, TaskId};
 use shuttle::future::block_on;
 
 use super::files::{File, Files};
-use super::processes::{Life, Process};
+use super::processes::{Id, Life, Process};
 use crate::exit::Event;
 
 thread_local! {
@@ -32,8 +32,15 @@ pub(super) struct Rules {
     pub(super) exit_records: bool,
     /// No descriptor can be opened.
     pub(super) no_descriptors: bool,
+    /// No thread can be started.
+    pub(super) no_threads: bool,
     /// `/proc` is there, and of this PID namespace.
     pub(super) procfs: bool,
+    /// A signal by PID may hit the PID's next owner if the target had the PID when the sender last
+    /// checked: other code that reaps leaves this window.
+    pub(super) signal_window: bool,
+    /// The kernel has PIDFD_SIGNAL_PROCESS_GROUP.
+    pub(super) group_signals: bool,
     pub(super) fault: Option<Fault>,
 }
 
@@ -58,6 +65,12 @@ pub(super) enum Fault {
     CloseAtRelease,
     /// A notification only closes the other end of the socket pair.
     NotifyByClosing,
+    /// What was seen of a process is forgotten before the next call.
+    ForgetSeen,
+    /// The start time of every process is the same.
+    IgnoreStartTimes,
+    /// A forked process takes the parent's children for its own, and so ECHILD for "reaped".
+    IgnoreForks,
 }
 
 #[derive(Debug)]
@@ -71,8 +84,10 @@ pub(super) struct Kernel {
     sleepers: Vec<Waker>,
     /// Threads that the library or the kernel started and that have not ended yet.
     threads: usize,
-    /// How many threads the library has started.
+    /// How many threads the library has started, not in a fork.
     pub(super) watchers: usize,
+    /// Which process each thread found at its last check by PID.
+    pub(super) last_checks: Vec<(TaskId, Id)>,
     /// Threads that run in a forked process.
     forked: Vec<TaskId>,
     epoch: Instant,
@@ -161,6 +176,7 @@ impl Kernel {
             sleepers: Vec::new(),
             threads: 0,
             watchers: 0,
+            last_checks: Vec::new(),
             forked: Vec::new(),
             epoch: Instant::now(),
             clock: Duration::ZERO,
@@ -175,7 +191,7 @@ impl Kernel {
     }
 
     pub(super) fn fork_number(&self) -> u32 {
-        u32::from(self.is_forked())
+        u32::from(self.is_forked() && self.rules.fault != Some(Fault::IgnoreForks))
     }
 
     // ---- descriptors ----
@@ -216,7 +232,7 @@ impl Kernel {
     // ---- faults ----
 
     /// Instead of a blocking peek: reaps, and keeps the event for the next calls of this thread.
-    pub(super) fn reap_too_early(&mut self, id: super::processes::Id) -> nix::Result<Event> {
+    pub(super) fn reap_too_early(&mut self, id: Id) -> nix::Result<Event> {
         let event = self.reap(id)?;
         self.reaped_too_early = event.exited().map(|_| (me(), event));
         Ok(event)

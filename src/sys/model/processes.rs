@@ -6,9 +6,10 @@ use std::process::ExitStatus;
 use nix::errno::Errno;
 use nix::libc::{c_int, pid_t, SIGKILL, SIGTERM};
 use nix::Result;
+use shuttle::current::me;
 use shuttle::rand::{thread_rng, Rng};
 
-use super::kernel::{Kernel, Reuse};
+use super::kernel::{Fault, Kernel, Reuse};
 use crate::exit::Event;
 
 /// The PID of the target, and of the processes that get it next.
@@ -88,6 +89,28 @@ impl Kernel {
         self.start(child, false, life);
     }
 
+    /// Gives the free PID to a process that runs on.
+    pub(super) fn reuse_pid_by_running(&mut self) {
+        assert_eq!(self.owner(PID), Err(Errno::ESRCH), "the PID is not free");
+        let child = thread_rng().gen();
+        self.start(child, false, Life::Running);
+    }
+
+    /// Ends the processes that have got the PID since.
+    pub(super) fn exit_unrelated(&mut self) {
+        for id in (1..self.processes.len()).map(Id) {
+            if !self.processes[id.0].target {
+                self.exit(id);
+            }
+        }
+    }
+
+    /// The target's parent has exited, and this process adopts it.
+    pub(super) fn adopt(&mut self, id: Id) {
+        self.processes[id.0].child = true;
+        self.wake();
+    }
+
     pub(super) fn life(&self, id: Id) -> Life {
         self.processes[id.0].life
     }
@@ -105,11 +128,14 @@ impl Kernel {
     }
 
     pub(super) fn start_time(&self, id: Id) -> u64 {
-        id.0 as u64
+        match self.rules.fault {
+            Some(Fault::IgnoreStartTimes) => 0,
+            _ => id.0 as u64,
+        }
     }
 
     /// A forked process has no children.
-    fn is_child(&self, id: Id) -> bool {
+    pub(super) fn is_child(&self, id: Id) -> bool {
         self.processes[id.0].child && !self.is_forked()
     }
 
@@ -127,9 +153,23 @@ impl Kernel {
         found.map(Id).ok_or(Errno::ESRCH)
     }
 
+    /// The same, and notes it as the calling thread's last check.
+    pub(super) fn check_owner(&mut self, pid: pid_t) -> Result<Id> {
+        let owner = self.owner(pid);
+        self.last_checks.retain(|(thread, _)| *thread != me());
+        self.last_checks.extend(owner.map(|id| (me(), id)));
+        owner
+    }
+
+    fn is_in_signal_window(&self) -> bool {
+        let mut checks = self.last_checks.iter();
+        let last = checks.find(|(thread, _)| *thread == me());
+        self.rules.signal_window && last.is_some_and(|(_, id)| self.processes[id.0].target)
+    }
+
     /// The same for a wait.
-    pub(super) fn child(&self, pid: pid_t) -> Result<Id> {
-        let owner = self.owner(pid).map_err(|_| Errno::ECHILD)?;
+    pub(super) fn child(&mut self, pid: pid_t) -> Result<Id> {
+        let owner = self.check_owner(pid).map_err(|_| Errno::ECHILD)?;
         self.is_child(owner).then_some(owner).ok_or(Errno::ECHILD)
     }
 
@@ -190,6 +230,18 @@ impl Kernel {
             self.begin_reap(id);
         }
         self.wake();
+    }
+
+    /// Delivers a signal by PID.
+    pub(super) fn deliver_by_pid(&mut self, pid: pid_t, signal: c_int) -> Result<()> {
+        let owner = match signal {
+            0 => self.check_owner(pid)?,
+            _ => self.owner(pid)?,
+        };
+        if self.processes[owner.0].target || !self.is_in_signal_window() {
+            self.deliver(owner, signal);
+        }
+        Ok(())
     }
 
     /// Delivers a signal. SIGTERM may or may not end the process.

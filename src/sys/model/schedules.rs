@@ -12,7 +12,7 @@ use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
 use shuttle::{Config, MaxSteps, Runner};
 
 use super::kernel::Fault;
-use super::run::Run;
+use super::scenario::Run;
 use crate::support;
 
 /// Executes a share of all schedules with runs from `make`.

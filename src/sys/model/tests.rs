@@ -1,11 +1,13 @@
 //! The handle and both backends, in as many orders of their calls as there is time for.
 
-use shuttle::rand::{thread_rng, Rng};
-
-use super::kernel::Fault;
-use super::run::{Call, Run, Scenario};
-use super::schedules::{assert_finds, explore};
-use crate::Backend::{self, Pidfd, Waitpid};
+use super::runs::{
+    any_calls, child_seen_to_exit, exits_last, fork, non_child_seen_gone,
+    non_child_with_start_time, only_waits, open_beside_reap, peek_beside_reap, release_beside_wait,
+    signal_beside_wait,
+};
+use super::scenario::Scenario;
+use super::schedules::explore;
+use crate::Backend::{Pidfd, Waitpid};
 
 macro_rules! explorations {
     ($($name:ident: $run:expr;)*) => {
@@ -22,6 +24,7 @@ explorations! {
     own_child_by_pidfd: any_calls(Pidfd, Scenario::OwnChild);
     own_child_by_pid: any_calls(Waitpid, Scenario::OwnChild);
     own_child_without_descriptors: any_calls(Waitpid, Scenario::NoDescriptors);
+    own_child_without_threads: any_calls(Waitpid, Scenario::NoThreads);
     reaped_early_by_pidfd: any_calls(Pidfd, Scenario::ReapedEarly);
     reaped_early_by_pid: any_calls(Waitpid, Scenario::ReapedEarly);
     missing_by_pidfd: any_calls(Pidfd, Scenario::Missing);
@@ -32,6 +35,15 @@ explorations! {
     sigchld_ignored_by_pid: any_calls(Waitpid, Scenario::SigchldIgnored);
     non_child_by_pidfd: any_calls(Pidfd, Scenario::NonChild);
     non_child_by_pid: any_calls(Waitpid, Scenario::NonChild);
+    non_child_seen_gone_by_pid: non_child_seen_gone();
+    non_child_with_start_time_by_pid: non_child_with_start_time();
+    child_seen_to_exit_by_pid: child_seen_to_exit();
+    adopted_by_pidfd: any_calls(Pidfd, Scenario::Adopted);
+    adopted_by_pid: any_calls(Waitpid, Scenario::Adopted);
+    fork_by_pidfd: fork(Pidfd, Scenario::OwnChild);
+    fork_by_pid: fork(Waitpid, Scenario::OwnChild);
+    fork_with_non_child_by_pidfd: fork(Pidfd, Scenario::NonChild);
+    fork_with_non_child_by_pid: fork(Waitpid, Scenario::NonChild);
     child_that_runs_on_by_pidfd: exits_last(Pidfd, Scenario::OwnChild);
     child_that_runs_on_by_pid: exits_last(Waitpid, Scenario::OwnChild);
     non_child_that_runs_on_by_pidfd: exits_last(Pidfd, Scenario::NonChild);
@@ -46,90 +58,4 @@ explorations! {
     peek_beside_reap_by_pid: peek_beside_reap(Waitpid);
     release_beside_wait_by_pidfd: release_beside_wait(Pidfd);
     release_beside_wait_by_pid: release_beside_wait(Waitpid);
-}
-
-// ---- seeded faults, which the runs above must find ----
-
-#[test]
-fn finds_a_signal_without_the_lock() {
-    let messages = ["hit an unrelated process"];
-    assert_finds(Fault::SignalWithoutLock, &messages, || {
-        signal_beside_wait(Waitpid)
-    });
-}
-
-#[test]
-fn finds_a_blocking_peek_that_reaps() {
-    let messages = ["hit an unrelated process", "lost the status", "not noted"];
-    assert_finds(Fault::ReapInBlockingPeek, &messages, || {
-        signal_beside_wait(Waitpid)
-    });
-}
-
-#[test]
-fn finds_a_release_that_closes_at_once() {
-    assert_finds(Fault::CloseAtRelease, &["that is not open"], || {
-        release_beside_wait(Pidfd)
-    });
-}
-
-// ---- runs ----
-
-fn any_calls(backend: Backend, scenario: Scenario) -> Run {
-    random_calls(&Call::ALL, backend, scenario)
-}
-
-fn only_waits(backend: Backend, scenario: Scenario) -> Run {
-    random_calls(&Call::WAITS, backend, scenario)
-}
-
-fn exits_last(backend: Backend, scenario: Scenario) -> Run {
-    Run {
-        exits_last: true,
-        ..random_calls(&Call::SHORT, backend, scenario)
-    }
-}
-
-/// Three threads with one to three calls each.
-fn random_calls(all: &[Call], backend: Backend, scenario: Scenario) -> Run {
-    let mut rng = thread_rng();
-    let mut calls = || {
-        let number = rng.gen_range(1..=3);
-        let call = |_| all[rng.gen_range(0..all.len())];
-        (0..number).map(call).collect()
-    };
-    let threads = vec![calls(), calls(), calls()];
-    Run::new(backend, scenario, threads)
-}
-
-fn signal_beside_wait(backend: Backend) -> Run {
-    let threads = vec![
-        vec![Call::Wait],
-        vec![Call::Signal],
-        vec![Call::SignalGroup],
-    ];
-    Run::new(backend, Scenario::OwnChild, threads)
-}
-
-fn release_beside_wait(backend: Backend) -> Run {
-    let threads = vec![
-        vec![Call::WaitTimeout],
-        vec![Call::Wait],
-        vec![Call::Release],
-    ];
-    Run::new(backend, Scenario::OwnChild, threads)
-}
-
-fn open_beside_reap(backend: Backend) -> Run {
-    let threads = vec![
-        vec![Call::OpenAgain; 2],
-        vec![Call::OpenAgain],
-        vec![Call::Wait],
-    ];
-    Run::new(backend, Scenario::ReapedExternally, threads)
-}
-
-fn peek_beside_reap(backend: Backend) -> Run {
-    let threads = vec![vec![Call::Peek], vec![Call::Peek], vec![Call::Wait]];
-    Run::new(backend, Scenario::ReapedExternally, threads)
 }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::Result;
 
 use super::kernel::{self, with};
@@ -17,11 +18,18 @@ pub(crate) fn sleep(time: Duration) {
 }
 
 pub(crate) fn spawn_thread(run: impl FnOnce() + Send + 'static) -> Result<()> {
-    with(|kernel| kernel.watchers += 1);
+    if with(|kernel| kernel.rules.no_threads) {
+        return Err(Errno::EAGAIN);
+    }
+    with(|kernel| kernel.watchers += usize::from(!kernel.is_forked()));
     kernel::spawn(run);
     Ok(())
 }
 
 pub(crate) fn fork_number() -> u32 {
     with(|kernel| kernel.fork_number())
+}
+
+pub(crate) fn is_forked_since(number: u32) -> bool {
+    fork_number() != number
 }
