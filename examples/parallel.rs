@@ -230,7 +230,7 @@ impl Job {
     fn end(&self, why: &'static str, signal: c_int, kill_after: Duration) {
         // SIGCONT, for a stopped process takes no other. An error: none is there to take it.
         for signal in [signal, SIGCONT] {
-            let _ = self.process.signal_group(signal);
+            let _ = self.process.process_group().signal(signal);
         }
         let kill_at = Instant::now().checked_add(kill_after);
         self.next.set(match signal {
@@ -245,7 +245,7 @@ impl Job {
         let wall = self.started.elapsed();
         if self.ended_for.get().is_some() {
             // A zombie's group is still its own: here go those of it that did not listen.
-            let _ = self.process.signal_group(SIGKILL);
+            let _ = self.process.process_group().signal(SIGKILL);
         }
         let (status, usage) = self.process.wait_usage()?;
         Ok(Report {

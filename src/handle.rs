@@ -2,11 +2,13 @@
 
 mod exit_fd;
 mod exited;
+mod leader;
 mod signal;
 mod spawn;
 mod wait;
 
 pub use exit_fd::ExitFd;
+pub(crate) use leader::Held;
 pub(crate) use spawn::default_backend;
 pub use spawn::Spawned;
 

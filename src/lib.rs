@@ -167,11 +167,13 @@
 #[cfg_attr(docsrs, doc(cfg(feature = "async-io")))]
 pub mod async_io;
 mod backend;
+mod background;
 mod child;
 mod exit;
 mod handle;
 mod kill_on_drop;
 mod output;
+mod process_group;
 mod set;
 mod support;
 mod sys;
@@ -185,6 +187,7 @@ pub use exit::ResourceUsage;
 pub use handle::{is_echild, ExitFd, PidHandle, Spawned};
 pub use kill_on_drop::KillOnDrop;
 pub use output::{Captured, TimedOut};
+pub use process_group::ProcessGroup;
 pub use set::{Exited, InsertError, WaitKey, WaitSet};
 pub use support::{support, Backend, Missing, Support};
 

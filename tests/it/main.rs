@@ -3,15 +3,16 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod background;
 mod child;
 mod exit;
 mod exit_fd;
 mod from_child;
 mod from_pidfd;
-mod group;
 mod kill_on_drop;
 mod open;
 mod output;
+mod process_group;
 mod race;
 mod release;
 mod set;
