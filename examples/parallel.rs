@@ -214,7 +214,7 @@ impl Job {
         // SIGCONT, because a stopped process takes no other signal. An error means that no process
         // of the group is left to take it.
         for signal in [signal, SIGCONT] {
-            let _ = self.process.signal_group(signal);
+            let _ = self.process.process_group().signal(signal);
         }
         let kill_at = Instant::now().checked_add(kill_after);
         self.next = match signal {
@@ -229,7 +229,7 @@ impl Job {
         let wall = self.started.elapsed();
         if self.ended_for.is_some() {
             // The rest of its group, before the leader is reaped.
-            let _ = self.process.signal_group(SIGKILL);
+            let _ = self.process.process_group().kill();
         }
         let (status, usage) = self.process.wait_usage()?;
         Ok(Report {

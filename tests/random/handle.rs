@@ -134,7 +134,9 @@ impl TestHandle {
             }
             Call::ExitFd => drop(self.check(handle.exit_fd())),
             Call::Signal(signal) => self.check_signal(signal, handle.signal(signal)),
-            Call::SignalGroup(signal) => self.check_signal(signal, handle.signal_group(signal)),
+            Call::SignalGroup(signal) => {
+                self.check_signal(signal, handle.process_group().signal(signal))
+            }
             Call::Release => {
                 handle.release().expect("release");
                 if let State::Live = self.state {
