@@ -9,6 +9,7 @@ mod blocked;
 mod children;
 mod cpu;
 mod descriptors;
+mod fork;
 pub(crate) mod isolated;
 mod non_child;
 pub(crate) mod pid_namespace;
@@ -29,7 +30,7 @@ use nix::libc;
 use pidwait::{Backend, PidHandle};
 
 pub(crate) use {
-    blocked::*, children::*, cpu::*, descriptors::*, non_child::*, process::*, signals::*,
+    blocked::*, children::*, cpu::*, descriptors::*, fork::*, non_child::*, process::*, signals::*,
     trace::*, wait::*,
 };
 

@@ -3,17 +3,18 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod background;
 mod child;
 mod clone;
 mod exit;
 mod exit_fd;
 mod from_child;
 mod from_pidfd;
-mod group;
 mod identity;
 mod kill_on_drop;
 mod open;
 mod output;
+mod process_group;
 mod race;
 mod release;
 mod set;
