@@ -4,6 +4,7 @@
 //! one. So nothing here reaps behind its back: it looks without reaping, and lets `Child` reap.
 
 mod group;
+mod piped;
 mod reap;
 
 use std::io;
@@ -12,13 +13,12 @@ use std::time::{Duration, Instant};
 
 use nix::libc::c_int;
 
+use crate::capture::{Capture, CaptureError, Captured};
 use crate::handle::Spawned;
-use crate::output::{self, Captured};
 use crate::process_group::{self, Leader};
 use crate::wait::{self, Timeout, FIRST_SIGNAL};
 use group::ChildLeader;
-use reap::ChildWait;
-pub(crate) use reap::{open_child, ChildWait as ReapChild};
+use reap::{open_child, ChildWait};
 
 mod sealed {
     pub trait Sealed {}
@@ -247,48 +247,37 @@ pub trait ChildExt: sealed::Sealed {
     /// [`ProcessGroup`](crate::ProcessGroup#platform-notes).
     fn pidfd_terminate_process_group(&mut self, grace: Duration) -> io::Result<ExitStatus>;
 
-    /// Reads what the child writes to its standard output and error until it exits, and reaps it;
-    /// but no longer than `timeout`.
+    /// Reads the child's standard output and error until it exits, and reaps it, within `timeout`.
     ///
-    /// As std's `wait_with_output`, it closes the child's standard input first, and takes what is
-    /// piped: of a stream that is not, there are no bytes. It ends with the child. What the child
-    /// wrote is all there, and a grandchild that still holds the pipes does not keep it. When the
-    /// time runs out the child comes back, still running, with its pipes and with what was read;
-    /// calling it again goes on from there.
+    /// It is std's `wait_with_output` with a timeout: it closes the child's standard input first, and
+    /// reads the streams that are piped. If the time runs out, the child runs on with its pipes, and
+    /// [`timed_out`](Captured::timed_out) is set; a further call continues where this one stopped. If
+    /// another process still has a pipe open when the child has exited, reading continues for at
+    /// most 500 ms, and then [`leaked`](Captured::leaked) is set.
     ///
-    /// # Errors
+    /// It is `Capture::new().timeout(timeout).run(&mut child)`. [`Capture`] has more: a spawn that
+    /// forgets no pipe, input, a limit of bytes, output as it arrives, and an end for a child that
+    /// takes too long.
     ///
-    /// Those of [`pidfd_wait`](Self::pidfd_wait);
-    /// [`OutOfMemory`](io::ErrorKind::OutOfMemory): the output does not fit into memory. The child
-    /// is gone with them, as with `wait_with_output`.
-    ///
-    /// # Platform notes
-    ///
-    /// [poll(2)] over both pipes and a pidfd, and no thread. Without pidfds it looks for the exit
-    /// again and again, at first 1 ms and then up to 50 ms apart.
-    ///
-    /// [poll(2)]: https://man7.org/linux/man-pages/man2/poll.2.html
+    /// # Examples
     ///
     /// ```
-    /// use pidwait::{Captured, ChildExt};
+    /// use pidwait::ChildExt;
     /// use std::process::{Command, Stdio};
     /// use std::time::Duration;
     ///
-    /// let child = Command::new("sh")
-    ///     .args(["-c", "echo ready; exec sleep 60"])
-    ///     .stdout(Stdio::piped())
-    ///     .spawn()?;
-    /// match child.pidfd_output_timeout(Duration::from_millis(500))? {
-    ///     Captured::Exited(output) => println!("{}", output.status),
-    ///     Captured::TimedOut(mut late) => {
-    ///         assert_eq!(late.stdout, b"ready\n");
-    ///         late.child.kill()?;
-    ///         late.child.wait()?;
-    ///     }
-    /// }
+    /// let mut child = Command::new("echo").arg("ready").stdout(Stdio::piped()).spawn()?;
+    /// let captured = child.pidfd_output_timeout(Duration::from_secs(60))?;
+    /// assert!(captured.status.is_some_and(|status| status.success()));
+    /// assert_eq!(captured.stdout, b"ready\n");
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    fn pidfd_output_timeout(self, timeout: Duration) -> io::Result<Captured>;
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Capture::run`], each with the bytes that were read.
+    #[doc(alias = "wait_with_output")]
+    fn pidfd_output_timeout(&mut self, timeout: Duration) -> Result<Captured, CaptureError>;
 
     /// Lets go of the child and its pipes. It goes on, and reaps nothing: when it exits, it stays
     /// a zombie until this process ends.
@@ -370,8 +359,8 @@ impl ChildExt for Child {
         wait::reap_unlimited(&mut ChildWait::new(self))
     }
 
-    fn pidfd_output_timeout(self, timeout: Duration) -> io::Result<Captured> {
-        output::capture(self, Timeout::after(timeout))
+    fn pidfd_output_timeout(&mut self, timeout: Duration) -> Result<Captured, CaptureError> {
+        Capture::new().timeout(timeout).run(self)
     }
 
     fn pidfd_release(self) -> io::Result<()> {

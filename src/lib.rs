@@ -53,7 +53,7 @@
 //! | wait for a child, signal it, end it, in place of std's methods | [`ChildExt`] |
 //! | do so from several threads, or for a process that is no child | [`PidHandle`] |
 //! | wait for the first of many | [`WaitSet`] |
-//! | capture a child's output with a time limit | [`ChildExt::pidfd_output_timeout`] |
+//! | capture a child's output, give it input, and end it at a timeout | [`Capture`] |
 //! | not let a child outlive a scope | [`KillOnDrop`] |
 //! | poll for an exit in an event loop of one's own | [`PidHandle::exit_fd`] |
 //! | wait in an async function | `TokioPidHandle`, `AsyncIoPidHandle`: features `tokio`, `async-io` |
@@ -169,11 +169,11 @@ mod async_io;
 mod async_wait;
 mod backend;
 mod background;
+mod capture;
 mod child;
 mod exit;
 mod handle;
 mod kill_on_drop;
-mod output;
 mod process_group;
 mod set;
 mod support;
@@ -182,6 +182,7 @@ mod sys;
 mod tokio;
 mod wait;
 
+pub use capture::{Capture, CaptureError, Captured, Pipe, Piped};
 #[cfg(feature = "async-io")]
 #[cfg_attr(docsrs, doc(cfg(feature = "async-io")))]
 pub use crate::async_io::AsyncIoPidHandle;
@@ -192,7 +193,6 @@ pub use child::ChildExt;
 pub use exit::ResourceUsage;
 pub use handle::{is_echild, ExitFd, Identity, ParseIdentityError, PidHandle, Spawned};
 pub use kill_on_drop::KillOnDrop;
-pub use output::{Captured, TimedOut};
 pub use process_group::ProcessGroup;
 pub use set::{Exited, InsertError, IntoIter, Iter, IterMut, WaitKey, WaitSet};
 pub use support::{support, Backend, Missing, Support};

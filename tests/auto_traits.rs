@@ -25,6 +25,8 @@ check!(
     #[cfg(feature = "async-io")]
     AsyncIoPidHandle,
     Backend,
+    Capture,
+    CaptureError,
     Captured,
     ExitFd,
     Exited<()>,
@@ -36,10 +38,11 @@ check!(
     Missing,
     ParseIdentityError,
     PidHandle,
+    Pipe,
+    ProcessGroup,
     ResourceUsage,
     Spawned,
     Support,
-    TimedOut,
     #[cfg(feature = "tokio")]
     TokioPidHandle,
     WaitKey,
@@ -61,7 +64,7 @@ fn all_public_types_are_checked() {
         .filter_map(|export| export.split(';').next()?.split_once("::"))
         .flat_map(|(_, names)| names.split(|char: char| !char.is_alphanumeric()))
         .filter(|name| {
-            name.starts_with(char::is_uppercase) && !["ChildExt", "IterMut"].contains(name)
+            name.starts_with(char::is_uppercase) && !["ChildExt", "IterMut", "Piped"].contains(name)
         })
         .collect();
     let checked = CHECKED

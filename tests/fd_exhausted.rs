@@ -5,13 +5,14 @@ mod common;
 
 use std::fs::File;
 use std::os::unix::process::ExitStatusExt;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use common::isolated::{current_part, run_isolated};
 use common::smoke::check_core_calls;
-use common::{errno, limit_descriptors, pidfds_supported, sleeper, zombie};
-use nix::libc::{ECHILD, EMFILE, SIGKILL};
-use pidwait::{support, Backend, ChildExt, PidHandle, Spawned};
+use common::{errno, limit_descriptors, pidfds_supported, shell, sleeper, zombie};
+use nix::libc::{ECHILD, EMFILE, SIGKILL, SIGTERM};
+use pidwait::{support, Backend, Capture, ChildExt, PidHandle, Spawned};
 
 /// Runs the calling test in a separate process, with pidfds and without PIDWAIT_BACKEND. Returns true
 /// in that process.
@@ -169,4 +170,38 @@ fn waitpid_handles_need_no_descriptor() {
     assert_eq!(handle.try_wait().unwrap(), None);
     handle.kill().unwrap();
     assert_eq!(handle.wait().unwrap().signal(), Some(SIGKILL));
+}
+
+/// Without a pidfd a capture looks for the exit repeatedly.
+#[test]
+fn capture_needs_no_descriptor() {
+    if !isolated_with_pidfds("capture_needs_no_descriptor") {
+        return;
+    }
+    let piped = |script| {
+        let mut command = shell(script);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        command
+    };
+    support().unwrap();
+    for _ in 0..2 {
+        let mut child = piped("cat; exec sleep 600").spawn().unwrap();
+        let mut spawned = PidHandle::spawn(&mut piped("cat; exit 3")).unwrap();
+        let mut command = piped("exit 3");
+        let files = exhaust();
+        let capture = Capture::new().input("in");
+        let captured = capture.run(&mut spawned).unwrap();
+        assert_eq!(captured.stdout, b"in");
+        assert_eq!(captured.status.unwrap().code(), Some(3));
+        let capture = capture.timeout(Duration::from_millis(100));
+        let captured = capture
+            .terminate_on_timeout(Duration::MAX)
+            .run(&mut child)
+            .unwrap();
+        assert!(captured.timed_out);
+        assert_eq!(captured.status.unwrap().signal(), Some(SIGTERM));
+        let none_left = Capture::new().output(&mut command).unwrap_err();
+        assert_eq!(none_left.error.raw_os_error(), Some(EMFILE));
+        drop(files);
+    }
 }

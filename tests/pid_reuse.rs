@@ -14,10 +14,10 @@ use common::pid_namespace::{
 };
 use common::{
     await_zombie, backends, errno, kill, reap_externally, rounds, run_at_idle_priority, sh, shell,
-    sleeper, thread_time, zombie, NonChild, Waiter,
+    sleeper, thread_time, with_piped_stdout, zombie, NonChild, Waiter,
 };
 use nix::libc::{ECHILD, SIGKILL};
-use pidwait::{Backend, ChildExt, PidHandle, Spawned};
+use pidwait::{Backend, Capture, ChildExt, PidHandle, Spawned};
 
 /// Asserts that every call that could harm the new process fails with ECHILD.
 fn assert_all_echild(handle: &PidHandle) {
@@ -238,6 +238,33 @@ fn child_ext_after_a_reap_spares_a_new_non_child() {
         assert_all_echild(&Spawned::from(child).handle);
         reused.assert_untouched();
     }
+}
+
+/// A capture, also one that would end the child, after std's own wait.
+#[test]
+fn capture_after_a_std_wait_spares_the_new_process() {
+    if !in_pid_namespace("capture_after_a_std_wait_spares_the_new_process") {
+        return;
+    }
+    for reuse in ReusedPid::KINDS {
+        let mut child = with_piped_stdout("printf out; exit 3");
+        let status = child.wait().unwrap();
+        let reused = reuse(child.id());
+        let capture = Capture::new().timeout(Duration::ZERO);
+        let failed = capture.terminate_on_timeout(Duration::ZERO).run(&mut child);
+        let failed = failed.unwrap_err();
+        assert_eq!(failed.error.raw_os_error(), Some(ECHILD));
+        assert_eq!(failed.stdout, b"out");
+        assert_eq!(child.wait().unwrap(), status);
+        reused.assert_untouched();
+    }
+    let mut child = zombie("exit 3");
+    child.wait().unwrap();
+    let reused = ForeignReusedPid::with_pid(child.id());
+    let capture = Capture::new().terminate_on_timeout(Duration::ZERO);
+    let failed = capture.timeout(Duration::ZERO).run(&mut child);
+    assert_eq!(failed.unwrap_err().error.raw_os_error(), Some(ECHILD));
+    reused.assert_untouched();
 }
 
 /// A handle made from a child that std has already reaped.

@@ -3,17 +3,19 @@
 
 mod common;
 
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, ExitStatus};
+use std::process::{Child, ExitStatus, Stdio};
 use std::thread;
 use std::time::Duration;
 
 use common::{
     await_gone, backends, blocked_on_stdin, errno, exists, ignore_sigchld, kernel, kill, readable,
-    sleeper, while_asleep, Waiter, LONG,
+    shell, sleeper, while_asleep, Waiter, LONG,
 };
 use nix::libc::{ECHILD, SIGKILL};
-use pidwait::{Backend, ChildExt, KillOnDrop, PidHandle, Spawned};
+use pidwait::{Backend, Capture, CaptureError, Captured, ChildExt, KillOnDrop, PidHandle, Spawned};
 
 /// A child that has exited and was reaped by the kernel.
 fn gone() -> Child {
@@ -170,5 +172,70 @@ fn terminate_and_kill_on_drop_end_the_process() {
         ));
         assert!(second.has_exited().unwrap());
         assert_recorded(&second, ExitStatus::from_raw(SIGKILL));
+    }
+}
+
+/// The output is not lost, and the status is not where the kernel has a record of it.
+#[test]
+fn capture_keeps_the_output() {
+    ignore_sigchld();
+    let check = |result: Result<Captured, CaptureError>, backend| match result {
+        Ok(captured) => {
+            assert_eq!(captured.status, Some(exit_code(3)));
+            assert_eq!(captured.stdout, b"hi\n");
+            assert!(!captured.timed_out && !captured.leaked);
+        }
+        Err(failed) => {
+            assert_eq!(failed.error.raw_os_error(), Some(ECHILD));
+            assert_eq!(failed.stdout, b"hi\n");
+            assert!(backend == Backend::Waitpid || kernel() < (6, 15));
+        }
+    };
+    let command = |stdin| {
+        let mut command = shell("echo hi; read go; exit 3");
+        command.stdin(stdin).stdout(Stdio::piped());
+        command
+    };
+    let gate = || {
+        let (gate, opener) = UnixStream::pair().unwrap();
+        (Stdio::from(OwnedFd::from(gate)), opener)
+    };
+    for backend in backends() {
+        let (stdin, opener) = gate();
+        let mut spawned = PidHandle::spawn(&mut command(stdin)).unwrap();
+        spawned.handle = PidHandle::open_with(spawned.handle.id(), backend).unwrap();
+        let capture = Capture::new().timeout(Duration::MAX);
+        check(
+            while_asleep(|| capture.run(&mut spawned), || drop(opener)),
+            backend,
+        );
+    }
+    let (stdin, opener) = gate();
+    let mut child = command(stdin).spawn().unwrap();
+    let timeout = Duration::MAX;
+    let captured = while_asleep(|| child.pidfd_output_timeout(timeout), || drop(opener));
+    check(captured, pidwait::support().unwrap().backend());
+
+    // The child is gone before the call.
+    let (stdin, opener) = gate();
+    let mut child = command(stdin).spawn().unwrap();
+    drop(opener);
+    await_gone(child.id());
+    let failed = child.pidfd_output_timeout(timeout).unwrap_err();
+    assert_eq!(failed.error.raw_os_error(), Some(ECHILD));
+    assert_eq!(failed.stdout, b"hi\n");
+}
+
+/// Ending a child that the kernel reaps.
+#[test]
+fn capture_ends_the_child_at_the_timeout() {
+    ignore_sigchld();
+    let capture = Capture::new().timeout(Duration::from_millis(20));
+    for capture in [capture.clone(), capture.terminate_on_timeout(Duration::MAX)] {
+        let mut command = shell("exec sleep 600");
+        match capture.output(&mut command) {
+            Ok(captured) => assert!(captured.timed_out && captured.status.is_some()),
+            Err(failed) => assert_eq!(failed.error.raw_os_error(), Some(ECHILD)),
+        }
     }
 }

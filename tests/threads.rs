@@ -5,10 +5,11 @@
 mod common;
 
 use std::fs;
+use std::process::Stdio;
 use std::time::Duration;
 
-use common::{backends, eventually, readable, sleeper, LONG};
-use pidwait::{Backend, ChildExt, PidHandle};
+use common::{backends, eventually, readable, shell, sleeper, LONG};
+use pidwait::{Backend, Capture, ChildExt, PidHandle};
 
 const MILLI: Duration = Duration::from_millis(1);
 
@@ -17,6 +18,7 @@ fn watcher_threads_start_when_needed_and_end_with_what_they_watch() {
     for backend in backends() {
         check_handle_of_a_child(backend);
         check_handle_of_a_non_child(backend);
+        check_capture(backend);
     }
     check_child_ext();
     check_watchers_of_dropped_handles();
@@ -101,6 +103,24 @@ fn check_child_ext() {
     assert_eq!(child.pidfd_wait_deadline(deadline).unwrap(), None);
     assert_eq!(count(), before);
     child.pidfd_terminate(Duration::MAX).unwrap();
+}
+
+/// One poll loop, on both backends.
+fn check_capture(backend: Backend) {
+    let before = count();
+    let mut command = shell("cat; exec sleep 600");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut spawned = PidHandle::spawn(&mut command).unwrap();
+    spawned.handle = open(spawned.handle.id(), backend);
+    let capture = Capture::new().timeout(MILLI).input("in");
+    let run = capture
+        .terminate_on_timeout(Duration::MAX)
+        .run_with(&mut spawned, |_, _| {
+            assert_eq!(count(), before, "{backend}");
+            Ok(())
+        });
+    assert!(run.unwrap().timed_out);
+    assert_eq!(count(), before, "{backend}");
 }
 
 fn check_watchers_of_dropped_handles() {

@@ -17,7 +17,7 @@ use nix::libc::pid_t;
 use crate::backend::{Process, Seen};
 use crate::exit::{Event, ResourceUsage};
 use crate::handle::{default_backend, is_echild, PidHandle, Spawned};
-use crate::sys;
+use crate::sys::{self, Pidfd};
 use crate::wait::{poll_until, Waitable};
 
 /// One wait for a `Child`.
@@ -40,7 +40,34 @@ impl<'a> ChildWait<'a> {
         }
     }
 
-    fn peek(&mut self) -> io::Result<Event> {
+    pub(super) fn child(&self) -> &Child {
+        self.child
+    }
+
+    pub(super) fn child_mut(&mut self) -> &mut Child {
+        self.child
+    }
+
+    /// Opens the process that has the child's PID. Peek then: ECHILD if it is another process.
+    pub(super) fn open(&mut self) -> io::Result<()> {
+        self.opened = Some(open_child(self.child)?);
+        Ok(())
+    }
+
+    pub(super) fn pidfd(&self) -> Option<&Pidfd> {
+        self.opened.as_ref()?.0.pidfd()
+    }
+
+    pub(super) fn opened(&mut self) -> nix::Result<(&Process, &mut Seen)> {
+        let (process, seen) = self.opened.as_mut().ok_or(Errno::ECHILD)?;
+        Ok((process, seen))
+    }
+
+    pub(super) fn exit_record(&self) -> Option<ExitStatus> {
+        self.opened.as_ref()?.0.exit_record()
+    }
+
+    pub(super) fn peek(&mut self) -> io::Result<Event> {
         let pid = pid_of(self.child)?;
         Ok(match &mut self.opened {
             Some((process, seen)) => process.peek(seen)?,
@@ -79,17 +106,13 @@ impl Waitable for ChildWait<'_> {
             return Ok(true);
         }
         if self.opened.is_none() {
-            self.opened = Some(open_child(self.child)?);
+            self.open()?;
             // ECHILD: other code has reaped it, and another process has the PID.
             if self.peek()?.exited().is_some() {
                 return Ok(true);
             }
         }
-        if let Some(fd) = self
-            .opened
-            .as_ref()
-            .and_then(|(process, _)| process.pidfd())
-        {
+        if let Some(fd) = self.pidfd() {
             return Ok(sys::poll_readable(fd, deadline)?);
         }
         let found = poll_until(deadline, || -> io::Result<_> {

@@ -14,6 +14,7 @@ mod procfs;
 mod signal;
 mod thread;
 mod wait;
+mod write;
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -28,6 +29,7 @@ pub(crate) use signal::*;
 pub(crate) use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
 pub(crate) use thread::*;
 pub(crate) use wait::*;
+pub(crate) use write::*;
 
 /// A pidfd.
 pub(crate) type Pidfd = OwnedFd;

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 
 use nix::errno::Errno;
 use nix::libc;
@@ -46,6 +47,31 @@ pub(crate) fn is_blocking(fd: &impl AsRawFd) -> bool {
     let flags = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) };
     assert!(flags >= 0, "{}", io::Error::last_os_error());
     flags & libc::O_NONBLOCK == 0
+}
+
+/// Puts a descriptor into non-blocking mode.
+pub(crate) fn set_nonblocking(fd: &impl AsRawFd) {
+    // SAFETY: the third argument is an integer.
+    let set = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) };
+    assert_eq!(set, 0, "{}", io::Error::last_os_error());
+}
+
+/// Opens a pseudoterminal and returns both ends: ours and the terminal. Unlike those of `openpty`,
+/// they are close-on-exec from the start, so that no child of another thread inherits them.
+#[cfg(target_os = "linux")]
+pub(crate) fn pseudoterminal() -> (OwnedFd, OwnedFd) {
+    let mut options = File::options();
+    let options = options.read(true).write(true).custom_flags(libc::O_NOCTTY);
+    let ours = options.open("/dev/ptmx").expect("/dev/ptmx");
+    let (unlocked, mut number): (libc::c_int, libc::c_int) = (0, 0);
+    // SAFETY: the call reads an integer.
+    let set = unsafe { libc::ioctl(ours.as_raw_fd(), libc::TIOCSPTLCK, &unlocked) };
+    assert_eq!(set, 0, "TIOCSPTLCK: {}", io::Error::last_os_error());
+    // SAFETY: the call writes an integer.
+    let got = unsafe { libc::ioctl(ours.as_raw_fd(), libc::TIOCGPTN, &mut number) };
+    assert_eq!(got, 0, "TIOCGPTN: {}", io::Error::last_os_error());
+    let terminal = options.open(format!("/dev/pts/{number}"));
+    (ours.into(), terminal.expect("the terminal").into())
 }
 
 /// Returns whether a descriptor is closed by an exec.
@@ -104,4 +130,19 @@ pub(crate) fn limit_descriptors(most: libc::rlim_t) {
     let mut limit = descriptor_limit();
     limit.rlim_cur = most;
     set_descriptor_limit(limit).expect("setrlimit");
+}
+
+/// Sets the soft limit on the address space of this process, and returns the one before.
+pub(crate) fn limit_memory(most: libc::rlim_t) -> libc::rlim_t {
+    let mut limit = MaybeUninit::<libc::rlimit>::zeroed();
+    // SAFETY: `limit` is valid for writes during the call.
+    let got = unsafe { libc::getrlimit(libc::RLIMIT_AS, limit.as_mut_ptr()) };
+    assert_eq!(got, 0, "getrlimit: {}", io::Error::last_os_error());
+    // SAFETY: zeroed above and written by the kernel.
+    let mut limit = unsafe { limit.assume_init() };
+    let before = std::mem::replace(&mut limit.rlim_cur, most);
+    // SAFETY: reads a local variable.
+    let set = unsafe { libc::setrlimit(libc::RLIMIT_AS, &limit) };
+    assert_eq!(set, 0, "setrlimit: {}", io::Error::last_os_error());
+    before
 }

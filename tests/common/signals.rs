@@ -110,7 +110,8 @@ pub(crate) fn restore_sigchld() {
     set_action(libc::SIGCHLD, libc::SIG_DFL);
 }
 
-fn set_action(signal: c_int, handler: libc::sighandler_t) {
+/// Sets the action of a signal: SIG_IGN, SIG_DFL or a handler.
+pub(crate) fn set_action(signal: c_int, handler: libc::sighandler_t) {
     // SAFETY: all zeros are a valid `sigaction`, without flags.
     let mut action: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
     action.sa_sigaction = handler;

@@ -1,14 +1,15 @@
 //! What `ChildExt` returns, and std's own methods after it.
 
-use std::process::{Child, Stdio};
+use std::process::{Child, ChildStdin, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::libc;
-use pidwait::ChildExt;
+use pidwait::{Capture, ChildExt};
 
 use crate::cases::*;
 use crate::common::{
-    ignoring_sigterm, reap_externally, sh, shell, sleeper, state_of, with_piped_stdout, zombie,
+    await_zombie, ignoring_sigterm, reap_externally, sh, shell, sleep, sleeper, state_of,
+    with_piped_stdout, zombie,
 };
 use crate::outcome::Describe;
 use crate::{both, row, Row};
@@ -76,14 +77,43 @@ pub(crate) fn rows() -> Vec<Row> {
         row("writes and exits", "`pidfd_output_timeout`", both("Ok(exit 3, \"out\")"), || {
             with_piped_stdout("printf out; exit 3").pidfd_output_timeout(Duration::MAX).describe()
         }),
-        row("writes and exits, a grandchild holds the pipes", "`pidfd_output_timeout`", both("Ok(exit 3, \"out\")"), || {
-            let mut command = shell("printf out; exec 3<&0; cat <&3 & exit 3");
-            let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("sh starts");
-            let _grandchild_reads = child.stdin.take();
-            child.pidfd_output_timeout(Duration::MAX).describe()
+        row("writes nothing and keeps running", "`pidfd_output_timeout` of 2 ms, std's `try_wait`", both("Ok(None, timed_out, \"\"), Ok(None)"), || {
+            let mut child = with_piped_stdout("exec sleep 600");
+            format!("{}, {}", child.pidfd_output_timeout(SHORT).describe(), child.try_wait().describe())
         }),
-        row("writes nothing and keeps running", "`pidfd_output_timeout` of 2 ms", both("Ok(TimedOut, \"\")"), || {
-            with_piped_stdout("exec sleep 600").pidfd_output_timeout(SHORT).describe()
+        row("writes and exits, a grandchild writes and exits later", "`Capture::run`", both("Ok(exit 3, \"outlate\")"), || {
+            let mut child = with_piped_stdout("printf out; (sleep 0.1; printf late) & exit 3");
+            Capture::new().leak_timeout(Duration::MAX).run(&mut child).describe()
+        }),
+        row("writes and exits, a grandchild holds the pipes", "`Capture::run`, leak timeout 2 ms", both("Ok(exit 3, leaked, \"out\")"), || {
+            let (mut child, _grandchild_reads) = leaking();
+            Capture::new().leak_timeout(SHORT).run(&mut child).describe()
+        }),
+        row("writes and exits, a grandchild holds the pipes", "`Capture::run`, timeout 50 ms", both("Ok(exit 3, leaked, \"out\")"), || {
+            let (mut child, _grandchild_reads) = leaking();
+            await_zombie(child.id());
+            Capture::new().timeout(Duration::from_millis(50)).leak_timeout(Duration::MAX).run(&mut child).describe()
+        }),
+        row("keeps running", "`Capture::run`, ends it at the timeout", both("Ok(signal 15, timed_out, \"\")"), || {
+            let capture = Capture::new().timeout(SHORT).terminate_on_timeout(Duration::MAX);
+            capture.run(&mut with_piped_stdout("exec sleep 600")).describe()
+        }),
+        row("keeps running", "`Capture::output`, timeout 2 ms", both("Ok(signal 9, timed_out, \"\")"), || {
+            Capture::new().timeout(SHORT).output(&mut sleep()).describe()
+        }),
+        row("writes more than `max_bytes`", "`Capture::run`", both("Ok(exit 3, 2 discarded, \"o\")"), || {
+            Capture::new().max_bytes(1).run(&mut with_piped_stdout("printf out; exit 3")).describe()
+        }),
+        row("stdin is not piped", "`Capture::run` with input", both("InvalidInput"), || {
+            Capture::new().input("in").run(&mut sleeper()).describe()
+        }),
+        row("closes stdin early", "`Capture::output` with input", both("Ok(exit 3, \"out\")"), || {
+            Capture::new().input(vec![0; 1 << 20]).output(&mut shell("exec <&-; printf out; exit 3")).describe()
+        }),
+        row("reaped by other code", "`Capture::run`", both("ECHILD, \"out\""), || {
+            let mut child = with_piped_stdout("printf out");
+            reap_externally(child.id());
+            Capture::new().run(&mut child).describe()
         }),
     ]
 }
@@ -109,4 +139,14 @@ fn reaped_by_others() -> Child {
 fn reader() -> Child {
     let mut command = shell("read line; exit 3");
     command.stdin(Stdio::piped()).spawn().expect("sh starts")
+}
+
+/// A child that exits and leaves a process behind, which has its output pipe until the returned pipe
+/// is closed.
+fn leaking() -> (Child, ChildStdin) {
+    let mut command = shell("printf out; exec 3<&0; cat <&3 & exit 3");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().expect("sh starts");
+    let stdin = child.stdin.take().expect("a pipe");
+    (child, stdin)
 }

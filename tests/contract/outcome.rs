@@ -5,7 +5,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
 use nix::errno::Errno;
-use pidwait::{Captured, ResourceUsage};
+use pidwait::{CaptureError, Captured, ResourceUsage};
 
 /// The outcome of a row that cannot run on this system. The row has called `common::skip` where
 /// that is not expected.
@@ -36,15 +36,34 @@ impl Describe for (ExitStatus, ResourceUsage) {
 
 impl Describe for Captured {
     fn describe(self) -> String {
-        let (word, stdout) = match self {
-            Captured::Exited(output) => (output.status.describe(), output.stdout),
-            Captured::TimedOut(mut late) => {
-                let status = late.child.try_wait().expect("the child is ours");
-                assert_eq!(status, None, "handed back, but it has exited");
-                ("TimedOut".to_owned(), late.stdout)
-            }
+        let mut text = match self.status {
+            Some(status) => status.describe(),
+            None => "None".to_owned(),
         };
-        format!("{word}, {:?}", String::from_utf8_lossy(&stdout))
+        for (flag, name) in [(self.timed_out, "timed_out"), (self.leaked, "leaked")] {
+            if flag {
+                text = format!("{text}, {name}");
+            }
+        }
+        if self.discarded > 0 {
+            text = format!("{text}, {} discarded", self.discarded);
+        }
+        format!("{text}, {:?}", String::from_utf8_lossy(&self.stdout))
+    }
+}
+
+impl Describe for Result<Captured, CaptureError> {
+    fn describe(self) -> String {
+        match self {
+            Err(failed) if !failed.stdout.is_empty() => {
+                let stdout = String::from_utf8_lossy(&failed.stdout).into_owned();
+                format!(
+                    "{}, {stdout:?}",
+                    io::Result::<()>::Err(failed.error).describe()
+                )
+            }
+            result => result.map_err(io::Error::from).describe(),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use nix::libc;
-use pidwait::{Backend, Captured, ChildExt, PidHandle, Spawned};
+use pidwait::{Backend, Capture, ChildExt, PidHandle, Spawned};
 
 use crate::common::{self, with_piped_stdout};
 use crate::{settle, unless_emfile};
@@ -67,30 +67,38 @@ pub(crate) const CASES: &[(&str, Case)] = &[
         common::reap_externally(pid);
     }),
     ("pidfd_output_timeout, zombie", |emfile, _| {
-        let child = with_piped_stdout("printf out; exit 3");
+        let mut child = with_piped_stdout("printf out; exit 3");
         common::await_zombie(child.id());
-        let pid = child.id();
         let result = emfile.during(|| child.pidfd_output_timeout(LONG));
-        match unless_emfile(result) {
-            Some(Captured::Exited(output)) => {
-                assert_eq!(
-                    (output.stdout.as_slice(), output.status.code()),
-                    (&b"out"[..], Some(3))
-                );
-            }
-            Some(Captured::TimedOut(late)) => panic!("timed out: {late:?}"),
-            None => reap_after_error(pid),
+        if let Some(captured) = unless_emfile(result.map_err(Into::into)) {
+            assert_eq!(captured.stdout, b"out");
+            assert_eq!(captured.status.and_then(|status| status.code()), Some(3));
         }
+        collect(child);
     }),
     ("pidfd_output_timeout, running", |emfile, _| {
-        let child = with_piped_stdout("exec sleep 600");
-        let pid = child.id();
+        let mut child = with_piped_stdout("exec sleep 600");
         let result = emfile.during(|| child.pidfd_output_timeout(SHORT));
-        match unless_emfile(result) {
-            Some(Captured::TimedOut(late)) => collect(late.child),
-            Some(Captured::Exited(output)) => panic!("exited: {output:?}"),
-            None => reap_after_error(pid),
+        if let Some(captured) = unless_emfile(result.map_err(Into::into)) {
+            assert!(captured.timed_out && captured.status.is_none());
         }
+        assert!(child.stdout.is_some(), "the child keeps its pipe");
+        collect(child);
+    }),
+    ("Capture::run of a Spawned, with input", |emfile, _| {
+        let mut command = common::shell("cat; exit 3");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut spawned = PidHandle::spawn(&mut command).expect("sh starts");
+        let capture = Capture::new().input("in").terminate_on_timeout(LONG);
+        let result = emfile.during(|| capture.run(&mut spawned));
+        let captured = unless_emfile(result.map_err(Into::into));
+        if let Some(captured) = &captured {
+            assert_eq!(captured.stdout, b"in");
+        }
+        settle(
+            &spawned.handle,
+            captured.and_then(|captured| captured.status),
+        );
     }),
 ];
 
@@ -122,12 +130,4 @@ fn collect(mut child: Child) {
     let status: ExitStatus = child.wait().expect("nothing is lost");
     let killed = std::os::unix::process::ExitStatusExt::signal(&status);
     assert!(status.code() == Some(3) || killed.is_some(), "{status}");
-}
-
-/// Reaps by PID after an error consumed the `Child`, unless std has reaped it already.
-fn reap_after_error(pid: u32) {
-    if common::exists(pid) {
-        common::kill(pid, libc::SIGKILL);
-        common::reap_externally(pid);
-    }
 }

@@ -4,6 +4,7 @@
 mod common;
 
 mod background;
+mod capture;
 mod child;
 mod clone;
 mod exit;
@@ -13,7 +14,6 @@ mod from_pidfd;
 mod identity;
 mod kill_on_drop;
 mod open;
-mod output;
 mod process_group;
 mod race;
 mod release;

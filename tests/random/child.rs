@@ -6,7 +6,7 @@ use std::process::{Child, ExitStatus, Stdio};
 use std::time::Duration;
 
 use nix::libc::{self, c_int};
-use pidwait::{Captured, ChildExt};
+use pidwait::ChildExt;
 use proptest::prelude::*;
 
 use crate::common::shell;
@@ -154,18 +154,15 @@ impl TestChild {
         }
         let status = self.status;
         match (self.child.pidfd_output_timeout(timeout), status) {
-            (Ok(Captured::Exited(_)), None) => true,
-            (Ok(Captured::TimedOut(late)), None) => {
-                self = TestChild {
-                    child: late.child,
-                    status,
-                };
+            (Ok(captured), None) if captured.status.is_some() => true,
+            (Ok(captured), None) => {
+                assert!(captured.timed_out);
                 self.end(Ending::Wait);
                 self.status.is_some()
             }
             (result, status) => {
                 assert!(status.is_some(), "{result:?}");
-                assert_errno(result, libc::ECHILD);
+                assert_errno(result.map_err(io::Error::from), libc::ECHILD);
                 true
             }
         }

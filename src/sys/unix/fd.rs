@@ -89,20 +89,31 @@ pub(crate) fn set_status_flags(fd: BorrowedFd<'_>, flags: c_int) -> Result<()> {
     Errno::result(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags) }).map(drop)
 }
 
-/// How many bytes a pipe holds, `ioctl(FIONREAD)`.
-pub(crate) fn bytes_in(fd: BorrowedFd<'_>) -> Result<usize> {
+/// Whether all other ends of a pipe are closed, POLLHUP. What is still in it can be read.
+pub(crate) fn is_hung_up(fd: BorrowedFd<'_>) -> Result<bool> {
+    // With no events requested, poll reports only this one, and errors.
+    let mut fds = [PollFd::new(fd, PollFlags::empty())];
+    retry_errno(|| poll_once(&mut fds, Some(Duration::ZERO))).map(|ready| ready > 0)
+}
+
+/// How many bytes can be read at once, `ioctl(FIONREAD)`.
+pub(crate) fn readable_bytes(fd: BorrowedFd<'_>) -> Result<usize> {
     let mut held: c_int = 0;
     // SAFETY: `fd` is open while it is borrowed, and FIONREAD writes one int to a local.
     Errno::result(unsafe { libc::ioctl(fd.as_raw_fd(), libc::FIONREAD, &mut held) })?;
     Ok(usize::try_from(held).unwrap_or(0))
 }
 
-/// One `read` that appends to `buffer` as much as it has spare capacity for; 0 is the end.
-pub(crate) fn read_spare(fd: BorrowedFd<'_>, buffer: &mut Vec<u8>) -> Result<usize> {
+/// One `read` that appends to `buffer` at most `most` bytes, and no more than it has spare capacity
+/// for; 0 is the end.
+pub(crate) fn read_spare(fd: BorrowedFd<'_>, buffer: &mut Vec<u8>, most: usize) -> Result<usize> {
     /// macOS refuses reads of more than `INT_MAX` bytes.
     const LONGEST: usize = 1 << 30;
     let spare = buffer.spare_capacity_mut();
-    let (start, room) = (spare.as_mut_ptr().cast(), spare.len().min(LONGEST));
+    let (start, room) = (
+        spare.as_mut_ptr().cast(),
+        spare.len().min(most).min(LONGEST),
+    );
     let raw = fd.as_raw_fd();
     let read = retry(|| {
         // SAFETY: `fd` is open while it is borrowed; the spare capacity is ours, at least `room`

@@ -1,0 +1,148 @@
+//! The calls that capture.
+
+use std::io;
+use std::process::{Command, Stdio};
+
+use super::session::Session;
+use super::stream::Sink;
+use super::target::{sealed::Sealed, Target};
+use super::{AtTimeout, Capture, CaptureError, Captured, Pipe, Piped};
+use crate::handle::PidHandle;
+use crate::kill_on_drop::KillOnDrop;
+
+impl Capture {
+    /// Spawns a command, captures its output, and ends and reaps it: as std's [`Command::output`].
+    ///
+    /// It sets the command's standard streams: output and error are piped, the input too if there is
+    /// [`input`](Self::input), and otherwise it is null. No child is left behind. If the time runs
+    /// out, the child is ended with the grace of
+    /// [`terminate_on_timeout`](Self::terminate_on_timeout), or else killed, and reaped; what it wrote
+    /// until then is returned. If it leads a process group, the group is ended with it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use pidwait::Capture;
+    /// use std::process::Command;
+    /// use std::time::Duration;
+    ///
+    /// let capture = Capture::new().timeout(Duration::from_millis(500));
+    /// let captured = capture.output(Command::new("sh").args(["-c", "echo ready; exec sleep 60"]))?;
+    /// assert!(captured.timed_out);
+    /// assert!(captured.status.is_some_and(|status| !status.success()));
+    /// assert_eq!(captured.stdout, b"ready\n");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`PidHandle::spawn`] and of [`run`](Self::run). On an error the child is killed.
+    pub fn output(&self, command: &mut Command) -> Result<Captured, CaptureError> {
+        let stdin = match self.input.is_empty() {
+            true => Stdio::null(),
+            false => Stdio::piped(),
+        };
+        command.stdin(stdin);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut spawned = PidHandle::spawn(command).map_err(CaptureError::at_start)?;
+        // On an error, and if this thread panics.
+        let guard = KillOnDrop::process_group(spawned.handle.clone());
+        let at_timeout = match self.at_timeout {
+            AtTimeout::Leave => AtTimeout::Kill,
+            other => other,
+        };
+        let captured = self.capture(spawned.target(), at_timeout, None)?;
+        KillOnDrop::into_inner(guard); // It was reaped; what its group has left behind lives on.
+        Ok(captured)
+    }
+
+    /// Captures the output of a child that was spawned already, and reaps it when it has exited.
+    ///
+    /// It reads the streams that are piped; of others there are no bytes. If there is no
+    /// [`input`](Self::input), it closes the child's standard input first, as std's
+    /// `wait_with_output` does.
+    ///
+    /// The child is only borrowed. If the time runs out, or on an error, it still has its pipes, and
+    /// a further run continues where this one stopped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use pidwait::Capture;
+    /// use std::process::{Command, Stdio};
+    /// use std::time::Duration;
+    ///
+    /// let script = "echo ready; exec sleep 60";
+    /// let mut child = Command::new("sh").args(["-c", script]).stdout(Stdio::piped()).spawn()?;
+    /// let capture = Capture::new().timeout(Duration::from_millis(500));
+    /// let first = capture.run(&mut child)?;
+    /// assert!(first.timed_out && first.status.is_none());
+    ///
+    /// child.kill()?;
+    /// let second = capture.timeout(Duration::from_secs(60)).run(&mut child)?;
+    /// assert!(second.status.is_some_and(|status| !status.success()));
+    /// assert_eq!([first.stdout, second.stdout].concat(), b"ready\n");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Each with the bytes that were read before it, and with the child and its pipes as they were:
+    ///
+    /// - [`InvalidInput`](io::ErrorKind::InvalidInput): there is `input`, and the child's standard
+    ///   input is not piped. Nothing was read.
+    /// - ECHILD: the child was reaped by other code, or its status was thrown away because SIGCHLD is
+    ///   ignored. All its output was read. On Linux 6.15 and later, if that happens during the run,
+    ///   the status comes from the kernel's record, and there is no error.
+    /// - ENOMEM: the output does not fit into memory; see [`max_bytes`](Self::max_bytes).
+    /// - EPERM: the child cannot be signalled, at the timeout.
+    /// - EINVAL: the handle of a `Spawned` is released.
+    /// - Those of the sink of [`run_with`](Self::run_with), and of reads from what is no pipe.
+    #[doc(alias = "wait_with_output")]
+    pub fn run(&self, child: &mut impl Piped) -> Result<Captured, CaptureError> {
+        self.capture(child.target(), self.at_timeout, None)
+    }
+
+    /// Captures as [`run`](Self::run) does, and passes the output to `sink` as it arrives, instead of
+    /// collecting it.
+    ///
+    /// The sink gets pieces of any length, and of each stream at most
+    /// [`max_bytes`](Self::max_bytes). While it runs, nothing is read and no clock is looked at. If
+    /// it fails, the run fails with its error; the bytes that it did not take are in the error.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use pidwait::{Capture, Pipe};
+    /// use std::io::Write;
+    /// use std::process::{Command, Stdio};
+    ///
+    /// let mut child = Command::new("echo").arg("hello").stdout(Stdio::piped()).spawn()?;
+    /// Capture::new().run_with(&mut child, |pipe, bytes| match pipe {
+    ///     Pipe::Stdout => std::io::stdout().write_all(bytes),
+    ///     Pipe::Stderr => std::io::stderr().write_all(bytes),
+    /// })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`run`](Self::run), and of the sink.
+    pub fn run_with(
+        &self,
+        child: &mut impl Piped,
+        mut sink: impl FnMut(Pipe, &[u8]) -> io::Result<()>,
+    ) -> Result<Captured, CaptureError> {
+        self.capture(child.target(), self.at_timeout, Some(&mut sink))
+    }
+
+    fn capture<'a>(
+        &'a self,
+        target: io::Result<Box<dyn Target + 'a>>,
+        at_timeout: AtTimeout,
+        sink: Option<Sink<'a>>,
+    ) -> Result<Captured, CaptureError> {
+        let session = target.and_then(|target| Session::start(self, target, at_timeout, sink));
+        session.map_err(CaptureError::at_start)?.run()
+    }
+}

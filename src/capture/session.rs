@@ -1,0 +1,263 @@
+//! The state machine of a capture: up to three pipes, the exit and the clock, in one poll loop.
+//!
+//! How far the child is, `exited`, and the [`Stage`] carry it. Each stage has one deadline:
+//!
+//! | stage | until | then |
+//! |---|---|---|
+//! | reading | the exit | draining |
+//! | | the timeout | ending, or the end |
+//! | draining: the child has exited | all pipes have ended | the end |
+//! | | the leak timeout, or the timeout | ending the group, or the end |
+//! | ending: SIGTERM was sent | the exit, and that of the group | draining, for the last time |
+//! | | the grace | killed |
+//! | killed: SIGKILL was sent | the exit | draining, for the last time |
+//!
+//! Only at the end is the child reaped: until then its PID, and with it the group, is its own.
+
+mod ending;
+mod ready;
+
+use std::io;
+use std::process::ExitStatus;
+use std::time::Instant;
+
+use super::captured::{CaptureError, Captured, Pipe};
+use super::stream::{Fd, Input, Sink, Stream, BUDGET};
+use super::target::Target;
+use super::{AtTimeout, Capture};
+use crate::sys;
+use crate::wait::Timeout;
+use ready::{earlier, Looks, Ready};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Reading,
+    Draining,
+    Ending,
+    Killed,
+}
+
+pub(super) struct Session<'a> {
+    options: &'a Capture,
+    target: Box<dyn Target + 'a>,
+    sink: Option<Sink<'a>>,
+    input: Input<'a>,
+    stdout: Stream,
+    stderr: Stream,
+    stage: Stage,
+    at_timeout: AtTimeout,
+    /// Of the stage. `None`: never.
+    deadline: Option<Instant>,
+    /// When the whole capture is to end, except for ending the child.
+    timeout: Option<Instant>,
+    exited: bool,
+    /// The exit cannot be polled for: there is no descriptor, or a tracer holds the zombie.
+    no_exit_fd: bool,
+    looks: Looks,
+    /// The child or its group was asked to end.
+    asked: bool,
+    /// It leads a group, which was asked with it.
+    group: bool,
+    timed_out: bool,
+    leaked: bool,
+    /// Pipes that have not ended go back into the child, unless it was reaped.
+    reaped: bool,
+}
+
+impl<'a> Session<'a> {
+    /// Takes the pipes out of the child. On an error the child is as it was.
+    pub(super) fn start(
+        options: &'a Capture,
+        mut target: Box<dyn Target + 'a>,
+        at_timeout: AtTimeout,
+        sink: Option<Sink<'a>>,
+    ) -> io::Result<Self> {
+        let bytes = options.input.as_slice();
+        if target.pipes().stdin.is_none() && !bytes.is_empty() {
+            let text = "there is input, but the child's standard input is not piped";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        let [stdin, stdout, stderr] = target.pipes().take()?;
+        let timeout = Timeout::after(options.timeout).deadline();
+        let session = Self {
+            options,
+            no_exit_fd: target.exit_fd().is_none(),
+            target,
+            sink,
+            input: Input::new(stdin, bytes),
+            stdout: Stream::new(Pipe::Stdout, stdout, options.max_bytes),
+            stderr: Stream::new(Pipe::Stderr, stderr, options.max_bytes),
+            stage: Stage::Reading,
+            at_timeout,
+            deadline: timeout,
+            timeout,
+            exited: false,
+            looks: Looks::new(),
+            asked: false,
+            group: false,
+            timed_out: false,
+            leaked: false,
+            reaped: false,
+        };
+        session.set_nonblocking()?;
+        Ok(session)
+    }
+
+    pub(super) fn run(mut self) -> Result<Captured, CaptureError> {
+        let ended = match self.drive() {
+            Ok(()) if self.exited => self.target.reap().map(Some),
+            Ok(()) => Ok(None),
+            Err(error) => Err(error),
+        };
+        let (stdout, stderr) = (self.stdout.take_bytes(), self.stderr.take_bytes());
+        match ended {
+            Ok(status) => {
+                self.reaped = status.is_some();
+                Ok(self.captured(status, stdout, stderr))
+            }
+            Err(error) => Err(CaptureError {
+                error,
+                stdout,
+                stderr,
+            }),
+        }
+    }
+
+    fn captured(&self, status: Option<ExitStatus>, stdout: Vec<u8>, stderr: Vec<u8>) -> Captured {
+        Captured {
+            status,
+            timed_out: self.timed_out,
+            leaked: self.leaked,
+            discarded: self.stdout.discarded.saturating_add(self.stderr.discarded),
+            input_written: self.input.written,
+            stdout,
+            stderr,
+        }
+    }
+
+    fn drive(&mut self) -> io::Result<()> {
+        let mut ready = Ready::ALL;
+        loop {
+            if ready.stdin {
+                self.write()?;
+            }
+            let before = self.all_ended();
+            if ready.stdout {
+                self.stdout.read(BUDGET, &mut self.sink)?;
+            }
+            if ready.stderr {
+                self.stderr.read(BUDGET, &mut self.sink)?;
+            }
+            if self.no_exit_fd && self.all_ended() && !before {
+                // The pipes end a moment before the child can be seen to have exited.
+                self.looks = Looks::new();
+                ready.look = true;
+            }
+            if ready.look {
+                self.look()?;
+            }
+            if self.advance(ready.look)? {
+                return Ok(());
+            }
+            ready = self.poll()?;
+        }
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        let Some(fd) = self.input.write()? else {
+            return Ok(());
+        };
+        fd.restore();
+        drop(fd);
+        // It may have been one open file description with one of the others.
+        Ok(self.set_nonblocking()?)
+    }
+
+    fn look(&mut self) -> io::Result<()> {
+        if self.exited {
+            return Ok(());
+        }
+        self.exited = self.target.has_exited()?;
+        let readable = |fd| sys::is_readable(&fd);
+        if !self.exited && !self.no_exit_fd {
+            // If the descriptor says otherwise, a tracer holds the zombie, and poll would not block.
+            self.no_exit_fd = self.target.exit_fd().map_or(Ok(true), readable)?;
+        }
+        Ok(())
+    }
+
+    /// Moves to the next stage as far as the time has come; true at the end.
+    fn advance(&mut self, looked: bool) -> io::Result<bool> {
+        loop {
+            let over = self.deadline.is_some_and(|at| sys::now() >= at);
+            let stage = self.stage;
+            match stage {
+                Stage::Reading if self.exited => self.drain_until(self.timeout),
+                Stage::Draining if self.all_ended() => return Ok(true),
+                Stage::Killed if self.exited => self.drain_until(None),
+                Stage::Ending if looked && self.has_ended() => self.drain_until(None),
+                _ if !over => return Ok(false),
+                Stage::Reading => {
+                    self.timed_out = true;
+                    match self.at_timeout {
+                        AtTimeout::Leave => return Ok(true),
+                        AtTimeout::Terminate(grace) => self.ask_to_end(grace)?,
+                        AtTimeout::Kill => self.kill()?,
+                    }
+                }
+                Stage::Draining => {
+                    self.stdout.read_rest(&mut self.sink)?;
+                    self.stderr.read_rest(&mut self.sink)?;
+                    self.leaked |= !self.all_ended();
+                    match self.at_timeout {
+                        AtTimeout::Terminate(grace) if self.leaked && !self.asked => {
+                            self.ask_group_to_end(grace);
+                        }
+                        _ => return Ok(true),
+                    }
+                }
+                Stage::Ending => self.kill()?,
+                Stage::Killed => return Ok(false), // It has no deadline.
+            }
+        }
+    }
+
+    fn all_ended(&self) -> bool {
+        self.stdout.ended && self.stderr.ended
+    }
+
+    fn drain_until(&mut self, latest: Option<Instant>) {
+        self.stage = Stage::Draining;
+        let leak = Timeout::after(self.options.leak_timeout).deadline();
+        self.deadline = earlier(leak, latest);
+    }
+
+    fn set_nonblocking(&self) -> nix::Result<()> {
+        self.fds().try_for_each(Fd::set_nonblocking)
+    }
+
+    fn fds(&self) -> impl Iterator<Item = &Fd> {
+        [&self.input.fd, &self.stdout.fd, &self.stderr.fd]
+            .into_iter()
+            .flatten()
+    }
+}
+
+impl Drop for Session<'_> {
+    /// Also if the sink panics.
+    fn drop(&mut self) {
+        self.fds().for_each(Fd::restore);
+        if self.reaped {
+            return;
+        }
+        let open = |stream: &mut Stream| stream.fd.take().filter(|_| !stream.ended);
+        let fds = [
+            self.input.fd.take(),
+            open(&mut self.stdout),
+            open(&mut self.stderr),
+        ];
+        self.target
+            .pipes()
+            .put(fds.map(|fd| fd.map(Fd::into_inner)));
+    }
+}

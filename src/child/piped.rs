@@ -1,0 +1,118 @@
+//! A `Child` whose output is captured.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::process::{Child, ExitStatus};
+
+use nix::errno::Errno;
+use nix::libc::c_int;
+
+use super::reap::ChildWait;
+use crate::capture::{sealed, Piped, PipesMut, Target};
+use crate::handle::is_echild;
+use crate::process_group::{self, Leader};
+use crate::wait::{Timeout, Waitable};
+
+impl Piped for Child {}
+
+impl sealed::Sealed for Child {
+    fn target(&mut self) -> io::Result<Box<dyn Target + '_>> {
+        Ok(Box::new(ChildTarget::new(self)?))
+    }
+}
+
+struct ChildTarget<'a> {
+    wait: ChildWait<'a>,
+    life: Life,
+}
+
+enum Life {
+    /// Unreaped when the capture began.
+    Child,
+    /// It exited while it was opened, and std reaped it.
+    Reaped(ExitStatus),
+    /// Reaped before the capture began: its PID may be another process's.
+    Gone,
+}
+
+impl<'a> ChildTarget<'a> {
+    fn new(child: &'a mut Child) -> io::Result<Self> {
+        let mut wait = ChildWait::new(child);
+        let life = match open(&mut wait) {
+            Ok(None) => Life::Child,
+            Ok(Some(status)) => Life::Reaped(status),
+            Err(error) if is_echild(&error) => Life::Gone,
+            Err(error) => return Err(error),
+        };
+        Ok(Self { wait, life })
+    }
+}
+
+/// Opens the child. A status: std has just reaped it.
+///
+/// Whether std had the status before, only its `try_wait` tells, which reaps. So a zombie is not
+/// asked about until the end: its group could not be named any more.
+fn open(wait: &mut ChildWait<'_>) -> io::Result<Option<ExitStatus>> {
+    wait.open()?;
+    match wait.peek()?.exited() {
+        Some(_) => Ok(None),
+        None => wait.try_reap(),
+    }
+}
+
+impl Target for ChildTarget<'_> {
+    fn pipes(&mut self) -> PipesMut<'_> {
+        let child = self.wait.child_mut();
+        PipesMut::new(&mut child.stdin, &mut child.stdout, &mut child.stderr)
+    }
+
+    fn exit_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.wait.pidfd().map(AsFd::as_fd)
+    }
+
+    fn has_exited(&mut self) -> io::Result<bool> {
+        match self.life {
+            Life::Reaped(_) | Life::Gone => Ok(true),
+            Life::Child => match self.wait.peek() {
+                Ok(event) => Ok(event.exited().is_some()),
+                Err(error) if is_echild(&error) => Ok(true),
+                Err(error) => Err(error),
+            },
+        }
+    }
+
+    fn signal(&mut self, signal: c_int) -> io::Result<()> {
+        Ok(self.unreaped()?.signal(signal)?)
+    }
+
+    fn signal_group(&mut self, signal: c_int) -> io::Result<()> {
+        process_group::signal_group(self.unreaped()?, signal)
+    }
+
+    fn group_has_exited(&mut self) -> io::Result<bool> {
+        process_group::wait_exited(self.unreaped()?, Timeout::Poll)
+    }
+
+    fn reap(&mut self) -> io::Result<ExitStatus> {
+        match self.life {
+            Life::Reaped(status) => return Ok(status),
+            Life::Gone => return Err(Errno::ECHILD.into()),
+            Life::Child => {}
+        }
+        match self.wait.try_reap() {
+            Ok(Some(status)) => Ok(status),
+            Err(error) if !is_echild(&error) => Err(error),
+            // The pidfd is the child's: a peek through it has succeeded.
+            Ok(None) | Err(_) => self.wait.exit_record().ok_or_else(|| Errno::ECHILD.into()),
+        }
+    }
+}
+
+impl<'a> ChildTarget<'a> {
+    fn unreaped(&mut self) -> nix::Result<&mut ChildWait<'a>> {
+        match self.life {
+            Life::Child => Ok(&mut self.wait),
+            Life::Reaped(_) | Life::Gone => Err(Errno::ECHILD),
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! `Capture` and `pidfd_output_timeout`.
+
+mod input;
+mod leak;
+mod limits;
+#[cfg(target_os = "linux")]
+mod pipes;
+mod script;
+mod sigpipe;
+mod subject;
+mod terminate;
+mod timeout;
+
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use nix::libc::{ECHILD, EINVAL, SIGKILL};
+use pidwait::{Capture, ChildExt};
+
+#[cfg(target_os = "linux")]
+use crate::common::set_pipe_size;
+use crate::common::{await_zombie, backends, exists, is_blocking, reap_externally, rounds, shell};
+use subject::{both_piped, code, each, gate, kinds, Kind, Subject};
+
+const LONG: Duration = Duration::from_secs(600);
+const SHORT: Duration = Duration::from_millis(20);
+
+#[test]
+fn captures_both_streams_and_the_status() {
+    each("echo out; echo err >&2; exit 3", |captured| {
+        assert_eq!(captured.stdout, b"out\n");
+        assert_eq!(captured.stderr, b"err\n");
+        assert_eq!(code(&captured), Some(3));
+        assert!(!captured.leaked);
+        assert_eq!((captured.discarded, captured.input_written), (0, 0));
+    });
+    each("echo out; kill -9 $$", |captured| {
+        assert_eq!(captured.stdout, b"out\n");
+        assert_eq!(captured.status.unwrap().signal(), Some(SIGKILL));
+    });
+}
+
+#[test]
+fn captures_bytes_that_are_not_utf8() {
+    each(
+        r"printf '\377\376\000\200'; printf '\303' >&2",
+        |captured| {
+            assert_eq!(captured.stdout, [0xff, 0xfe, 0, 0x80]);
+            assert_eq!(captured.stderr, [0xc3]);
+        },
+    );
+}
+
+#[test]
+fn stream_without_pipe_is_empty() {
+    let script = "echo out; echo err >&2; exit 3";
+    for kind in kinds() {
+        for (out, err) in [(true, false), (false, true), (false, false)] {
+            let stdio = |piped| if piped { Stdio::piped() } else { Stdio::null() };
+            let mut command = shell(script);
+            command.stdout(stdio(out)).stderr(stdio(err));
+            let captured = kind.spawn(&mut command).exited(LONG);
+            assert_eq!(captured.stdout, if out { &b"out\n"[..] } else { b"" });
+            assert_eq!(captured.stderr, if err { &b"err\n"[..] } else { b"" });
+            assert_eq!(code(&captured), Some(3));
+        }
+    }
+}
+
+#[test]
+fn captures_16_mib_from_both_pipes_at_once() {
+    let out = "head -c 16777216 /dev/zero";
+    let err = "yes | head -c 16777216 >&2";
+    each(&format!("{out} & {err}; wait"), |captured| {
+        let length = captured.stdout.len();
+        assert!(captured.stdout == vec![0; 16 << 20], "{length}");
+        let length = captured.stderr.len();
+        assert!(captured.stderr == b"y\n".repeat(8 << 20), "{length}");
+    });
+}
+
+/// The child fills one pipe before it writes to the other.
+#[test]
+fn captures_one_pipe_after_the_other() {
+    let megabyte = |stream| format!("head -c 1048576 /dev/zero >&{stream};");
+    for (first, second) in [(1, 2), (2, 1)] {
+        let script = megabyte(first) + &megabyte(second) + &megabyte(first);
+        each(&script, |captured| {
+            let (long, short) = match first {
+                1 => (captured.stdout, captured.stderr),
+                _ => (captured.stderr, captured.stdout),
+            };
+            assert_eq!((long.len(), short.len()), (2 << 20, 1 << 20));
+        });
+    }
+}
+
+/// The exit follows the last write at once. Whichever the call sees first, no byte may be lost.
+#[test]
+fn captures_all_output_written_before_the_exit() {
+    for _ in 0..rounds(5) {
+        each("head -c 3000000 /dev/zero; exit 4", |captured| {
+            assert_eq!(captured.stdout.len(), 3_000_000);
+            assert_eq!(code(&captured), Some(4));
+        });
+    }
+}
+
+/// All output is in the pipes before the call.
+#[test]
+fn captures_output_of_zombie() {
+    for kind in kinds() {
+        for timeout in [LONG, Duration::ZERO, Duration::MAX] {
+            let script = "head -c 65536 /dev/zero; echo err >&2; exit 4";
+            let mut child = kind.script(script);
+            await_zombie(child.pid());
+            let captured = child.exited(timeout);
+            assert_eq!(captured.stdout.len(), 65536);
+            assert_eq!(captured.stderr, b"err\n");
+            assert_eq!(code(&captured), Some(4));
+            // A child of another test can have the pipe for a moment, between its fork and its exec.
+            assert!(!captured.leaked || timeout.is_zero());
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn captures_output_of_zombie_from_large_pipe() {
+    for kind in kinds() {
+        for timeout in [LONG, Duration::ZERO] {
+            let mut child = kind.script("head -c 1048576 /dev/zero; exit 4");
+            // A write that blocks because the pipe is full continues when the pipe grows.
+            set_pipe_size(&child.pipes()[1].unwrap(), 1 << 20);
+            await_zombie(child.pid());
+            assert_eq!(child.exited(timeout).stdout.len(), 1 << 20);
+        }
+    }
+}
+
+#[test]
+fn child_that_closes_its_output_is_waited_for() {
+    let script = "echo out; exec >&-; read go; echo err >&2; exit 4";
+    for kind in kinds() {
+        let (mut child, opener) = kind.gated(script);
+        let first = child.timed_out(Duration::from_millis(100));
+        drop(opener);
+        let second = child.exited(LONG);
+        assert_eq!(second.stderr, b"err\n");
+        assert_eq!(code(&second), Some(4));
+        assert_eq!([first.stdout, second.stdout].concat(), b"out\n");
+    }
+}
+
+/// Of a `Child`, std then has the status, too.
+#[test]
+fn child_is_reaped_once() {
+    let mut child = both_piped("exit 3").spawn().unwrap();
+    let captured = child.pidfd_output_timeout(LONG).unwrap();
+    assert_eq!(code(&captured), Some(3));
+    assert_eq!(child.wait().unwrap().code(), Some(3));
+    assert!(!exists(child.id()));
+    for kind in kinds() {
+        let mut child = kind.script("exit 3");
+        child.exited(LONG);
+        assert_eq!(child.pipes().map(|fd| fd.is_some()), [false; 3]);
+        let again = child.run(&Capture::new()).unwrap_err();
+        assert_eq!(again.error.raw_os_error(), Some(ECHILD));
+    }
+}
+
+/// What the child wrote is in the error.
+#[test]
+fn child_that_was_reaped_before_fails_with_echild_and_its_output() {
+    for kind in kinds() {
+        let mut child = kind.script("echo out; echo err >&2");
+        reap_externally(child.pid());
+        let failed = child.run(&Capture::new()).unwrap_err();
+        assert_eq!(failed.error.raw_os_error(), Some(ECHILD));
+        assert_eq!(
+            (failed.stdout, failed.stderr),
+            (b"out\n".to_vec(), b"err\n".to_vec())
+        );
+    }
+    let mut child = both_piped("echo out").spawn().unwrap();
+    child.wait().unwrap();
+    let failed = child.pidfd_output_timeout(LONG).unwrap_err();
+    assert_eq!(io::Error::from(failed).raw_os_error(), Some(ECHILD));
+}
+
+/// The status comes from the kernel's record, where there is one.
+#[test]
+fn status_that_other_code_takes_meanwhile_loses_no_output() {
+    for kind in kinds() {
+        for timeout in [LONG, Duration::MAX] {
+            let (mut child, opener) = kind.gated("echo out; read go; exit 3");
+            let pid = child.pid();
+            let mut opener = Some(opener);
+            let mut reaped = None;
+            let capture = Capture::new().timeout(timeout);
+            // The sink runs during the capture.
+            let mut bytes = Vec::new();
+            let captured = child.run_with(&capture, |_, new| {
+                bytes.extend_from_slice(new);
+                drop(opener.take());
+                reaped.get_or_insert_with(|| reap_externally(pid));
+                Ok(())
+            });
+            assert_eq!(bytes, b"out\n");
+            assert_eq!(reaped, Some(3 << 8));
+            match captured {
+                Ok(captured) => assert_eq!(code(&captured), Some(3)),
+                Err(failed) => {
+                    assert_eq!(failed.error.raw_os_error(), Some(ECHILD));
+                    assert!(!kind.has_exit_records());
+                }
+            }
+        }
+    }
+}
+
+/// Another thread waits through a clone of the handle.
+#[test]
+fn status_that_a_clone_of_the_handle_has_is_returned() {
+    for backend in backends() {
+        let (mut child, opener) = Kind::Spawned(backend).gated("echo out; read go; exit 3");
+        let Subject::Spawned(spawned) = &child else {
+            unreachable!();
+        };
+        let clone = spawned.handle.clone();
+        let mut opener = Some(opener);
+        let captured = child.run_with(&Capture::new(), |_, _| {
+            drop(opener.take());
+            assert_eq!(clone.wait()?.code(), Some(3));
+            Ok(())
+        });
+        assert_eq!(code(&captured.unwrap()), Some(3));
+    }
+}
+
+#[test]
+fn released_handle_fails_with_einval_and_keeps_the_pipes() {
+    for backend in backends() {
+        let mut child = Kind::Spawned(backend).script("echo out");
+        let Subject::Spawned(spawned) = &mut child else {
+            unreachable!();
+        };
+        spawned.handle.release().unwrap();
+        let failed = Capture::new().run(spawned).unwrap_err();
+        assert_eq!(failed.error.raw_os_error(), Some(EINVAL));
+        assert!(spawned.stdout.is_some() && spawned.stderr.is_some());
+        reap_externally(spawned.handle.id());
+    }
+}
+
+#[test]
+fn output_pipes_and_reaps_the_command() {
+    // Not piped by the caller.
+    let mut command = shell("echo out; echo err >&2; read line; exit 3");
+    let captured = Capture::new().output(&mut command).unwrap();
+    assert_eq!(
+        (&captured.stdout[..], &captured.stderr[..]),
+        (&b"out\n"[..], &b"err\n"[..])
+    );
+    assert_eq!(code(&captured), Some(3));
+    let output = captured.into_output().unwrap();
+    assert_eq!((output.stdout.len(), output.stderr.len()), (4, 4));
+
+    let missing = Capture::new().output(&mut Command::new("/no/such/program"));
+    assert_eq!(missing.unwrap_err().error.kind(), io::ErrorKind::NotFound);
+}
+
+/// The blocking mode belongs to the open file description, which other descriptors may share.
+#[test]
+fn pipes_are_blocking_again_when_the_call_returns() {
+    for kind in kinds() {
+        let mut child = kind.script("echo out");
+        let [_, stdout, stderr] = child.pipes();
+        let stdout = stdout.unwrap().try_clone_to_owned().unwrap();
+        let stderr = stderr.unwrap().try_clone_to_owned().unwrap();
+        assert_eq!(child.exited(LONG).stdout, b"out\n");
+        assert!(is_blocking(&stdout) && is_blocking(&stderr));
+    }
+}
+
+/// Errors print as std's own, once.
+#[test]
+fn capture_error_prints_its_cause_once() {
+    let mut child = shell("exit 0").spawn().unwrap();
+    child.wait().unwrap();
+    let failed = child.pidfd_output_timeout(LONG).unwrap_err();
+    assert_eq!(failed.to_string(), failed.error.to_string());
+    assert!(std::error::Error::source(&failed).is_none());
+    let late = format!("{:?}", Capture::new().input("secret"));
+    assert!(
+        late.contains("6 bytes") && !late.contains("secret"),
+        "{late}"
+    );
+}

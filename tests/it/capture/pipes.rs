@@ -1,0 +1,202 @@
+//! What may stand where a pipe is expected: other kinds of files, and shared ones.
+
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::Stdio;
+use std::time::Duration;
+
+use super::{both_piped, code, gate, kinds, Kind, LONG, SHORT};
+use crate::common::{
+    await_zombie, file_of_zeros, is_blocking, pseudoterminal, set_nonblocking, shell, sleep,
+};
+use nix::libc::EISDIR;
+use pidwait::Capture;
+
+/// Both fields hold a descriptor of one pipe. Its flags must be read before they are changed.
+#[test]
+fn shared_open_file_description_is_blocking_again() {
+    for kind in kinds() {
+        for end in ["exit 3", "exec sleep 600"] {
+            let script = format!("exec 2>&1; echo out; echo err >&2; {end}");
+            let mut child = kind.spawn(shell(&script).stdout(Stdio::piped()));
+            let stdout = child.pipes()[1].unwrap();
+            let stderr = stdout.try_clone_to_owned().unwrap();
+            let copy = stdout.try_clone_to_owned().unwrap();
+            child.set_stderr(stderr);
+            let capture = Capture::new().timeout(Duration::from_millis(200));
+            let mut captured = child.run(&capture).unwrap();
+            assert!(is_blocking(&copy));
+            if end == "exit 3" {
+                while captured.status.is_none() {
+                    let next = child.run(&capture).unwrap();
+                    captured.stdout.extend(next.stdout);
+                    captured.stderr.extend(next.stderr);
+                    captured.status = next.status;
+                }
+                assert_eq!(code(&captured), Some(3));
+                assert_eq!(
+                    captured.stdout.len() + captured.stderr.len(),
+                    "out\nerr\n".len()
+                );
+            } else {
+                assert!(captured.timed_out);
+                child.end();
+            }
+            assert!(is_blocking(&copy));
+        }
+    }
+}
+
+/// The order in which the child writes is kept.
+#[test]
+fn one_pipe_for_both_streams_keeps_their_order() {
+    for kind in kinds() {
+        let (reader, writer) = gate();
+        let mut command = shell("echo one; echo two >&2; echo three; exit 3");
+        command.stdout(OwnedFd::from(writer.try_clone().unwrap()));
+        command.stderr(OwnedFd::from(writer));
+        let mut child = kind.spawn(&mut command);
+        drop(command);
+        child.set_stdout(reader);
+        let captured = child.exited(LONG);
+        assert_eq!(captured.stdout, b"one\ntwo\nthree\n");
+        assert_eq!(code(&captured), Some(3));
+    }
+}
+
+#[test]
+fn nonblocking_pipe_stays_nonblocking() {
+    for kind in kinds() {
+        let (mut child, opener) = kind.gated("echo out; read go");
+        let copy = child.pipes()[1].unwrap().try_clone_to_owned().unwrap();
+        set_nonblocking(&copy);
+        child.timed_out(SHORT);
+        assert!(!is_blocking(&copy));
+        drop(opener);
+        child.exited(LONG);
+        assert!(!is_blocking(&copy));
+    }
+}
+
+/// Closing the copy that is `stdin` must not make the other one block.
+#[test]
+fn one_socket_for_input_and_output_never_blocks() {
+    for kind in kinds() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let theirs = OwnedFd::from(theirs);
+        let mut command = shell("head -c 5; exec sleep 600");
+        command.stdin(theirs.try_clone().unwrap()).stdout(theirs);
+        let mut child = kind.spawn(&mut command);
+        drop(command);
+        child.set_stdout(ours.try_clone().unwrap());
+        child.set_stdin(ours.try_clone().unwrap());
+        let capture = Capture::new()
+            .timeout(Duration::from_millis(300))
+            .input("hello");
+        let captured = child.run(&capture).unwrap();
+        assert!(captured.timed_out);
+        assert_eq!(captured.input_written, 5);
+        assert!(b"hello".starts_with(&captured.stdout));
+        assert!(is_blocking(&ours));
+        child.end();
+    }
+}
+
+/// On Linux a read fails with EIO at the end of a pseudoterminal.
+#[test]
+fn pseudoterminal_ends_without_an_error() {
+    for kind in kinds() {
+        for leak in [LONG, Duration::ZERO] {
+            let (ours, theirs) = pseudoterminal();
+            let mut command = shell("echo out; test -t 1 && exit 3");
+            let mut child = kind.spawn(command.stdout(theirs));
+            drop(command);
+            child.set_stdout(ours);
+            let captured = child.run(&Capture::new().leak_timeout(leak)).unwrap();
+            assert_eq!(captured.stdout, b"out\r\n");
+            assert_eq!(code(&captured), Some(3));
+            assert!(!captured.leaked || leak.is_zero()); // Between a fork and an exec elsewhere.
+        }
+    }
+}
+
+#[test]
+fn socket_is_read_to_its_end() {
+    for kind in kinds() {
+        for leak in [LONG, Duration::ZERO] {
+            let (ours, theirs) = UnixStream::pair().unwrap();
+            let mut command = shell("head -c 1000000 /dev/zero; exit 3");
+            let mut child = kind.spawn(command.stdout(OwnedFd::from(theirs)));
+            drop(command);
+            child.set_stdout(ours);
+            let captured = child.run(&Capture::new().leak_timeout(leak)).unwrap();
+            assert_eq!(captured.stdout.len(), 1_000_000);
+            assert_eq!(code(&captured), Some(3));
+            assert!(!captured.leaked || leak.is_zero()); // Between a fork and an exec elsewhere.
+        }
+    }
+}
+
+/// A file has an end, but never hangs up.
+#[test]
+fn file_is_read_to_its_end() {
+    for kind in kinds() {
+        for leak in [LONG, Duration::ZERO] {
+            for (length, timeout) in [(0, LONG), (3_000_000, LONG), (3_000_000, Duration::ZERO)] {
+                let mut child = kind.spawn(&mut shell("exit 3"));
+                await_zombie(child.pid());
+                child.set_stdout(file_of_zeros(length));
+                let capture = Capture::new().leak_timeout(leak).timeout(timeout);
+                let captured = child.run(&capture).unwrap();
+                assert_eq!(captured.stdout.len(), length);
+                assert_eq!(code(&captured), Some(3));
+                assert!(!captured.leaked);
+            }
+        }
+    }
+}
+
+/// The other stream's output is not lost, nor is the child.
+#[test]
+fn descriptor_that_cannot_be_read_fails_with_its_error() {
+    for kind in kinds() {
+        let mut command = both_piped("echo err >&2; exec sleep 600");
+        let mut child = kind.spawn(&mut command);
+        let mut stderr = Vec::new();
+        while stderr.is_empty() {
+            stderr = child.timed_out(SHORT).stderr;
+        }
+        child.set_stdout(File::open("/").unwrap());
+        let failed = child.run(&Capture::new()).unwrap_err();
+        assert_eq!(failed.error.raw_os_error(), Some(EISDIR));
+        assert!(child.pipes()[2].is_some());
+        child.end();
+    }
+}
+
+/// A file that grows has no event for it. The exit ends the call.
+#[test]
+fn output_file_of_the_child_is_no_pipe() {
+    for kind in kinds() {
+        let mut file = File::from(OwnedFd::from(file_of_zeros(0)));
+        file.write_all(b"before").unwrap();
+        let mut child = kind.spawn(&mut sleep());
+        child.set_stdout(file);
+        assert_eq!(child.timed_out(SHORT).stdout, b"");
+        child.end();
+    }
+}
+
+/// Descriptors of each kind are put back where the time runs out.
+#[test]
+fn pseudoterminal_of_a_running_child_is_put_back() {
+    let kind = Kind::Child;
+    let (ours, theirs) = pseudoterminal();
+    let mut child = kind.spawn(shell("echo out; exec sleep 600").stdout(theirs));
+    child.set_stdout(ours);
+    while child.timed_out(SHORT).stdout.is_empty() {}
+    assert!(is_blocking(&child.pipes()[1].unwrap()));
+    child.end();
+}
