@@ -3,6 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod capture;
 mod parallel;
 mod pidfile;
 mod pwait;

@@ -1,0 +1,148 @@
+//! Runs a command with a time limit, passes its output on as it arrives, up to a limit, and prints
+//! how it went.
+//!
+//! ```text
+//! cargo run --example capture -- -t 10 -m 65536 -i 'some input' sort
+//! ```
+
+mod common;
+
+use std::error::Error;
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use common::{describe, parse_duration, shell_code, shell_code_of_failure};
+use lexopt::prelude::*;
+use nix::sys::resource::{getrusage, UsageWho};
+use pidwait::{Capture, Captured, PidHandle, Pipe};
+
+const USAGE: &str = "\
+usage: capture [OPTION]... COMMAND [ARGUMENT]...
+
+  -t, --timeout SECONDS       end the command after this time
+  -k, --kill-after SECONDS    kill it if it then takes longer than this (default 5)
+  -l, --leak-timeout SECONDS  read on for so long after it has exited (default 0.5)
+  -m, --max-bytes BYTES       pass on so much of each stream, and drop the rest
+  -i, --input TEXT            what the command reads (default nothing)
+  -g, --group                 give it a process group, which is ended as a whole
+
+Exit code: the command's; 128 and the number of the signal that killed it; 124 time was up;
+125 capture failed; 126, 127 the command could not be run.
+";
+
+struct Options {
+    capture: Capture,
+    group: bool,
+    has_input: bool,
+    program: OsString,
+    arguments: Vec<OsString>,
+}
+
+fn main() -> ExitCode {
+    match parse().map_err(Into::into).and_then(run) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("capture: {error}");
+            ExitCode::from(125)
+        }
+    }
+}
+
+fn parse() -> Result<Options, lexopt::Error> {
+    let mut args = lexopt::Parser::from_env();
+    let mut capture = Capture::new();
+    let (mut group, mut has_input, mut grace) = (false, false, Duration::from_secs(5));
+    while let Some(arg) = args.next()? {
+        match arg {
+            Short('t') | Long("timeout") => {
+                capture = capture.timeout(args.value()?.parse_with(parse_duration)?);
+            }
+            Short('k') | Long("kill-after") => grace = args.value()?.parse_with(parse_duration)?,
+            Short('l') | Long("leak-timeout") => {
+                capture = capture.leak_timeout(args.value()?.parse_with(parse_duration)?);
+            }
+            Short('m') | Long("max-bytes") => capture = capture.max_bytes(args.value()?.parse()?),
+            Short('i') | Long("input") => {
+                capture = capture.input(args.value()?.string()?);
+                has_input = true;
+            }
+            Short('g') | Long("group") => group = true,
+            Value(program) => {
+                return Ok(Options {
+                    capture: capture.terminate_on_timeout(grace),
+                    group,
+                    has_input,
+                    program,
+                    arguments: args.raw_args()?.collect(),
+                });
+            }
+            _ => return Err(format!("{}\n\n{USAGE}", arg.unexpected()).into()),
+        }
+    }
+    Err(format!("no command is given\n\n{USAGE}").into())
+}
+
+fn run(options: Options) -> Result<u8, Box<dyn Error>> {
+    let stdin = match options.has_input {
+        true => Stdio::piped(),
+        false => Stdio::null(),
+    };
+    let mut command = Command::new(&options.program);
+    command.args(options.arguments).stdin(stdin);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    if options.group {
+        command.process_group(0);
+    }
+    let start = Instant::now();
+    let mut child = match PidHandle::spawn(&mut command) {
+        Ok(child) => child,
+        Err(error) => {
+            eprintln!("capture: cannot run {:?}: {error}", options.program);
+            return Ok(shell_code_of_failure(&error));
+        }
+    };
+    let mut bytes = 0;
+    let captured = options.capture.run_with(&mut child, |pipe, new| {
+        bytes += new.len();
+        match pipe {
+            Pipe::Stdout => pass_on(io::stdout().lock(), new),
+            Pipe::Stderr => pass_on(io::stderr().lock(), new),
+        }
+    })?;
+    eprintln!("capture: {}", summary(&captured, bytes, start.elapsed())?);
+    Ok(match captured.status {
+        Some(status) if !captured.timed_out => shell_code(status),
+        _ => 124,
+    })
+}
+
+fn pass_on(mut to: impl Write, bytes: &[u8]) -> io::Result<()> {
+    to.write_all(bytes)?;
+    to.flush()
+}
+
+fn summary(captured: &Captured, bytes: usize, wall: Duration) -> nix::Result<String> {
+    let ending = captured.status.map_or("still running".to_owned(), describe);
+    let mut text = match captured.timed_out {
+        true => format!("timed out, {ending}"),
+        false => ending,
+    };
+    text += &format!(", {bytes} bytes");
+    if captured.discarded > 0 {
+        text += &format!(", {} discarded", captured.discarded);
+    }
+    if captured.leaked {
+        text += ", leaked: another process may still write";
+    }
+    // Of all children that were waited for: there is one, and those that it waited for itself.
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
+    let cpu = usage.user_time() + usage.system_time();
+    let cpu = cpu.tv_sec() as f64 + cpu.tv_usec() as f64 / 1e6;
+    Ok(format!(
+        "{text}, {:.3} s, CPU {cpu:.3} s",
+        wall.as_secs_f64()
+    ))
+}
