@@ -235,3 +235,10 @@ async fn works_beside_async_io_on_one_process() {
         assert_eq!(errno(on_async_io.wait().await), ECHILD);
     }
 }
+
+#[test]
+fn waits_after_pid_reuse_end_at_once() {
+    reactor::waits_after_pid_reuse_end_at_once::<CurrentThread>(
+        "waits_after_pid_reuse_end_at_once",
+    );
+}

@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 use nix::libc::{ECHILD, EINVAL, ESRCH, SIGKILL, SIGTERM};
 use pidwait::{KillOnDrop, PidHandle, ResourceUsage, Spawned};
 
+use crate::common::pid_namespace::{in_pid_namespace, ReusedPid};
 use crate::common::{
-    await_state, await_zombie, backends, errno, ignoring_sigterm, line, reap_externally, shell,
-    sleeper, stop, traceable_sleeper, zombie, IdleCheck, NonChild, Tracer,
+    await_state, await_zombie, backends, errno, ignoring_sigterm, line, readable, reap_externally,
+    shell, sleeper, stop, traceable_sleeper, zombie, IdleCheck, NonChild, Tracer, LONG,
 };
 
 /// A reactor, with an executor to run futures on.
@@ -584,5 +585,24 @@ pub(crate) fn kill_on_drop_works_around_it<R: Reactor>() {
         let child = register::<R>(handle.clone());
         drop(KillOnDrop::new(child));
         assert_eq!(handle.exit_status().unwrap().signal(), Some(SIGKILL));
+    });
+}
+
+/// The process exits, other code reaps it, and another child gets its PID. A wait that looked at the
+/// PID alone would find a running process behind a readable descriptor, again and again.
+pub(crate) fn waits_after_pid_reuse_end_at_once<R: Reactor>(test: &str) {
+    if !in_pid_namespace(test) {
+        return;
+    }
+    on_each::<R, _>(|open| async move {
+        let pid = zombie("exit 3").id();
+        let child = register::<R>(open(pid));
+        assert!(readable(&child.handle().exit_fd().unwrap(), LONG));
+        reap_externally(pid);
+        let reused = ReusedPid::running(pid);
+        child.wait_exited().await.unwrap();
+        assert_eq!(errno(child.wait().await), ECHILD);
+        assert_eq!(errno(child.terminate(Duration::ZERO).await), ECHILD);
+        reused.assert_untouched();
     });
 }
