@@ -85,7 +85,7 @@ impl AsyncIoPidHandle {
     /// - ECHILD: the handle is done. EINVAL: it is released.
     /// - Those of [`PidHandle::exit_fd`], and of the reactor: EMFILE, ENOMEM, ENOSPC.
     pub fn new(handle: &PidHandle) -> io::Result<Self> {
-        let registered = Registration::new(handle, Async::new_nonblocking)?;
+        let registered = Registration::register(handle, Async::new_nonblocking)?;
         Ok(Self {
             registered: Arc::new(registered),
             handle: handle.clone(),

@@ -31,7 +31,7 @@ impl Registration {
     ///
     /// Clones of a handle share one descriptor, which a reactor takes only once: epoll refuses it
     /// the second time, kqueue forgets the first. A duplicate is another descriptor.
-    pub(crate) fn new<R>(
+    pub(crate) fn register<R>(
         handle: &PidHandle,
         register: impl Fn(Self) -> io::Result<R>,
     ) -> io::Result<R> {

@@ -114,7 +114,7 @@ impl TokioPidHandle {
         if let Err(error) = Handle::try_current() {
             return Err(io::Error::new(io::ErrorKind::Unsupported, error));
         }
-        let registered = Registration::new(handle, |registration| {
+        let registered = Registration::register(handle, |registration| {
             AsyncFd::with_interest(registration, Interest::READABLE)
         })?;
         Ok(Self {

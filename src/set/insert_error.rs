@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use crate::PidHandle;
 
@@ -52,6 +53,11 @@ impl<T> fmt::Display for InsertError<T> {
 }
 
 impl<T> Error for InsertError<T> {}
+
+// `io::Error` does not implement these, because it may contain any error. The errors of this crate
+// have no state that a panic could leave half changed.
+impl<T: UnwindSafe> UnwindSafe for InsertError<T> {}
+impl<T: RefUnwindSafe> RefUnwindSafe for InsertError<T> {}
 
 impl<T> From<InsertError<T>> for io::Error {
     fn from(failed: InsertError<T>) -> Self {

@@ -67,7 +67,7 @@ fn reaps_orphans_as_pid_1_and_keeps_the_status_of_the_command() {
          exit 7"
     );
     for backend in backends() {
-        for _ in 0..rounds(5) {
+        for _ in 0..rounds(10) {
             let Some(output) = as_pid_1(backend, &["sh", "-c", &script]) else {
                 return;
             };
