@@ -173,7 +173,7 @@ impl Runner {
         let limit = started.checked_add(self.options.time_limit);
         let job = Job {
             line: number,
-            process: KillOnDrop::new(handle.clone()),
+            process: KillOnDrop::process_group(handle.clone()),
             started,
             next: limit.map(|at| (at, SIGTERM)),
             ended_for: None,

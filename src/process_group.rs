@@ -373,29 +373,59 @@ pub(crate) fn wait_exited(leader: &mut impl Leader, timeout: Timeout) -> io::Res
 
 /// Ends all members of a group, the leader included. It is left to be reaped.
 pub(crate) fn end(leader: &mut impl Leader, first: c_int, grace: Duration) -> io::Result<()> {
+    if begin_end(leader, first)? {
+        let members = Members::of(leader)?;
+        let grace = Timeout::after(grace);
+        if !await_end(leader, &members, grace, |_| Ok(()))? {
+            await_end(leader, &members, Timeout::Infinite, kill)?;
+        }
+    }
+    finish_end(leader)
+}
+
+/// The first step of [`end`]: sends the first signal. False: no member is alive.
+pub(crate) fn begin_end(leader: &mut impl Leader, first: c_int) -> io::Result<bool> {
     leader.check_waitable()?;
     check_leads(leader)?;
     // It may have led a group, and left it. macOS: ESRCH for a zombie.
     if sys::group_of(leader.pid()).is_ok_and(|group| group != leader.pid()) {
         return Err(Errno::ESRCH.into());
     }
-    let members = Members::of(leader)?;
-    if !members.find(leader)?.is_empty() {
-        send(leader, first)?;
-        // A stopped member takes the first signal only when it continues.
-        send(leader, SIGCONT)?;
-        let grace = Timeout::after(grace);
-        if !await_end(leader, &members, grace, |_| Ok(()))? {
-            // Again before each look: a member that may not be signalled can fork one that may.
-            let kill = |leader: &mut _| send(leader, SIGKILL);
-            await_end(leader, &members, Timeout::Infinite, kill)?;
-        }
+    if Members::of(leader)?.find(leader)?.is_empty() {
+        return Ok(false);
     }
+    send(leader, first)?;
+    // A stopped member takes the first signal only when it continues.
+    send(leader, SIGCONT)?;
+    Ok(true)
+}
+
+/// One look of [`end`] that does not block: whether all members are gone.
+#[cfg(any(feature = "tokio", feature = "async-io"))]
+pub(crate) fn has_ended(leader: &mut impl Leader) -> io::Result<bool> {
+    let members = Members::of(leader)?;
+    await_end(leader, &members, Timeout::Poll, |_| Ok(()))
+}
+
+/// The same, once the grace is over.
+#[cfg(any(feature = "tokio", feature = "async-io"))]
+pub(crate) fn kill_and_has_ended(leader: &mut impl Leader) -> io::Result<bool> {
+    let members = Members::of(leader)?;
+    await_end(leader, &members, Timeout::Poll, kill)
+}
+
+/// The last step of [`end`].
+pub(crate) fn finish_end(leader: &mut impl Leader) -> io::Result<()> {
     if !leader.has_exited()? {
         // It has left the group meanwhile.
         leader.signal(SIGKILL)?;
     }
     Ok(())
+}
+
+/// Before each look, not only once: a member that may not be signalled can fork one that may.
+fn kill<L: Leader>(leader: &mut L) -> io::Result<()> {
+    send(leader, SIGKILL)
 }
 
 /// Waits until no member is alive, and calls `before_look` before each look; false once the time

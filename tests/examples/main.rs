@@ -4,6 +4,8 @@
 mod common;
 
 mod capture;
+mod init;
+mod interruptible;
 mod parallel;
 mod pidfile;
 mod pwait;
