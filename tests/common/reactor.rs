@@ -13,9 +13,11 @@ use nix::libc::{ECHILD, EINVAL, SIGKILL};
 use pidwait::{InsertError, PidHandle};
 
 use crate::common::{
-    await_state, await_zombie, backends, errno, reap_externally, sleeper, traceable_sleeper,
-    zombie, IdleCheck, NonChild, Tracer,
+    await_state, await_zombie, backends, errno, reap_externally, sleeper, zombie, IdleCheck,
+    NonChild,
 };
+#[cfg(target_os = "linux")]
+use crate::common::{traceable_sleeper, Tracer};
 
 /// A reactor, with an executor to run futures on.
 pub(crate) trait Reactor {
@@ -76,8 +78,9 @@ macro_rules! test_on {
             done_or_released_handle_is_rejected,
             wait_after_release_fails_with_einval,
             handle_can_be_registered_again,
-            wait_sleeps_while_tracer_holds_zombie,
         }
+        #[cfg(target_os = "linux")]
+        crate::reactor::test_on! { $reactor: wait_sleeps_while_tracer_holds_zombie }
     };
 }
 pub(crate) use test_on;
@@ -259,6 +262,7 @@ pub(crate) fn handle_can_be_registered_again<R: Reactor>() {
 }
 
 /// The wait stays pending until the tracer detaches from the zombie.
+#[cfg(target_os = "linux")]
 pub(crate) fn wait_sleeps_while_tracer_holds_zombie<R: Reactor>() {
     on_each::<R, _>(|open| async move {
         let pid = traceable_sleeper().id();
