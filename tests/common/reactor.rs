@@ -13,8 +13,10 @@ use pidwait::{PidHandle, ResourceUsage, Spawned};
 
 use crate::common::{
     await_state, await_zombie, backends, errno, ignoring_sigterm, reap_externally, sleeper, stop,
-    traceable_sleeper, zombie, IdleCheck, NonChild, Tracer,
+    zombie, IdleCheck, NonChild,
 };
+#[cfg(target_os = "linux")]
+use crate::common::{traceable_sleeper, Tracer};
 
 /// A reactor, with an executor to run futures on.
 pub(crate) trait Reactor {
@@ -112,7 +114,6 @@ macro_rules! test_on {
             done_or_released_handle_is_rejected,
             wait_after_release_fails_with_einval,
             handle_can_be_registered_again,
-            wait_sleeps_while_tracer_holds_zombie,
             wait_usage_returns_the_usage,
             wait_shared_gives_each_future_the_status,
             wait_shared_fails_with_einval_after_release,
@@ -123,6 +124,8 @@ macro_rules! test_on {
             terminate_dropped_at_any_point_loses_nothing,
             futures_are_send,
         }
+        #[cfg(target_os = "linux")]
+        crate::reactor::test_on! { $reactor: wait_sleeps_while_tracer_holds_zombie }
     };
 }
 pub(crate) use test_on;
@@ -312,6 +315,7 @@ pub(crate) fn handle_can_be_registered_again<R: Reactor>() {
 }
 
 /// The wait stays pending until the tracer detaches from the zombie.
+#[cfg(target_os = "linux")]
 pub(crate) fn wait_sleeps_while_tracer_holds_zombie<R: Reactor>() {
     on_each::<R, _>(|open| async move {
         let pid = traceable_sleeper().id();

@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use pidwait::{Captured, ChildExt, TimedOut};
 
-use crate::common::{
-    await_zombie, errno, is_blocking, reap_externally, rounds, set_pipe_size, shell,
-};
+#[cfg(target_os = "linux")]
+use crate::common::set_pipe_size;
+use crate::common::{await_zombie, errno, is_blocking, reap_externally, rounds, shell};
 use nix::libc::{ECHILD, SIGKILL};
 
 const LONG: Duration = Duration::from_secs(600);
@@ -138,6 +138,7 @@ fn captures_output_of_zombie() {
     }
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn captures_output_of_zombie_from_large_pipe() {
     let script = "head -c 1048576 /dev/zero; exit 4";

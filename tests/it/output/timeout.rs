@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use super::{both_piped, exited, gate, gated, timed_out, LONG};
 use crate::common::{
-    assert_idle, await_state, file_of_zeros, is_blocking, rounds, shell, sleeper, traceable,
-    with_interruptions, Tracer,
+    assert_idle, await_state, is_blocking, rounds, shell, sleeper, with_interruptions,
 };
+#[cfg(target_os = "linux")]
+use crate::common::{file_of_zeros, traceable, Tracer};
 use pidwait::TimedOut;
 
 const SHORT: Duration = Duration::from_millis(20);
@@ -103,6 +104,7 @@ fn timeout_ends_while_child_writes() {
 
 /// Even a busy pipe is empty sometimes. A file is always readable, so only the check of the time
 /// can end the call.
+#[cfg(target_os = "linux")]
 #[test]
 fn timeout_ends_while_input_is_always_readable() {
     const ALL: usize = 256 << 20;
@@ -172,6 +174,7 @@ fn interrupted_call_keeps_its_timeout() {
 
 /// The child has exited and its pipes are at end of file, but it cannot be reaped while another
 /// process traces it.
+#[cfg(target_os = "linux")]
 #[test]
 fn call_sleeps_while_tracer_holds_zombie() {
     let (gate, opener) = gate();
