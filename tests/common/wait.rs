@@ -53,7 +53,7 @@ pub(crate) fn try_reap_externally(pid: u32) -> io::Result<i32> {
 
 /// Returns whether this process has no child, not even a zombie. Reaps nothing.
 pub(crate) fn has_no_children() -> bool {
-    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL;
+    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | ANY_EXIT_SIGNAL;
     let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
     // SAFETY: `info` is valid for writes during the call.
     let found = unsafe { libc::waitid(libc::P_ALL, 0, info.as_mut_ptr(), options) };
