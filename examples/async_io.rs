@@ -28,7 +28,8 @@ async fn wait() -> Result<(), Box<dyn Error>> {
     let (Some(pid), Some(seconds)) = (numbers.next(), numbers.next()) else {
         return Err("usage: async_io PID SECONDS".into());
     };
-    let process = AsyncIoPidHandle::new(&PidHandle::open(pid)?)?;
+    let process = AsyncIoPidHandle::new(&PidHandle::open(pid)?)
+        .map_err(|error| format!("process {pid}: {error}"))?;
     let timer = Timer::after(Duration::from_secs(seconds.into()));
     let timeout = async {
         timer.await;

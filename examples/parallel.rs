@@ -1,4 +1,4 @@
-//! Runs command lines side by side, and says what each of them took.
+//! Runs command lines side by side, and prints how each ended and what it used.
 //!
 //! ```text
 //! printf '%s\n' 'sleep 1' 'seq 1000000 | sort -R | tail -1' false |
@@ -7,7 +7,6 @@
 
 mod common;
 
-use std::cell::Cell;
 use std::error::Error;
 use std::fs;
 use std::io::{self, Write};
@@ -30,13 +29,13 @@ use signal_hook::flag;
 const USAGE: &str = "\
 usage: parallel [OPTION]... [FILE]
 
-Runs each line of FILE, or of standard input, by sh.
+Runs each line of FILE, or of standard input, with sh.
 
-  -j, --jobs N                how many at a time; as many as there are CPUs
-      --time-limit SECONDS    end a command, and all that it started, after so long: TERM
-  -k, --kill-after SECONDS    and KILL that much later; 5
+  -j, --jobs N                run N at a time (default: the number of CPUs)
+      --time-limit SECONDS    end a command and its process group after that time, with SIGTERM
+  -k, --kill-after SECONDS    and that much later with SIGKILL (default: 5)
 
-Exit code: 0 all succeeded, 1 not all did, 2 parallel failed, 128 + signal where one ended it.
+Exit code: 0 all succeeded, 1 not all did, 2 parallel failed, 128 + N parallel got signal N.
 ";
 
 struct Options {
@@ -89,7 +88,7 @@ fn run(options: Options) -> Result<u8, Box<dyn Error>> {
         .lines()
         .filter(|line| !line.trim().is_empty())
         .collect();
-    // Before the first command is there: a signal must not leave any behind.
+    // Before the first command starts, so that a signal leaves none behind.
     let interrupted = Arc::new(AtomicUsize::new(0));
     for signal in [SIGHUP, SIGINT, SIGTERM] {
         flag::register_usize(signal, Arc::clone(&interrupted), usize::try_from(signal)?)?;
@@ -100,7 +99,7 @@ fn run(options: Options) -> Result<u8, Box<dyn Error>> {
         reports: lines.iter().map(|_| None).collect(),
     };
     let result = runner.run(&lines, &interrupted);
-    runner.end_all("parallel failed", SIGKILL); // Nobody is left unless it did.
+    runner.end_all("parallel failed", SIGKILL); // If it did not fail, none is left.
     result?;
     print(&lines, &runner.reports)?;
     match interrupted.load(Ordering::Relaxed) {
@@ -118,12 +117,13 @@ struct Runner {
 /// A command that runs.
 struct Job {
     line: usize,
+    /// A clone of the handle in the set, which kills the command if this program fails.
     process: KillOnDrop,
     started: Instant,
     /// The signal that it gets next, and when.
-    next: Cell<Option<(Instant, c_int)>>,
+    next: Option<(Instant, c_int)>,
     /// Why it was told to end.
-    ended_for: Cell<Option<&'static str>>,
+    ended_for: Option<&'static str>,
 }
 
 struct Report {
@@ -155,12 +155,13 @@ impl Runner {
                 return Ok(());
             }
             bar.tick();
-            if let Some(exited) = self.set.wait_timeout(self.until_next())? {
+            // The command is still a zombie then, and its group is still its own.
+            if let Some(exited) = self.set.wait_exited_timeout(self.until_next())? {
                 let job = exited.value;
                 self.reports[job.line] = Some(job.finish()?);
                 bar.inc(1);
             }
-            self.send_what_is_due();
+            self.send_due_signals();
         }
     }
 
@@ -168,89 +169,72 @@ impl Runner {
         let started = Instant::now();
         let mut command = Command::new("sh");
         command.arg("-c").arg(line).stdin(Stdio::null());
-        let mut child = command.process_group(0).spawn()?;
-        // By pid: made of the Child, a handle would reap one that has exited already.
-        let process = match PidHandle::open(child.id()) {
-            Ok(process) => KillOnDrop::new(process),
-            Err(error) => {
-                child.kill()?;
-                child.wait()?;
-                return Err(error);
-            }
-        };
-        // The set reaps by the handle that it has, and does not say what was used. So it gets
-        // another one, which cannot reap: released, it still has its exit reported.
-        let lookout = PidHandle::open(child.id())?;
+        let handle = PidHandle::spawn(command.process_group(0))?.handle;
         let limit = started.checked_add(self.options.time_limit);
         let job = Job {
             line: number,
-            process,
+            process: KillOnDrop::process_group(handle.clone()),
             started,
-            next: Cell::new(limit.map(|at| (at, SIGTERM))),
-            ended_for: Cell::new(None),
+            next: limit.map(|at| (at, SIGTERM)),
+            ended_for: None,
         };
-        let key = self.set.insert(lookout, job)?;
-        match self.set.get(key) {
-            Some((lookout, _)) => lookout.release(),
-            None => Ok(()),
-        }
+        self.set.insert(handle, job)?;
+        Ok(())
     }
 
-    /// How long nothing is to be done but wait. Ten times a second the bar's clock is drawn, and
-    /// a signal that has come is noticed.
+    /// How long to wait at most: ten times a second the progress bar is drawn and the flag of the
+    /// signal handler is checked.
     fn until_next(&self) -> Duration {
-        const BEAT: Duration = Duration::from_millis(100);
-        let next = self.set.iter().filter_map(|(_, _, job)| job.next.get());
+        const TICK: Duration = Duration::from_millis(100);
+        let next = self.set.iter().filter_map(|(_, _, job)| job.next);
         let now = Instant::now();
         next.map(|(at, _)| at.saturating_duration_since(now))
-            .fold(BEAT, Duration::min)
+            .fold(TICK, Duration::min)
     }
 
-    fn send_what_is_due(&self) {
+    fn send_due_signals(&mut self) {
         let now = Instant::now();
-        for (_, _, job) in self.set.iter() {
-            match job.next.get() {
-                Some((at, signal)) if at <= now => {
-                    job.end("time limit", signal, self.options.kill_after);
-                }
-                _ => {}
+        for (_, _, job) in &mut self.set {
+            if let Some((_, signal)) = job.next.filter(|(at, _)| *at <= now) {
+                job.end("time limit", signal, self.options.kill_after);
             }
         }
     }
 
-    fn end_all(&self, why: &'static str, signal: c_int) {
-        for (_, _, job) in self.set.iter() {
+    fn end_all(&mut self, why: &'static str, signal: c_int) {
+        for (_, _, job) in &mut self.set {
             job.end(why, signal, self.options.kill_after);
         }
     }
 }
 
 impl Job {
-    /// Tells the command and all that it has started to end, and decides when to say it louder.
-    fn end(&self, why: &'static str, signal: c_int, kill_after: Duration) {
-        // SIGCONT, for a stopped process takes no other. An error: none is there to take it.
+    /// Signals the command and its process group, and decides when to send SIGKILL.
+    fn end(&mut self, why: &'static str, signal: c_int, kill_after: Duration) {
+        // SIGCONT, because a stopped process takes no other signal. An error means that no process
+        // of the group is left to take it.
         for signal in [signal, SIGCONT] {
-            let _ = self.process.signal_group(signal);
+            let _ = self.process.process_group().signal(signal);
         }
         let kill_at = Instant::now().checked_add(kill_after);
-        self.next.set(match signal {
+        self.next = match signal {
             SIGKILL => None,
             _ => kill_at.map(|at| (at, SIGKILL)),
-        });
-        self.ended_for.set(self.ended_for.get().or(Some(why)));
+        };
+        self.ended_for = self.ended_for.or(Some(why));
     }
 
     /// Reaps the command, which has exited.
     fn finish(&self) -> io::Result<Report> {
         let wall = self.started.elapsed();
-        if self.ended_for.get().is_some() {
-            // A zombie's group is still its own: here go those of it that did not listen.
-            let _ = self.process.signal_group(SIGKILL);
+        if self.ended_for.is_some() {
+            // The rest of its group, before the leader is reaped.
+            let _ = self.process.process_group().kill();
         }
         let (status, usage) = self.process.wait_usage()?;
         Ok(Report {
             status,
-            ended_for: self.ended_for.get(),
+            ended_for: self.ended_for,
             wall,
             usage,
         })

@@ -166,7 +166,7 @@ impl Running {
             let sent = if self.options.foreground {
                 self.child.signal(signal)
             } else {
-                self.child.signal_group(signal)
+                self.child.process_group().signal(signal)
             };
             match sent {
                 Err(error) if !is_echild(&error) => {

@@ -28,7 +28,8 @@ async fn wait() -> Result<(), Box<dyn Error>> {
     let (Some(pid), Some(seconds)) = (numbers.next(), numbers.next()) else {
         return Err("usage: tokio PID SECONDS".into());
     };
-    let process = TokioPidHandle::new(&PidHandle::open(pid)?)?;
+    let process = TokioPidHandle::new(&PidHandle::open(pid)?)
+        .map_err(|error| format!("process {pid}: {error}"))?;
     match timeout(Duration::from_secs(seconds.into()), process.wait_exited()).await {
         Ok(exited) => Ok(exited?),
         Err(_) => Err(format!("process {pid} still runs after {seconds} s").into()),

@@ -85,7 +85,7 @@ impl AsyncIoPidHandle {
     /// - ECHILD: the handle is done. EINVAL: it is released.
     /// - Those of [`PidHandle::exit_fd`], and of the reactor: EMFILE, ENOMEM, ENOSPC.
     pub fn new(handle: &PidHandle) -> io::Result<Self> {
-        let registered = Registration::new(handle, Async::new_nonblocking)?;
+        let registered = Registration::register(handle, Async::new_nonblocking)?;
         Ok(Self {
             registered: Arc::new(registered),
             handle: handle.clone(),
@@ -247,6 +247,47 @@ impl AsyncIoPidHandle {
     /// Those of [`wait`](Self::wait), before anything is sent, and of [`PidHandle::signal`].
     pub async fn terminate(&self, grace: Duration) -> io::Result<ExitStatus> {
         async_wait::terminate(&self.handle, grace, || self.wait(), Timer::after).await
+    }
+
+    /// Terminates the process group that the child leads, as
+    /// [`ProcessGroup::terminate`](crate::ProcessGroup::terminate): SIGTERM to the group, at most
+    /// `grace` until no member is alive, then SIGKILL to the group; and reaps the child.
+    ///
+    /// The reactor waits for the leader. Other members that are alive after the leader's exit are
+    /// looked for repeatedly, 1 ms to 50 ms apart; each look reads `/proc` on the task's thread.
+    ///
+    /// A future that is dropped midway leaves the group as it is then: signalled once or twice, and
+    /// the child unreaped, so the group can be terminated again.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pidwait::{PidHandle, AsyncIoPidHandle};
+    /// # use std::process::Command;
+    /// use std::os::unix::process::CommandExt;
+    /// use std::time::Duration;
+    ///
+    /// # async_io::block_on(async {
+    /// let mut command = Command::new("sh");
+    /// command.args(["-c", "sleep 60 & sleep 60"]).process_group(0);
+    /// let child = PidHandle::spawn(&mut command)?.handle;
+    /// let child = AsyncIoPidHandle::new(&child)?;
+    /// let status = child.terminate_process_group(Duration::from_secs(5)).await?;
+    /// assert!(!status.success());
+    /// # Ok::<(), std::io::Error>(())
+    /// # })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ProcessGroup::terminate`](crate::ProcessGroup::terminate); EINVAL also if the handle
+    /// is released meanwhile; those of the reactor.
+    #[doc(alias = "killpg")]
+    pub async fn terminate_process_group(&self, grace: Duration) -> io::Result<ExitStatus> {
+        async_wait::end_process_group(&self.handle, grace, || self.wait_exited(), Timer::after)
+            .await?;
+        self.wait().await
     }
 
     async fn wait_for<T>(

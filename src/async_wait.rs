@@ -15,8 +15,8 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::libc::SIGCONT;
 
-use crate::wait::FIRST_SIGNAL;
-use crate::{ExitFd, PidHandle};
+use crate::wait::{Backoff, Timeout, FIRST_SIGNAL};
+use crate::{process_group, sys, ExitFd, PidHandle};
 
 /// The descriptor that is registered with a reactor.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ impl Registration {
     ///
     /// Clones of a handle share one descriptor, which a reactor takes only once: epoll refuses it
     /// the second time, kqueue forgets the first. A duplicate is another descriptor.
-    pub(crate) fn new<R>(
+    pub(crate) fn register<R>(
         handle: &PidHandle,
         register: impl Fn(Self) -> io::Result<R>,
     ) -> io::Result<R> {
@@ -127,6 +127,41 @@ where
     }
     handle.kill()?;
     wait().await
+}
+
+/// The steps of [`ProcessGroup::terminate`](crate::ProcessGroup::terminate), but for the reap.
+pub(crate) async fn end_process_group<Wait, Sleep>(
+    handle: &PidHandle,
+    grace: Duration,
+    wait_exited: impl FnOnce() -> Wait,
+    sleep: impl Fn(Duration) -> Sleep,
+) -> io::Result<()>
+where
+    Wait: Future<Output = io::Result<()>>,
+    Sleep: Future,
+{
+    if process_group::begin_end(&mut handle.leader()?, FIRST_SIGNAL)? {
+        let deadline = Timeout::after(grace).deadline();
+        // The leader is the one member that the reactor can wait for.
+        if let Some(exited) = within(wait_exited(), sleep(grace)).await {
+            exited?;
+        }
+        let backoff = Backoff::new();
+        loop {
+            let has_ended = match deadline {
+                Some(at) if sys::now() >= at => {
+                    process_group::kill_and_has_ended(&mut handle.leader()?)?
+                }
+                _ => process_group::has_ended(&mut handle.leader()?)?,
+            };
+            if has_ended {
+                break;
+            }
+            let deadline = deadline.filter(|at| sys::now() < *at);
+            sleep(backoff.next_delay(deadline).unwrap_or_default()).await;
+        }
+    }
+    process_group::finish_end(&mut handle.leader()?)
 }
 
 /// The result of a future, unless a timer ends first.

@@ -3,6 +3,7 @@
 //! std's `Child` remembers only the status that it reaped itself, and signals by pid until it has
 //! one. So nothing here reaps behind its back: it looks without reaping, and lets `Child` reap.
 
+mod group;
 mod reap;
 
 use std::io;
@@ -11,8 +12,11 @@ use std::time::{Duration, Instant};
 
 use nix::libc::c_int;
 
+use crate::handle::Spawned;
 use crate::output::{self, Captured};
+use crate::process_group::{self, Leader};
 use crate::wait::{self, Timeout, FIRST_SIGNAL};
+use group::ChildLeader;
 use reap::ChildWait;
 pub(crate) use reap::{open_child, ChildWait as ReapChild};
 
@@ -180,6 +184,69 @@ pub trait ChildExt: sealed::Sealed {
     /// ```
     fn pidfd_terminate(&mut self, grace: Duration) -> io::Result<ExitStatus>;
 
+    /// Sends a signal to every process of the group that the child leads:
+    /// [`ProcessGroup::signal`](crate::ProcessGroup::signal).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pidwait::ChildExt;
+    /// use std::os::unix::process::CommandExt;
+    /// use std::process::Command;
+    ///
+    /// let mut command = Command::new("sh");
+    /// let mut child = command.args(["-c", "sleep 60 & sleep 60"]).process_group(0).spawn()?;
+    /// child.pidfd_signal_process_group(15)?; // SIGTERM
+    /// assert!(!child.pidfd_wait()?.success());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// - ESRCH: the child leads no group. Nothing is sent.
+    /// - ECHILD: the child was reaped.
+    /// - EINVAL: there is no such signal.
+    /// - EPERM: no process of the group may be signalled.
+    ///
+    /// # Platform notes
+    ///
+    /// If std's own `wait` has the status already, and the PID now belongs to *another child of this
+    /// process*, the group of that one is signalled, if it leads one. Nothing in a `Child` tells the
+    /// two apart; a [`PidHandle`](crate::PidHandle) does.
+    #[doc(alias = "killpg")]
+    fn pidfd_signal_process_group(&self, signal: c_int) -> io::Result<()>;
+
+    /// Terminates the whole group that the child leads, and reaps the child last:
+    /// [`ProcessGroup::terminate`](crate::ProcessGroup::terminate).
+    ///
+    /// Every process of the group gets SIGTERM and at most `grace` to exit; then SIGKILL. The child's
+    /// standard input stays open.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pidwait::ChildExt;
+    /// use std::os::unix::process::CommandExt;
+    /// use std::process::Command;
+    /// use std::time::Duration;
+    ///
+    /// let mut command = Command::new("sh");
+    /// let mut child = command.args(["-c", "sleep 60 & sleep 60"]).process_group(0).spawn()?;
+    /// let status = child.pidfd_terminate_process_group(Duration::from_secs(5))?;
+    /// assert!(!status.success());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ProcessGroup::terminate`](crate::ProcessGroup::terminate).
+    ///
+    /// # Platform notes
+    ///
+    /// Those of [`pidfd_signal_process_group`](Self::pidfd_signal_process_group), and of
+    /// [`ProcessGroup`](crate::ProcessGroup#platform-notes).
+    fn pidfd_terminate_process_group(&mut self, grace: Duration) -> io::Result<ExitStatus>;
+
     /// Reads what the child writes to its standard output and error until it exits, and reaps it;
     /// but no longer than `timeout`.
     ///
@@ -237,6 +304,22 @@ pub trait ChildExt: sealed::Sealed {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     fn pidfd_release(self) -> io::Result<()>;
+
+    /// Has the child reaped when it exits, by a thread of this crate:
+    /// [`PidHandle::reap_in_background`](crate::PidHandle::reap_in_background).
+    ///
+    /// The child runs on. Its pipes are closed: take out those that are still needed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pidwait::ChildExt;
+    /// # use std::process::Command;
+    /// // No zombie is left, and no variable to keep.
+    /// Command::new("sleep").arg("0.01").spawn()?.pidfd_reap_in_background();
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    fn pidfd_reap_in_background(self);
 }
 
 impl ChildExt for Child {
@@ -276,12 +359,27 @@ impl ChildExt for Child {
         )
     }
 
+    fn pidfd_signal_process_group(&self, signal: c_int) -> io::Result<()> {
+        let mut leader = ChildLeader::open(self)?;
+        leader.check_waitable()?;
+        process_group::signal_group(&mut leader, signal)
+    }
+
+    fn pidfd_terminate_process_group(&mut self, grace: Duration) -> io::Result<ExitStatus> {
+        process_group::end(&mut ChildLeader::open(self)?, FIRST_SIGNAL, grace)?;
+        wait::reap_unlimited(&mut ChildWait::new(self))
+    }
+
     fn pidfd_output_timeout(self, timeout: Duration) -> io::Result<Captured> {
         output::capture(self, Timeout::after(timeout))
     }
 
     fn pidfd_release(self) -> io::Result<()> {
         Ok(())
+    }
+
+    fn pidfd_reap_in_background(self) {
+        Spawned::from(self).handle.reap_in_background();
     }
 }
 

@@ -5,12 +5,14 @@ mod exited;
 #[cfg(test)]
 mod fork;
 mod identity;
+mod leader;
 mod signal;
 mod spawn;
 mod wait;
 
 pub use exit_fd::ExitFd;
 pub use identity::{Identity, ParseIdentityError};
+pub(crate) use leader::Held;
 pub(crate) use spawn::default_backend;
 pub use spawn::Spawned;
 

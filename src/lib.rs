@@ -192,11 +192,13 @@ mod async_io;
 #[cfg(any(feature = "tokio", feature = "async-io"))]
 mod async_wait;
 mod backend;
+mod background;
 mod child;
 mod exit;
 mod handle;
 mod kill_on_drop;
 mod output;
+mod process_group;
 mod set;
 mod support;
 mod sys;
@@ -215,6 +217,7 @@ pub use exit::ResourceUsage;
 pub use handle::{is_echild, ExitFd, Identity, ParseIdentityError, PidHandle, Spawned};
 pub use kill_on_drop::KillOnDrop;
 pub use output::{Captured, TimedOut};
+pub use process_group::ProcessGroup;
 pub use set::{Exited, InsertError, IntoIter, Iter, IterMut, WaitKey, WaitSet};
 pub use support::{support, Backend, Missing, Support};
 

@@ -114,7 +114,7 @@ impl TokioPidHandle {
         if let Err(error) = Handle::try_current() {
             return Err(io::Error::new(io::ErrorKind::Unsupported, error));
         }
-        let registered = Registration::new(handle, |registration| {
+        let registered = Registration::register(handle, |registration| {
             AsyncFd::with_interest(registration, Interest::READABLE)
         })?;
         Ok(Self {
@@ -291,6 +291,55 @@ impl TokioPidHandle {
         // Panics without a timer: now, before anything is sent.
         drop(time::sleep(Duration::ZERO));
         async_wait::terminate(&self.handle, grace, || self.wait(), time::sleep).await
+    }
+
+    /// Terminates the process group that the child leads, as
+    /// [`ProcessGroup::terminate`](crate::ProcessGroup::terminate): SIGTERM to the group, at most
+    /// `grace` until no member is alive, then SIGKILL to the group; and reaps the child.
+    ///
+    /// The reactor waits for the leader. Other members that are alive after the leader's exit are
+    /// looked for repeatedly, 1 ms to 50 ms apart; each look reads `/proc` on the task's thread.
+    ///
+    /// A future that is dropped midway leaves the group as it is then: signalled once or twice, and
+    /// the child unreaped, so the group can be terminated again.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pidwait::{PidHandle, TokioPidHandle};
+    /// # use std::process::Command;
+    /// use std::os::unix::process::CommandExt;
+    /// use std::time::Duration;
+    ///
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    /// # runtime.block_on(async {
+    /// let mut command = Command::new("sh");
+    /// command.args(["-c", "sleep 60 & sleep 60"]).process_group(0);
+    /// let child = PidHandle::spawn(&mut command)?.handle;
+    /// let child = TokioPidHandle::new(&child)?;
+    /// let status = child.terminate_process_group(Duration::from_secs(5)).await?;
+    /// assert!(!status.success());
+    /// # Ok::<(), std::io::Error>(())
+    /// # })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ProcessGroup::terminate`](crate::ProcessGroup::terminate); EINVAL also if the handle
+    /// is released meanwhile; if the runtime shuts down, an error of tokio's.
+    ///
+    /// # Panics
+    ///
+    /// tokio panics if the runtime was built without `enable_time`, or if the future is polled
+    /// outside of a runtime. Nothing was sent then.
+    #[doc(alias = "killpg")]
+    pub async fn terminate_process_group(&self, grace: Duration) -> io::Result<ExitStatus> {
+        // Panics without a timer: now, before anything is sent.
+        drop(time::sleep(Duration::ZERO));
+        async_wait::end_process_group(&self.handle, grace, || self.wait_exited(), time::sleep)
+            .await?;
+        self.wait().await
     }
 
     async fn wait_for<T>(

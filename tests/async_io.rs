@@ -32,3 +32,8 @@ impl Reactor for AsyncIo {
 }
 
 test_on!(AsyncIo);
+
+#[test]
+fn waits_after_pid_reuse_end_at_once() {
+    reactor::waits_after_pid_reuse_end_at_once::<AsyncIo>("waits_after_pid_reuse_end_at_once");
+}

@@ -134,7 +134,7 @@ fn signal_group_after_an_external_reap_spares_the_new_group() {
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
         reap_externally(child.id());
         let reused = ForeignReusedPid::leading_group(child.id());
-        assert_eq!(errno(handle.signal_group(SIGKILL)), ECHILD);
+        assert_eq!(errno(handle.process_group().signal(SIGKILL)), ECHILD);
         reused.assert_untouched();
     }
 }

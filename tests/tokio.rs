@@ -10,6 +10,7 @@ mod reactor;
 use std::future::Future;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
+use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::time::Duration;
 
 use nix::libc::{ECHILD, SIGKILL};
@@ -122,6 +123,102 @@ fn a_wait_fails_after_its_runtime_has_shut_down() {
     }
 }
 
+/// A future that waits on another runtime than that of its handle is woken, with an error.
+#[test]
+fn a_pending_wait_fails_when_the_runtime_of_its_handle_shuts_down() {
+    for builder in [Builder::new_current_thread, Builder::new_multi_thread] {
+        for backend in backends() {
+            let handle = PidHandle::open_with(sleeper().id(), backend).unwrap();
+            let owner = builder().enable_all().build().unwrap();
+            let child = owner.block_on(async { TokioPidHandle::new(&handle).unwrap() });
+            let other = builder().enable_all().build().unwrap();
+            let shut_down = async { tokio::task::spawn_blocking(move || drop(owner)).await };
+            let (wait, exited, shared, shut_down) = other.block_on(async {
+                tokio::join!(
+                    child.wait(),
+                    child.wait_exited(),
+                    child.wait_shared(),
+                    shut_down
+                )
+            });
+            shut_down.unwrap();
+            assert!(wait.is_err() && exited.is_err() && shared.is_err());
+            // The status is not lost: another one of the same handle gets it.
+            let again = other.block_on(async { TokioPidHandle::new(child.handle()).unwrap() });
+            handle.kill().unwrap();
+            let status = other.block_on(again.wait()).unwrap();
+            assert_eq!(status.signal(), Some(SIGKILL));
+        }
+    }
+}
+
+/// Tasks that wait are dropped with their runtime.
+#[test]
+fn a_runtime_with_waiting_tasks_shuts_down_and_loses_nothing() {
+    for builder in [Builder::new_current_thread, Builder::new_multi_thread] {
+        for backend in backends() {
+            let handle = PidHandle::open_with(sleeper().id(), backend).unwrap();
+            let runtime = builder().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let child = TokioPidHandle::new(&handle).unwrap();
+                for _ in 0..10 {
+                    let child = child.clone();
+                    tokio::spawn(async move { child.wait().await });
+                }
+                let child = child.clone();
+                tokio::spawn(async move { child.wait_shared().await });
+                tokio::task::yield_now().await;
+            });
+            drop(runtime);
+            handle.kill().unwrap();
+            assert_eq!(handle.wait().unwrap().signal(), Some(SIGKILL));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_thousand_spawned_tasks_share_one_status() {
+    for backend in backends() {
+        let handle = PidHandle::open_with(sleeper().id(), backend).unwrap();
+        let child = TokioPidHandle::new(&handle).unwrap();
+        let waits: Vec<_> = (0..1000)
+            .map(|_| {
+                let child = child.clone();
+                tokio::spawn(async move { child.wait_shared().await })
+            })
+            .collect();
+        handle.kill().unwrap();
+        for wait in waits {
+            let status = wait.await.unwrap().unwrap();
+            assert_eq!(status.signal(), Some(SIGKILL));
+        }
+    }
+}
+
+/// Without the I/O driver or the timer tokio panics, before anything is sent.
+#[test]
+fn a_runtime_without_its_drivers_panics() {
+    for backend in backends() {
+        let handle = PidHandle::open_with(sleeper().id(), backend).unwrap();
+        let bare = Builder::new_current_thread().build().unwrap();
+        let no_io = catch_unwind(AssertUnwindSafe(|| {
+            bare.block_on(async { TokioPidHandle::new(&handle).map(drop) })
+        }));
+        assert!(no_io.is_err());
+
+        let no_timer = Builder::new_current_thread().enable_io().build().unwrap();
+        let child = no_timer.block_on(async { TokioPidHandle::new(&handle).unwrap() });
+        let terminate = catch_unwind(|| no_timer.block_on(child.terminate(Duration::ZERO)));
+        assert!(terminate.is_err());
+        let group = child.terminate_process_group(Duration::ZERO);
+        assert!(catch_unwind(AssertUnwindSafe(|| no_timer.block_on(group))).is_err());
+        assert!(!handle.has_exited().unwrap(), "nothing was sent");
+        handle.kill().unwrap();
+        let status = no_timer.block_on(child.wait()).unwrap();
+        assert_eq!(status.signal(), Some(SIGKILL), "waits need no timer");
+    }
+}
+
 /// Both reactors see the exit; the first wait reaps.
 #[cfg(feature = "async-io")]
 #[tokio::test]
@@ -139,4 +236,11 @@ async fn works_beside_async_io_on_one_process() {
         assert_eq!(on_tokio.wait().await.unwrap().signal(), Some(SIGKILL));
         assert_eq!(errno(on_async_io.wait().await), ECHILD);
     }
+}
+
+#[test]
+fn waits_after_pid_reuse_end_at_once() {
+    reactor::waits_after_pid_reuse_end_at_once::<CurrentThread>(
+        "waits_after_pid_reuse_end_at_once",
+    );
 }

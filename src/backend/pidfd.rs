@@ -90,13 +90,10 @@ impl Process {
     }
 
     fn signal_group_by_pid(&self, signal: c_int) -> nix::Result<()> {
-        // Until it is reaped, its PID and the group of that number are its own.
+        // Until it is reaped, its PID is its own, and only it can have made a group of that number.
         self.check_unreaped()?;
-        if esrch_to_echild(sys::group_of(self.pid))? != self.pid {
-            return Err(Errno::ESRCH);
-        }
         match sys::kill_group(self.pid, signal) {
-            // It has left the group, or was reaped since it was checked.
+            // It leads no group, or was reaped since it was checked.
             Err(Errno::ESRCH) => self.check_unreaped().and(Err(Errno::ESRCH)),
             sent => sent,
         }

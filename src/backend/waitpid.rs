@@ -148,15 +148,11 @@ impl Process {
 
     pub(crate) fn signal_group(&self, seen: &mut Seen, signal: c_int) -> nix::Result<()> {
         self.check_exists(seen)?;
-        match sys::group_of(self.pid) {
-            Ok(group) if group == self.pid => {}
-            Ok(_) => return Err(Errno::ESRCH),
-            // macOS has forgotten the group of a zombie; `kill` has not.
-            Err(Errno::ESRCH) if seen.exited => {}
-            Err(errno) => return seen.note(Err(errno)),
-        }
+        // While the process exists, only it can have made a group with its PID as the number: if it
+        // leads none, there is no such group, ESRCH. Not by `getpgid`: macOS has forgotten the group
+        // of a zombie.
         match sys::kill_group(self.pid, signal) {
-            // It has left the group, or was reaped by other code since it was checked.
+            // It leads no group, or was reaped by other code since it was checked.
             Err(Errno::ESRCH) => self.check_exists(seen).and(Err(Errno::ESRCH)),
             sent => sent,
         }

@@ -105,7 +105,7 @@ pub(crate) fn open_child(child: &Child) -> io::Result<(Process, Seen)> {
     Process::open_child(pid_of(child)?).map_err(|_| Errno::ECHILD.into())
 }
 
-fn pid_of(child: &Child) -> io::Result<pid_t> {
+pub(super) fn pid_of(child: &Child) -> io::Result<pid_t> {
     pid_t::try_from(child.id()).map_err(|_| Errno::ECHILD.into())
 }
 

@@ -36,17 +36,38 @@ enum Source {
 impl PidHandle {
     /// Returns a descriptor that becomes readable when the process, child or not, has exited.
     ///
-    /// For event loops. It stays readable, and stays open as long as it lives, whatever becomes of
-    /// the handle.
+    /// For event loops, and for a wait that something else may end: a signal, by a signalfd or a
+    /// self-pipe, a socket, a timer. It stays readable, and stays open as long as it lives, whatever
+    /// becomes of the handle.
     ///
     /// # Examples
     ///
-    /// ```
-    /// use std::os::fd::AsFd;
+    /// A wait that a message on a socket ends. `examples/interruptible.rs` has one that a signal ends.
     ///
-    /// let own = pidwait::PidHandle::open(std::process::id())?;
-    /// let exit = own.exit_fd()?;
-    /// println!("poll {:?} for POLLIN", exit.as_fd());
+    /// ```
+    /// use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
+    /// use pidwait::PidHandle;
+    /// use std::io::Write;
+    /// use std::os::fd::AsFd;
+    /// use std::os::unix::net::UnixStream;
+    /// use std::process::Command;
+    /// use std::time::Duration;
+    ///
+    /// let (stop, mut sender) = UnixStream::pair()?;
+    /// sender.write_all(b"stop")?;
+    ///
+    /// let child = PidHandle::spawn(Command::new("sleep").arg("60"))?.handle;
+    /// let exit = child.exit_fd()?;
+    /// let mut fds = [
+    ///     PollFd::new(exit.as_fd(), PollFlags::POLLIN),
+    ///     PollFd::new(stop.as_fd(), PollFlags::POLLIN),
+    /// ];
+    /// poll(&mut fds, PollTimeout::NONE)?;
+    /// let status = match fds[0].any() {
+    ///     Some(true) => child.wait()?,
+    ///     _ => child.terminate(Duration::from_secs(5))?,
+    /// };
+    /// assert!(!status.success());
     /// # Ok::<(), std::io::Error>(())
     /// ```
     ///

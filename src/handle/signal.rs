@@ -1,4 +1,4 @@
-//! Sending signals, and ending a process with them.
+//! Sending signals, and ending a process with them; reaping it in the background.
 
 use std::io;
 use std::process::ExitStatus;
@@ -8,6 +8,7 @@ use nix::errno::Errno;
 use nix::libc::{c_int, SIGKILL};
 
 use super::PidHandle;
+use crate::background;
 use crate::sys;
 use crate::wait::{self, FIRST_SIGNAL};
 
@@ -77,46 +78,6 @@ impl PidHandle {
         self.signal(SIGKILL)
     }
 
-    /// Sends a signal to every process of the process group that this one leads.
-    ///
-    /// A child leads one if it was spawned with
-    /// [`process_group(0)`](std::os::unix::process::CommandExt::process_group).
-    ///
-    /// # Examples
-    ///
-    /// To end a whole group, wait for its leader without reaping it: until then, the group of that
-    /// number is the leader's.
-    ///
-    /// ```
-    /// use pidwait::PidHandle;
-    /// use std::os::unix::process::CommandExt;
-    /// use std::process::Command;
-    ///
-    /// let script = "sleep 60 & exit 3";
-    /// let leader = Command::new("sh").args(["-c", script]).process_group(0).spawn()?;
-    /// let leader = PidHandle::open(leader.id())?;
-    /// leader.wait_exited()?;
-    /// leader.signal_group(9)?; // SIGKILL
-    /// assert_eq!(leader.wait()?.code(), Some(3));
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// - EINVAL: the process leads no group; the handle is released; there is no such signal.
-    /// - ECHILD: the process was reaped. (On Linux 6.9 and later a group can still be signalled
-    ///   after other code reaped its leader.)
-    /// - EPERM: no permission for any process of the group.
-    pub fn signal_group(&self, signal: c_int) -> io::Result<()> {
-        let guard = self.shared.lock();
-        self.with_process(guard, |process, seen| {
-            match process.signal_group(seen, signal) {
-                Err(Errno::ESRCH) => Err(Errno::EINVAL),
-                result => result,
-            }
-        })
-    }
-
     /// Terminates the child: SIGTERM, at most `grace` to exit, then SIGKILL; and reaps it.
     ///
     /// It looks first, and does not signal a child that has exited already. SIGCONT follows SIGTERM,
@@ -140,12 +101,74 @@ impl PidHandle {
     ///
     /// Those of [`wait`](Self::wait), before anything is sent, and of [`signal`](Self::signal).
     pub fn terminate(&self, grace: Duration) -> io::Result<ExitStatus> {
+        self.terminate_with(FIRST_SIGNAL, grace)
+    }
+
+    /// Terminates the child as [`terminate`](Self::terminate) does, with another first signal than
+    /// SIGTERM.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pidwait::PidHandle;
+    /// use std::os::unix::process::ExitStatusExt;
+    /// use std::process::Command;
+    /// use std::time::Duration;
+    ///
+    /// let child = PidHandle::spawn(Command::new("sleep").arg("60"))?.handle;
+    /// let status = child.terminate_with(2, Duration::from_secs(5))?; // SIGINT
+    /// assert_eq!(status.signal(), Some(2));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`terminate`](Self::terminate), and EINVAL if there is no such signal.
+    pub fn terminate_with(&self, signal: c_int, grace: Duration) -> io::Result<ExitStatus> {
         wait::terminate(
             &mut &*self,
-            FIRST_SIGNAL,
+            signal,
             grace,
             |handle, signal| handle.signal(signal),
             |handle, timeout| handle.reap(timeout),
         )
+    }
+
+    /// Has the child reaped when it exits, by a thread of this crate. It never blocks.
+    ///
+    /// For a child that nobody will wait for and that must not stay a zombie. The child runs on, also
+    /// if this handle is dropped or released. One thread serves the whole program; the first call
+    /// starts it, with a small stack and all signals blocked.
+    ///
+    /// The status is not lost: when the thread has reaped the child, the handle and its clones are
+    /// done, and [`exit_status`](Self::exit_status) returns the status. Other waits that are under way
+    /// get it if they are faster, and fail with ECHILD otherwise.
+    ///
+    /// If the process is a non-child, or the handle is done or released, there is nothing to do.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use pidwait::PidHandle;
+    /// use std::process::Command;
+    ///
+    /// let child = PidHandle::spawn(Command::new("sleep").arg("0.01"))?.handle;
+    /// child.reap_in_background();
+    /// child.wait_exited()?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Platform notes
+    ///
+    /// The thread waits in [epoll_wait(2)], and needs one descriptor beside the pidfds of the
+    /// children. With [`Backend::Waitpid`](crate::Backend::Waitpid) it looks repeatedly, at first
+    /// 1 ms and then up to 50 ms apart.
+    ///
+    /// If no thread can be started, the child is reaped at the next call of this kind after its exit,
+    /// of any handle, or when this process ends.
+    ///
+    /// [epoll_wait(2)]: https://man7.org/linux/man-pages/man2/epoll_wait.2.html
+    pub fn reap_in_background(&self) {
+        background::reap(self);
     }
 }

@@ -225,6 +225,13 @@ impl PidHandle {
         Ok(status.map(|status| (status, usage)))
     }
 
+    /// Reaps the child if it has exited, as a wait that began before the handle was released.
+    pub(crate) fn try_wait_released(&self) -> io::Result<Option<ExitStatus>> {
+        let mut wait = HandleWait::new(self, None);
+        wait.lease = self.lease(&mut self.shared.lock()).ok();
+        wait.try_reap()
+    }
+
     pub(crate) fn reap(&self, timeout: Timeout) -> io::Result<Option<ExitStatus>> {
         wait::reap(&mut HandleWait::new(self, None), timeout)
     }

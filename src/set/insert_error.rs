@@ -54,7 +54,8 @@ impl<T> fmt::Display for InsertError<T> {
 
 impl<T> Error for InsertError<T> {}
 
-// An `io::Error` is neither, because it may hold any error; no method of an error changes it.
+// `io::Error` does not implement these, because it may contain any error. The errors of this crate
+// have no state that a panic could leave half changed.
 impl<T: UnwindSafe> UnwindSafe for InsertError<T> {}
 impl<T: RefUnwindSafe> RefUnwindSafe for InsertError<T> {}
 

@@ -9,6 +9,7 @@ mod blocked;
 mod children;
 mod cpu;
 mod descriptors;
+mod fork;
 pub(crate) mod isolated;
 mod non_child;
 #[cfg(not(target_os = "linux"))]
@@ -34,7 +35,8 @@ use nix::libc;
 use pidwait::{Backend, PidHandle};
 
 pub(crate) use {
-    blocked::*, children::*, cpu::*, descriptors::*, non_child::*, process::*, signals::*, wait::*,
+    blocked::*, children::*, cpu::*, descriptors::*, fork::*, non_child::*, process::*, signals::*,
+    wait::*,
 };
 
 #[cfg(not(target_os = "linux"))]

@@ -1,19 +1,20 @@
 //! Tests of the async handles that run on every reactor.
 
 use std::future::{poll_fn, Future};
-use std::io;
-use std::os::unix::process::ExitStatusExt;
+use std::io::{self, Read};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::pin::{pin, Pin};
-use std::process::ExitStatus;
+use std::process::{ExitStatus, Stdio};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use nix::libc::{ECHILD, EINVAL, SIGKILL, SIGTERM};
-use pidwait::{PidHandle, ResourceUsage, Spawned};
+use nix::libc::{ECHILD, EINVAL, ESRCH, SIGKILL, SIGTERM};
+use pidwait::{KillOnDrop, PidHandle, ResourceUsage, Spawned};
 
+use crate::common::pid_namespace::{in_pid_namespace, ReusedPid};
 use crate::common::{
-    await_state, await_zombie, backends, errno, ignoring_sigterm, reap_externally, sleeper, stop,
-    zombie, IdleCheck, NonChild,
+    await_state, await_zombie, backends, errno, ignoring_sigterm, line, readable, reap_externally,
+    shell, sleeper, stop, zombie, IdleCheck, NonChild, LONG,
 };
 #[cfg(target_os = "linux")]
 use crate::common::{traceable_sleeper, Tracer};
@@ -37,6 +38,10 @@ pub(crate) trait AsyncHandle: Sized + Clone + AsRef<PidHandle> {
     fn wait_shared(&self) -> impl Future<Output = io::Result<ExitStatus>>;
     fn wait_exited(&self) -> impl Future<Output = io::Result<()>>;
     fn terminate(&self, grace: Duration) -> impl Future<Output = io::Result<ExitStatus>>;
+    fn terminate_process_group(
+        &self,
+        grace: Duration,
+    ) -> impl Future<Output = io::Result<ExitStatus>>;
 }
 
 /// Implements `AsyncHandle` for an async handle. The crate's types have the same methods, but no
@@ -70,6 +75,12 @@ macro_rules! async_handle {
             ) -> std::io::Result<std::process::ExitStatus> {
                 self.terminate(grace).await
             }
+            async fn terminate_process_group(
+                &self,
+                grace: std::time::Duration,
+            ) -> std::io::Result<std::process::ExitStatus> {
+                self.terminate_process_group(grace).await
+            }
         }
     };
 }
@@ -85,6 +96,7 @@ macro_rules! assert_send {
                 is_send(&handle.wait_shared());
                 is_send(&handle.wait_exited());
                 is_send(&handle.terminate(Duration::ZERO));
+                is_send(&handle.terminate_process_group(Duration::ZERO));
             };
             fn is_shared<T: Send + Sync + std::panic::UnwindSafe + std::panic::RefUnwindSafe>() {}
             is_shared::<$handle>();
@@ -122,7 +134,13 @@ macro_rules! test_on {
             terminate_kills_after_the_grace,
             terminate_of_zombie_or_non_child_sends_nothing,
             terminate_dropped_at_any_point_loses_nothing,
+            terminate_process_group_ends_all_members,
+            terminate_process_group_gives_members_the_grace,
+            terminate_process_group_kills_after_the_grace,
+            terminate_process_group_of_non_leader_or_non_child_fails,
+            terminate_process_group_dropped_midway_loses_nothing,
             futures_are_send,
+            kill_on_drop_works_around_it,
         }
         #[cfg(target_os = "linux")]
         crate::reactor::test_on! { $reactor: wait_sleeps_while_tracer_holds_zombie }
@@ -458,4 +476,137 @@ pub(crate) fn terminate_dropped_at_any_point_loses_nothing<R: Reactor>() {
 /// So that they can be spawned on several threads.
 pub(crate) fn futures_are_send<R: Reactor>() {
     R::assert_send();
+}
+
+/// Starts a group leader that runs a script, and waits for its line "ready".
+fn ready_leader(script: &str) -> u32 {
+    let mut command = shell(script);
+    command.process_group(0).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    assert_eq!(line(&mut child), "ready");
+    child.id()
+}
+
+/// Returns whether a process of the group is alive: `kill` also finds zombies, and those of orphans
+/// are reaped by another process.
+fn is_alive(group: u32) -> bool {
+    let stat = |entry: std::io::Result<std::fs::DirEntry>| {
+        let stat = std::fs::read_to_string(entry.ok()?.path().join("stat")).ok()?;
+        let fields: Vec<_> = stat.rsplit(") ").next()?.split(' ').collect();
+        Some((fields[0] != "Z", fields[2].parse::<u32>().ok()?))
+    };
+    let mut stats = std::fs::read_dir("/proc").unwrap().filter_map(stat);
+    stats.any(|(alive, of)| alive && of == group)
+}
+
+pub(crate) fn terminate_process_group_ends_all_members<R: Reactor>() {
+    on_each::<R, _>(|open| async move {
+        // The leader runs, or is a zombie already.
+        for script in [
+            "sleep 600 & echo ready; sleep 600",
+            "sleep 600 & echo ready",
+        ] {
+            let pid = ready_leader(script);
+            let child = register::<R>(open(pid));
+            let status = child.terminate_process_group(Duration::MAX).await.unwrap();
+            assert!(status.signal() == Some(SIGTERM) || status.code() == Some(0));
+            assert!(!is_alive(pid));
+            let again = child.terminate_process_group(Duration::ZERO).await;
+            assert_eq!(errno(again), ECHILD);
+        }
+    });
+}
+
+/// The leader ends at once, and a member needs some time to save its work.
+pub(crate) fn terminate_process_group_gives_members_the_grace<R: Reactor>() {
+    on_each::<R, _>(|open| async move {
+        let script = "(trap 'sleep 0.3; echo saved >&2; exit' TERM; echo ready; \
+                      while :; do sleep 0.01; done) & trap 'exit 3' TERM; wait";
+        let mut command = shell(script);
+        command
+            .process_group(0)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut leader = command.spawn().unwrap();
+        assert_eq!(line(&mut leader), "ready");
+        let child = register::<R>(open(leader.id()));
+        let grace = Duration::from_secs(600);
+        child.terminate_process_group(grace).await.unwrap();
+        let mut text = String::new();
+        let mut stderr = leader.stderr.take().unwrap();
+        stderr.read_to_string(&mut text).unwrap();
+        assert!(text.contains("saved"), "{text:?}");
+    });
+}
+
+pub(crate) fn terminate_process_group_kills_after_the_grace<R: Reactor>() {
+    on_each::<R, _>(|open| async move {
+        for grace in [Duration::ZERO, Duration::from_millis(20)] {
+            let script = "(trap '' TERM; echo ready; exec sleep 600) & sleep 600";
+            let pid = ready_leader(script);
+            let child = register::<R>(open(pid));
+            let start = Instant::now();
+            child.terminate_process_group(grace).await.unwrap();
+            assert!(start.elapsed() >= grace);
+            assert!(!is_alive(pid));
+        }
+    });
+}
+
+pub(crate) fn terminate_process_group_of_non_leader_or_non_child_fails<R: Reactor>() {
+    on_each::<R, _>(|open| async move {
+        let child = register::<R>(open(sleeper().id()));
+        let result = child.terminate_process_group(Duration::ZERO).await;
+        assert_eq!(errno(result), ESRCH);
+        assert!(!child.handle().has_exited().unwrap());
+        let mut non_child = NonChild::new();
+        let other = register::<R>(open(non_child.pid));
+        let result = other.terminate_process_group(Duration::ZERO).await;
+        assert_eq!(errno(result), ECHILD);
+        assert_eq!(non_child.finish(), Some(7), "it was not signalled");
+    });
+}
+
+pub(crate) fn terminate_process_group_dropped_midway_loses_nothing<R: Reactor>() {
+    on_each::<R, _>(|open| async move {
+        let pid = ready_leader("trap '' TERM; echo ready; exec sleep 600");
+        let child = register::<R>(open(pid));
+        drop(child.terminate_process_group(Duration::ZERO)); // Not polled: nothing was sent.
+        cancel(child.terminate_process_group(Duration::MAX)).await;
+        assert!(
+            !child.handle().has_exited().unwrap(),
+            "only SIGTERM was sent"
+        );
+        let status = child.terminate_process_group(Duration::ZERO).await.unwrap();
+        assert_eq!(status.signal(), Some(SIGKILL));
+    });
+}
+
+pub(crate) fn kill_on_drop_works_around_it<R: Reactor>() {
+    on_each::<R, _>(|open| async move {
+        let pid = sleeper().id();
+        let handle = open(pid);
+        let child = register::<R>(handle.clone());
+        drop(KillOnDrop::new(child));
+        assert_eq!(handle.exit_status().unwrap().signal(), Some(SIGKILL));
+    });
+}
+
+/// The process exits, other code reaps it, and another child gets its PID. A wait that looked at the
+/// PID alone would find a running process behind a readable descriptor, again and again.
+pub(crate) fn waits_after_pid_reuse_end_at_once<R: Reactor>(test: &str) {
+    if !in_pid_namespace(test) {
+        return;
+    }
+    on_each::<R, _>(|open| async move {
+        let pid = zombie("exit 3").id();
+        let child = register::<R>(open(pid));
+        assert!(readable(&child.handle().exit_fd().unwrap(), LONG));
+        reap_externally(pid);
+        let reused = ReusedPid::running(pid);
+        child.wait_exited().await.unwrap();
+        assert_eq!(errno(child.wait().await), ECHILD);
+        assert_eq!(errno(child.terminate(Duration::ZERO).await), ECHILD);
+        reused.assert_untouched();
+    });
 }

@@ -4,7 +4,7 @@
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::thread;
 
-use nix::libc::{ECHILD, EINVAL, SIGKILL, SIGTERM};
+use nix::libc::{ECHILD, EINVAL, ESRCH, SIGKILL, SIGTERM};
 use pidwait::{Backend, ChildExt, PidHandle, Spawned};
 
 #[cfg(target_os = "linux")]
@@ -63,18 +63,24 @@ fn check_running_child(backend: Backend, handle: &PidHandle) {
 fn check_groups() {
     let lead = || sleep().process_group(0).spawn().expect("sleep starts");
     let leader = Spawned::from(lead()).handle;
-    leader.signal_group(SIGTERM).expect("the child runs");
+    leader
+        .process_group()
+        .signal(SIGTERM)
+        .expect("the child runs");
     assert_eq!(leader.wait().expect("the status").signal(), Some(SIGTERM));
-    assert_eq!(errno(leader.signal_group(0)), ECHILD);
+    assert_eq!(errno(leader.process_group().signal(0)), ECHILD);
 
     let non_leader = Spawned::from(sleeper()).handle;
-    assert_eq!(errno(non_leader.signal_group(SIGTERM)), EINVAL);
+    assert_eq!(errno(non_leader.process_group().signal(SIGTERM)), ESRCH);
     assert_eq!(non_leader.try_wait().expect("the child runs"), None);
 
     let reaped_externally = PidHandle::open(lead().id()).expect("open");
     reaped_externally.kill().expect("the child runs");
     assert_eq!(reap_externally(reaped_externally.id()), SIGKILL);
-    assert_eq!(errno(reaped_externally.signal_group(SIGTERM)), ECHILD);
+    assert_eq!(
+        errno(reaped_externally.process_group().signal(SIGTERM)),
+        ECHILD
+    );
 
     #[cfg(target_os = "linux")]
     if is_root() {
@@ -93,7 +99,8 @@ fn check_group_of_two_users(leader: &PidHandle) {
         scope.spawn(|| {
             drop_privileges();
             leader
-                .signal_group(SIGTERM)
+                .process_group()
+                .signal(SIGTERM)
                 .expect("one member may be signalled");
         });
     });

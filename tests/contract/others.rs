@@ -72,19 +72,19 @@ pub(crate) fn rows() -> Vec<Row> {
         row("done", "`exit_fd`", both("ECHILD"), || done().exit_fd().map(drop).describe()),
         row("released", "`exit_fd`", both("EINVAL"), || released().exit_fd().map(drop).describe()),
 
-        row("group leader, running", "`signal_group`, `wait`", both("Ok, Ok(signal 15)"), || {
+        row("group leader, running", "`process_group().signal`, `wait`", both("Ok, Ok(signal 15)"), || {
             let handle = leader();
-            format!("{}, {}", handle.signal_group(libc::SIGTERM).describe(), handle.wait().describe())
+            format!("{}, {}", handle.process_group().signal(libc::SIGTERM).describe(), handle.wait().describe())
         }),
-        row("group leader, zombie", "`signal_group`", both("Ok"), || {
+        row("group leader, zombie", "`process_group().signal`", both("Ok"), || {
             let handle = leader();
             handle.kill().expect("kill");
             handle.wait_exited().expect("it exits");
-            handle.signal_group(libc::SIGTERM).describe()
+            handle.process_group().signal(libc::SIGTERM).describe()
         }),
-        row("not a group leader", "`signal_group`", both("EINVAL"), || running().signal_group(libc::SIGTERM).describe()),
-        row("done", "`signal_group`", both("ECHILD"), || done().signal_group(libc::SIGTERM).describe()),
-        row("released", "`signal_group`", both("EINVAL"), || released().signal_group(libc::SIGTERM).describe()),
+        row("not a group leader", "`process_group().signal`", both("ESRCH"), || running().process_group().signal(libc::SIGTERM).describe()),
+        row("done", "`process_group().signal`", both("ECHILD"), || done().process_group().signal(libc::SIGTERM).describe()),
+        row("released", "`process_group().signal`", both("EINVAL"), || released().process_group().signal(libc::SIGTERM).describe()),
 
         row("zombie", "`terminate`", both("Ok(exit 3)"), || exited().terminate(Duration::MAX).describe()),
         row("running", "`terminate`", both("Ok(signal 15)"), || running().terminate(Duration::MAX).describe()),

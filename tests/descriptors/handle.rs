@@ -63,7 +63,7 @@ pub(crate) const CASES: &[(&str, Case)] = &[
         let mut command = common::shell("exec sleep 600");
         let child = command.process_group(0).spawn().expect("sh starts");
         let handle = open(child.id(), backend);
-        unless_emfile(emfile.during(|| handle.signal_group(libc::SIGTERM)));
+        unless_emfile(emfile.during(|| handle.process_group().signal(libc::SIGTERM)));
         settle(&handle, None);
     }),
     ("terminate, zombie", |emfile, backend| {

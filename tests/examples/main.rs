@@ -3,6 +3,8 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod init;
+mod interruptible;
 mod parallel;
 mod pidfile;
 mod pwait;

@@ -2,11 +2,17 @@
 
 use std::panic::{catch_unwind, AssertUnwindSafe};
 
-use nix::libc::{ECHILD, SIGTERM};
-use pidwait::{KillOnDrop, PidHandle, Spawned};
+use std::os::unix::process::CommandExt;
+use std::process::Stdio;
 
+use nix::libc::{ECHILD, EPERM, SIGKILL, SIGTERM};
+use pidwait::{Backend, KillOnDrop, PidHandle, Spawned};
+
+use super::process_group::leader;
 use crate::common::{
-    backends, blocked_on_stdin, errno, reap_externally, sleeper, stop, zombie, NonChild,
+    await_gone, await_state, await_zombie, backends, blocked_on_stdin, drop_privileges, errno,
+    exists, fork, is_root, kill, line, raw_fork, reap_externally, shell, skip, sleep, sleeper,
+    stop, traceable_sleeper, zombie, NonChild, Tracer,
 };
 
 /// std's `try_wait` then finds no child with this PID.
@@ -56,7 +62,7 @@ fn into_inner_does_not_kill() {
     for backend in backends() {
         let (child, stdin) = blocked_on_stdin();
         let guard = KillOnDrop::new(PidHandle::open_with(child.id(), backend).unwrap());
-        let handle = guard.into_inner();
+        let handle = KillOnDrop::into_inner(guard);
         assert_eq!((handle.id(), handle.backend()), (child.id(), backend));
         assert_eq!(handle.try_wait().unwrap(), None);
         drop(stdin);
@@ -118,4 +124,158 @@ fn drop_kills_child_converted_to_handle() {
     assert!(reaped.has_exited().unwrap());
 
     drop(KillOnDrop::new(Spawned::from(zombie("exit 3")).handle));
+}
+
+/// A handle with more beside it, as the async handles are.
+struct Job {
+    handle: PidHandle,
+    name: String,
+}
+
+impl AsRef<PidHandle> for Job {
+    fn as_ref(&self) -> &PidHandle {
+        &self.handle
+    }
+}
+
+impl Job {
+    /// Not hidden by the guard's.
+    fn into_inner(&self) -> &str {
+        &self.name
+    }
+}
+
+#[test]
+fn guard_of_another_type_dereferences_to_it() {
+    let mut child = sleeper();
+    let job = Job {
+        handle: PidHandle::open(child.id()).unwrap(),
+        name: "job".to_owned(),
+    };
+    let guard = KillOnDrop::new(job);
+    assert_eq!(guard.into_inner(), "job");
+    let guard = KillOnDrop::new(KillOnDrop::into_inner(guard));
+    assert_eq!(guard.handle.try_wait().unwrap(), None);
+    drop(guard);
+    assert_eq!(errno(child.try_wait()), ECHILD);
+}
+
+#[test]
+fn drop_of_group_guard_kills_all_members() {
+    for backend in backends() {
+        let mut command = shell("sleep 600 & echo ready; sleep 600");
+        command.process_group(0).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        assert_eq!(line(&mut child), "ready");
+        let handle = PidHandle::open_with(child.id(), backend).unwrap();
+        drop(KillOnDrop::process_group(handle));
+        let mut stdout = child.stdout.take().expect("a pipe");
+        assert_eq!(std::io::Read::read(&mut stdout, &mut [0]).unwrap(), 0);
+        assert_eq!(errno(child.try_wait()), ECHILD);
+    }
+}
+
+#[test]
+fn drop_of_group_guard_kills_the_members_of_a_zombie_leader() {
+    for backend in backends() {
+        let (mut child, members) = leader();
+        await_zombie(child.id());
+        let handle = PidHandle::open_with(child.id(), backend).unwrap();
+        drop(KillOnDrop::process_group(handle));
+        members.await_end();
+        assert_eq!(errno(child.try_wait()), ECHILD);
+    }
+}
+
+/// Its group is that of this process, which is not signalled.
+#[test]
+fn drop_of_group_guard_kills_a_non_leader_alone() {
+    for backend in backends() {
+        let mut child = sleeper();
+        let handle = PidHandle::open_with(child.id(), backend).unwrap();
+        drop(KillOnDrop::process_group(handle));
+        assert_eq!(errno(child.try_wait()), ECHILD);
+    }
+}
+
+/// A child with the rights of another user cannot be signalled.
+#[test]
+fn drop_reaps_exited_child_that_may_not_be_signalled() {
+    if !is_root() {
+        return skip("only root can spawn a child of another user");
+    }
+    for backend in backends() {
+        for new in [KillOnDrop::new, KillOnDrop::process_group] {
+            let mut child = zombie("exit 3");
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    drop_privileges();
+                    let handle = PidHandle::open_with(child.id(), backend).unwrap();
+                    assert_eq!(errno(handle.kill()), EPERM);
+                    drop(new(handle));
+                });
+            });
+            assert_eq!(errno(child.try_wait()), ECHILD);
+        }
+    }
+}
+
+#[test]
+fn child_that_may_not_be_signalled_runs_on_and_is_reaped_in_the_background() {
+    if !is_root() {
+        return skip("only root can spawn a child of another user");
+    }
+    for backend in backends() {
+        let child = sleeper();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                drop_privileges();
+                let handle = PidHandle::open_with(child.id(), backend).unwrap();
+                drop(KillOnDrop::new(handle));
+            });
+        });
+        assert!(exists(child.id()));
+        kill(child.id(), SIGKILL);
+        await_gone(child.id());
+    }
+}
+
+/// The tracer holds the zombie, so that it cannot be reaped before the tracer lets go.
+#[test]
+fn drop_returns_while_a_tracer_holds_the_child() {
+    for backend in backends() {
+        let child = traceable_sleeper();
+        let Some(tracer) = Tracer::attach(child.id()) else {
+            return;
+        };
+        let handle = PidHandle::open_with(child.id(), backend).unwrap();
+        let clone = handle.clone();
+        drop(KillOnDrop::new(handle));
+        await_state(child.id(), 'Z');
+        tracer.end();
+        await_gone(child.id());
+        crate::common::eventually("the status is noted", || clone.exit_status().is_some());
+    }
+}
+
+/// By `fork`, and by a raw `clone`, which libc does not see.
+#[test]
+fn drop_in_a_forked_process_does_nothing() {
+    for backend in backends() {
+        for raw in [false, true] {
+            for new in [KillOnDrop::new, KillOnDrop::process_group] {
+                let child = sleep().process_group(0).spawn().unwrap();
+                let guard = new(PidHandle::open_with(child.id(), backend).unwrap());
+                let copy = new(guard.clone());
+                let dropped = || drop(copy);
+                let forked = match raw {
+                    false => fork(dropped),
+                    true => raw_fork(dropped),
+                };
+                assert_eq!(reap_externally(forked), 0);
+                assert_eq!(guard.try_wait().unwrap(), None);
+                assert_eq!(guard.backend() == Backend::Pidfd, backend == Backend::Pidfd);
+            }
+        }
+    }
 }

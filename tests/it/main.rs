@@ -6,6 +6,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod background;
 mod child;
 mod clone;
 mod exit;
@@ -13,11 +14,11 @@ mod exit_fd;
 mod from_child;
 #[cfg(target_os = "linux")]
 mod from_pidfd;
-mod group;
 mod identity;
 mod kill_on_drop;
 mod open;
 mod output;
+mod process_group;
 mod race;
 mod release;
 mod set;

@@ -6,6 +6,7 @@ mod handles;
 mod insert_error;
 mod iter;
 mod keys;
+mod pid_reuse;
 mod ready_fd;
 mod timeout;
 
@@ -211,4 +212,22 @@ fn len_get_and_iter_list_the_inserted_handles() {
             assert!(format!("{set:?}").contains(&pid.to_string()));
         }
     }
+}
+
+#[test]
+fn public_types_can_be_shared_and_cross_a_panic() {
+    use std::fmt::Debug;
+    use std::panic::{RefUnwindSafe, UnwindSafe};
+
+    fn shared<T: Debug + Send + Sync + RefUnwindSafe>() {}
+    fn check<T: Debug + Send + Sync + RefUnwindSafe + UnwindSafe>() {
+        shared::<T>();
+    }
+    check::<WaitSet<i32>>();
+    check::<pidwait::WaitKey>();
+    check::<Exited<i32>>();
+    check::<pidwait::InsertError<i32>>();
+    check::<pidwait::Iter<'static, i32>>();
+    check::<pidwait::IntoIter<i32>>();
+    shared::<pidwait::IterMut<'static, i32>>(); // No `&mut` is `UnwindSafe`.
 }

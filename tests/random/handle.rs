@@ -144,7 +144,9 @@ impl TestHandle {
             }
             Call::ExitFd => drop(self.check(handle.exit_fd())),
             Call::Signal(signal) => self.check_signal(signal, handle.signal(signal)),
-            Call::SignalGroup(signal) => self.check_signal(signal, handle.signal_group(signal)),
+            Call::SignalGroup(signal) => {
+                self.check_signal(signal, handle.process_group().signal(signal))
+            }
             // The one before is dropped.
             Call::Clone => self.handle = handle.clone(),
             Call::Identity => {

@@ -97,9 +97,9 @@ fn apply(handle: &PidHandle, call: Call, released: &mut bool) {
         Call::ExitFd => assert_ok_or(handle.exit_fd(), final_state),
         Call::Signal => assert_ok_or(handle.signal(0), &[final_state, &[libc::EPERM]].concat()),
         Call::SignalGroup => {
-            let not_a_leader = [libc::EPERM, libc::EINVAL];
+            let not_a_leader = [libc::EPERM, libc::ESRCH];
             assert_ok_or(
-                handle.signal_group(0),
+                handle.process_group().signal(0),
                 &[final_state, &not_a_leader].concat(),
             );
         }

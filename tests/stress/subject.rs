@@ -93,7 +93,7 @@ impl Subject {
             }
             12 => {
                 let signal = self.random_signal(random);
-                self.check(handle.signal_group(signal));
+                self.check(handle.process_group().signal(signal));
             }
             13 => {
                 self.log().signals.extend([libc::SIGTERM, libc::SIGKILL]);

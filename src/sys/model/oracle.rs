@@ -118,7 +118,7 @@ impl Oracle {
             }
             Call::Signal => self.check_signal(&before, handle.signal(SIGUSR1)),
             Call::Kill => self.check_signal(&before, handle.kill()),
-            Call::SignalGroup => self.check_signal(&before, handle.signal_group(SIGUSR1)),
+            Call::SignalGroup => self.check_signal(&before, handle.process_group().signal(SIGUSR1)),
             Call::HasExited => {
                 let missed = !self.check_exited(&before, handle.has_exited());
                 assert!(!missed || !self.was_visible(&before), "missed the exit");

@@ -23,6 +23,14 @@ pub(crate) struct ProcStat {
     pub(crate) start_time: u64,
 }
 
+impl ProcStat {
+    /// Whether all of the process has exited. If only its main thread has, the state is the same,
+    /// but there are other threads.
+    pub(crate) fn is_zombie(&self) -> bool {
+        matches!(self.state, b'Z' | b'X' | b'x') && self.threads <= 1
+    }
+}
+
 /// Whether `/proc` is there and is that of our own PID namespace, so that its numbers are our
 /// PIDs.
 pub(crate) fn proc_is_own() -> bool {
@@ -43,6 +51,27 @@ pub(crate) fn proc_stat(pid: pid_t) -> Result<ProcStat> {
 pub(crate) fn boot_id() -> Result<String> {
     let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").map_err(errno_of)?;
     Ok(text.trim_end().to_owned())
+}
+
+/// The PIDs of all processes in `/proc`.
+///
+/// A process that exists during the whole call is in the list.
+pub(crate) fn list_pids() -> Result<Vec<pid_t>> {
+    let mut pids = Vec::new();
+    for entry in fs::read_dir("/proc").map_err(errno_of)? {
+        let name = entry.map_err(errno_of)?.file_name();
+        // The other entries are not processes.
+        pids.extend(name.to_str().and_then(|name| name.parse::<pid_t>().ok()));
+    }
+    Ok(pids)
+}
+
+/// The PID that was given out last in this PID namespace, to a process or to a thread: the last
+/// field of `/proc/loadavg`.
+pub(crate) fn last_pid() -> Result<pid_t> {
+    let text = fs::read_to_string("/proc/loadavg").map_err(errno_of)?;
+    let last = text.split_ascii_whitespace().next_back();
+    last.and_then(|last| last.parse().ok()).ok_or(Errno::EIO)
 }
 
 fn parse_stat(text: &[u8]) -> Option<ProcStat> {

@@ -2,12 +2,13 @@
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
 
 use pidwait::{PidHandle, WaitSet};
 
 use super::{handle, next};
 use crate::common::{
-    backends, errno, has_exit_records, reap_externally, sh, shell, sleeper, zombie,
+    backends, errno, has_exit_records, reap_externally, rounds, sh, shell, sleeper, zombie,
 };
 use nix::libc::{EINVAL, SIGKILL};
 
@@ -34,6 +35,22 @@ fn child_reaped_by_wait_is_reported() {
             assert_eq!(child.wait().unwrap().code(), Some(3));
         });
         assert_eq!(status.unwrap().code(), Some(3));
+    }
+}
+
+/// Without pidfds, the watcher may see the exit only after the wait has returned. The wait itself must
+/// make the exit descriptor readable.
+#[test]
+fn child_reaped_by_wait_is_reported_at_once() {
+    for backend in backends() {
+        for _ in 0..rounds(50) {
+            let child = handle(sh("exit 3"), backend);
+            let mut set = WaitSet::new().unwrap();
+            set.insert(child.clone(), ()).unwrap();
+            child.wait().unwrap();
+            let exited = set.wait_timeout(Duration::ZERO).unwrap();
+            assert_eq!(exited.unwrap().status.unwrap().code(), Some(3));
+        }
     }
 }
 

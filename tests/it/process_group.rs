@@ -1,22 +1,27 @@
-//! `signal_group`.
+//! `ProcessGroup`: signals. The modules have the waits and `terminate`.
+
+mod other_systems;
+mod terminate;
+mod wait;
 
 use std::io::Read;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 
-use nix::libc::{ECHILD, EINVAL, SIGKILL, SIGTERM};
+use nix::libc::{self, ECHILD, EINVAL, ESRCH, SIGKILL, SIGTERM};
 use nix::sys::signal::{killpg, Signal};
 use nix::unistd::Pid;
-use pidwait::{Backend, PidHandle, Spawned};
+use pidwait::{Backend, ChildExt, PidHandle, Spawned};
 
 use crate::common::{
-    await_zombie, backends, blocked_on_stdin, errno, kernel, line, reap_externally, shell, sleeper,
-    zombie, NonChild,
+    await_zombie, backends, blocked_on_stdin, drop_privileges, errno, exit, fork, is_root,
+    join_group, kernel, kill, lead_group, leads_group, line, pause, reap_any, reap_externally,
+    shell, skip, sleep, sleeper, zombie, NonChild,
 };
 
 /// Starts a process group of five, whose leader exits with code 3 at once. The four others run until
 /// they are killed, or until a failed test drops `Members`.
-fn leader() -> (Child, Members) {
+pub(crate) fn leader() -> (Child, Members) {
     let script = "exec 3<&0; for i in 1 2 3 4; do sh -c 'read x' <&3 & done; echo ready; exit 3";
     let mut command = shell(script);
     command.process_group(0);
@@ -29,13 +34,21 @@ fn leader() -> (Child, Members) {
 }
 
 /// The members of a group. All have the standard output open, so it ends when the last one exits.
-struct Members {
+pub(crate) struct Members {
     _stdin: ChildStdin,
     stdout: ChildStdout,
 }
 
 impl Members {
-    fn await_end(mut self) {
+    /// Lets them exit, and waits until they have.
+    pub(crate) fn await_end_of_input(self) {
+        let Self { _stdin, mut stdout } = self;
+        drop(_stdin);
+        stdout.read_to_end(&mut Vec::new()).unwrap();
+    }
+
+    /// Waits until a signal has ended them.
+    pub(crate) fn await_end(mut self) {
         let mut rest = Vec::new();
         self.stdout.read_to_end(&mut rest).unwrap();
         assert!(rest.is_empty());
@@ -45,23 +58,23 @@ impl Members {
 /// The documented way to end a whole group: the unreaped leader keeps the group ID from being
 /// reused.
 #[test]
-fn signal_group_of_zombie_leader_signals_all_members() {
+fn signal_of_zombie_leader_signals_all_members() {
     for backend in backends() {
         let (leader, members) = leader();
         let handle = PidHandle::open_with(leader.id(), backend).unwrap();
         handle.wait_exited().unwrap();
-        handle.signal_group(0).unwrap();
-        assert_eq!(errno(handle.signal_group(1000)), EINVAL);
-        assert_eq!(errno(handle.signal_group(-1)), EINVAL);
-        handle.signal_group(SIGKILL).unwrap();
+        handle.process_group().signal(0).unwrap();
+        assert_eq!(errno(handle.process_group().signal(1000)), EINVAL);
+        assert_eq!(errno(handle.process_group().signal(-1)), EINVAL);
+        handle.process_group().signal(SIGKILL).unwrap();
         members.await_end();
         assert_eq!(handle.wait().unwrap().code(), Some(3));
-        assert_eq!(errno(handle.signal_group(SIGKILL)), ECHILD);
+        assert_eq!(errno(handle.process_group().signal(SIGKILL)), ECHILD);
     }
 }
 
 #[test]
-fn signal_group_of_running_leader_signals_all_members() {
+fn signal_of_running_leader_signals_all_members() {
     for backend in backends() {
         let script = "exec 3<&0; sh -c 'read x' <&3 & echo ready; wait";
         let mut command = shell(script);
@@ -70,7 +83,7 @@ fn signal_group_of_running_leader_signals_all_members() {
         let mut child = command.spawn().unwrap();
         assert_eq!(line(&mut child), "ready");
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
-        handle.signal_group(SIGTERM).unwrap();
+        handle.process_group().signal(SIGTERM).unwrap();
         let members = Members {
             _stdin: child.stdin.take().expect("a pipe"),
             stdout: child.stdout.take().expect("a pipe"),
@@ -83,12 +96,12 @@ fn signal_group_of_running_leader_signals_all_members() {
 /// One child is in the group of this process, another one in the group of a sibling. Nothing is
 /// signalled.
 #[test]
-fn signal_group_of_non_leader_fails_with_einval() {
+fn signal_of_non_leader_fails_with_esrch() {
     for backend in backends() {
         let (child, _stdin) = blocked_on_stdin();
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
-        assert_eq!(errno(handle.signal_group(SIGKILL)), EINVAL);
-        assert_eq!(errno(handle.signal_group(0)), EINVAL);
+        assert_eq!(errno(handle.process_group().signal(SIGKILL)), ESRCH);
+        assert_eq!(errno(handle.process_group().signal(0)), ESRCH);
         assert_eq!(handle.try_wait().unwrap(), None);
 
         let mut leader = shell("read x");
@@ -99,7 +112,7 @@ fn signal_group_of_non_leader_fails_with_einval() {
         member.process_group(group).stdin(Stdio::piped());
         let member = member.spawn().unwrap();
         let handle = PidHandle::open_with(member.id(), backend).unwrap();
-        assert_eq!(errno(handle.signal_group(SIGKILL)), EINVAL);
+        assert_eq!(errno(handle.process_group().signal(SIGKILL)), ESRCH);
         assert_eq!(handle.try_wait().unwrap(), None);
         let handle = PidHandle::open_with(leader.id(), backend).unwrap();
         assert_eq!(handle.try_wait().unwrap(), None);
@@ -108,24 +121,24 @@ fn signal_group_of_non_leader_fails_with_einval() {
 
 /// The zombie keeps its status.
 #[test]
-fn signal_group_of_non_leader_zombie_or_non_child_fails_with_einval() {
+fn signal_of_non_leader_zombie_or_non_child_fails_with_esrch() {
     for backend in backends() {
         let handle = PidHandle::open_with(zombie("exit 3").id(), backend).unwrap();
-        assert_eq!(errno(handle.signal_group(SIGKILL)), EINVAL);
+        assert_eq!(errno(handle.process_group().signal(SIGKILL)), ESRCH);
         assert_eq!(handle.wait().unwrap().code(), Some(3));
 
         let mut non_child = NonChild::new();
         let handle = PidHandle::open_with(non_child.pid, backend).unwrap();
-        assert_eq!(errno(handle.signal_group(SIGKILL)), EINVAL);
+        assert_eq!(errno(handle.process_group().signal(SIGKILL)), ESRCH);
         assert_eq!(non_child.finish(), Some(7));
-        assert_eq!(errno(handle.signal_group(SIGKILL)), ECHILD);
+        assert_eq!(errno(handle.process_group().signal(SIGKILL)), ECHILD);
     }
 }
 
 /// Since Linux 6.9 the kernel finds the group through the pidfd, even after the leader was reaped.
 /// Without that the group ID could belong to an unrelated group, so nothing is signalled.
 #[test]
-fn signal_group_of_reaped_leader_needs_pidfd_support() {
+fn signal_of_reaped_leader_needs_pidfd_support() {
     let by_pidfd = kernel() >= (6, 9);
     for backend in backends() {
         let (leader, members) = leader();
@@ -142,7 +155,7 @@ fn signal_group_of_reaped_leader_needs_pidfd_support() {
 }
 
 fn end(handle: &PidHandle, members: Members, by_pidfd: bool) {
-    let result = handle.signal_group(SIGKILL);
+    let result = handle.process_group().signal(SIGKILL);
     if by_pidfd && handle.backend() == Backend::Pidfd {
         result.unwrap();
     } else {
@@ -155,14 +168,85 @@ fn end(handle: &PidHandle, members: Members, by_pidfd: bool) {
 }
 
 #[test]
-fn signal_group_of_done_or_released_handle_fails() {
+fn signal_of_done_or_released_handle_fails() {
     for backend in backends() {
         let missing = PidHandle::open_with(i32::MAX.unsigned_abs(), backend).unwrap();
-        assert_eq!(errno(missing.signal_group(0)), ECHILD);
+        assert_eq!(errno(missing.process_group().signal(0)), ECHILD);
 
         let child = sleeper();
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
         handle.release().unwrap();
-        assert_eq!(errno(handle.signal_group(SIGKILL)), EINVAL);
+        assert_eq!(errno(handle.process_group().signal(SIGKILL)), EINVAL);
     }
+}
+
+/// Whether signalling the process is permitted does not matter: there is no such group.
+#[test]
+fn signal_of_non_leader_of_another_user_fails_with_esrch() {
+    if !is_root() {
+        return skip("only root can spawn a child of another user");
+    }
+    for backend in backends() {
+        let child = sleeper();
+        let handle = PidHandle::open_with(child.id(), backend).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                drop_privileges();
+                assert_eq!(errno(handle.signal(0)), libc::EPERM);
+                assert_eq!(errno(handle.process_group().signal(0)), ESRCH);
+                assert_eq!(errno(handle.process_group().kill()), ESRCH);
+            });
+        });
+        assert_eq!(handle.try_wait().unwrap(), None);
+    }
+}
+
+/// The group is still named by its former leader, which itself gets no signal.
+#[test]
+fn signal_of_leader_that_left_reaches_the_rest_of_its_group() {
+    for backend in backends() {
+        let own_group = nix::unistd::getpgrp().as_raw();
+        let former = fork(move || {
+            lead_group();
+            fork(pause);
+            join_group(own_group);
+            reap_any();
+            exit(7);
+        });
+        let group = i32::try_from(former).unwrap();
+        let handle = PidHandle::open_with(former, backend).unwrap();
+        crate::common::eventually("the member is alone in the group", || {
+            killpg(Pid::from_raw(group), None).is_ok() && !leads_group(former)
+        });
+        handle.process_group().signal(SIGKILL).unwrap();
+        assert_eq!(handle.wait().unwrap().code(), Some(7));
+    }
+}
+
+#[test]
+fn clones_and_views_are_of_one_handle() {
+    for backend in backends() {
+        let leader = sleep().process_group(0).spawn().unwrap();
+        let handle = PidHandle::open_with(leader.id(), backend).unwrap();
+        let group = handle.process_group().clone();
+        group.kill().unwrap();
+        handle.wait().unwrap();
+        assert_eq!(errno(group.signal(0)), ECHILD);
+        assert_eq!(errno(group.has_exited()), ECHILD);
+        assert_eq!(errno(group.terminate(std::time::Duration::ZERO)), ECHILD);
+    }
+}
+
+/// By `ChildExt`, through std's `Child`.
+#[test]
+fn pidfd_signal_process_group_signals_all_members() {
+    let (mut child, members) = leader();
+    child.pidfd_signal_process_group(SIGKILL).unwrap();
+    members.await_end();
+    assert_eq!(child.pidfd_wait().unwrap().code(), Some(3));
+    assert_eq!(errno(child.pidfd_signal_process_group(SIGKILL)), ECHILD);
+
+    let non_leader = sleeper();
+    assert_eq!(errno(non_leader.pidfd_signal_process_group(SIGKILL)), ESRCH);
+    kill(non_leader.id(), SIGKILL);
 }

@@ -1,0 +1,201 @@
+//! Reaping children in the background, by one thread for the whole program.
+//!
+//! Children with a pidfd are registered with an epoll instance in which the thread sleeps. Those
+//! without are looked at repeatedly, as are those that could not be registered.
+
+#[cfg_attr(
+    any(target_os = "linux", target_os = "android"),
+    path = "background/epoll.rs"
+)]
+#[cfg_attr(
+    not(any(target_os = "linux", target_os = "android")),
+    path = "background/condvar.rs"
+)]
+mod poller;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use once_cell::race::OnceBox;
+use once_cell::sync::OnceCell;
+
+use crate::handle::{ExitFd, Held};
+use crate::support::Backend;
+use crate::sys;
+use crate::wait::Backoff;
+use crate::PidHandle;
+
+use poller::Poller;
+
+/// Has a child reaped when it exits. Nothing to do for a non-child, or if the handle is done or
+/// released.
+pub(crate) fn reap(handle: &PidHandle) {
+    let found = handle.try_wait();
+    let reaper = Reaper::current();
+    if let Ok(None) = found {
+        reaper.add(handle);
+    }
+    reaper.ensure_running();
+}
+
+/// The reaper of this process, and of each process that was forked from it.
+static REAPERS: OnceBox<Reaper> = OnceBox::new();
+
+struct Reaper {
+    /// The process that it works in. In a forked process its thread does not exist, and its lock may
+    /// be held for ever: by a thread that held it at the moment of the fork.
+    process: (u32, u32),
+    poller: OnceCell<Poller>,
+    state: Mutex<State>,
+    /// The reaper of a process that was forked from this one.
+    next: OnceBox<Reaper>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Whether the thread was started; it does not end.
+    is_running: bool,
+    polled: HashMap<u64, Polled>,
+    last_key: u64,
+    /// Children without a descriptor to poll.
+    unpolled: Vec<Held>,
+}
+
+struct Polled {
+    child: Arc<Held>,
+    exit: ExitFd,
+}
+
+impl Reaper {
+    fn current() -> &'static Self {
+        // The number of forks does not count a raw `clone`, and a PID can be an ancestor's.
+        let process = (sys::fork_number(), std::process::id());
+        let mut slot = &REAPERS;
+        loop {
+            let reaper = slot.get_or_init(|| Box::new(Self::new(process)));
+            if reaper.process == process {
+                return reaper;
+            }
+            slot = &reaper.next;
+        }
+    }
+
+    fn new(process: (u32, u32)) -> Self {
+        Self {
+            process,
+            poller: OnceCell::new(),
+            state: Mutex::default(),
+            next: OnceBox::new(),
+        }
+    }
+
+    /// No handle is used or dropped under this lock.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, handle: &PidHandle) {
+        let Some(child) = handle.hold() else {
+            return; // Done or released meanwhile.
+        };
+        let Err(child) = self.add_polled(handle, child) else {
+            return;
+        };
+        self.lock().unpolled.push(child);
+        if let Some(poller) = self.poller.get() {
+            poller.wake();
+        }
+    }
+
+    /// Gives the child back if it cannot be polled: without a pidfd, or for want of descriptors.
+    fn add_polled(&self, handle: &PidHandle, child: Held) -> Result<(), Held> {
+        if handle.backend() != Backend::Pidfd {
+            return Err(child);
+        }
+        let (Ok(poller), Ok(exit)) = (self.poller.get_or_try_init(Poller::new), handle.exit_fd())
+        else {
+            return Err(child);
+        };
+        let child = Arc::new(child);
+        let entry = Polled {
+            child: Arc::clone(&child),
+            exit: exit.clone(),
+        };
+        let mut state = self.lock();
+        state.last_key += 1;
+        let key = state.last_key;
+        // Before the poller has it: the thread must find the entry of an event.
+        state.polled.insert(key, entry);
+        drop(state);
+        if poller.add(&exit, key).is_ok() {
+            return Ok(());
+        }
+        drop(self.remove(key));
+        Arc::into_inner(child).map_or(Ok(()), Err) // No event has shown it to the thread.
+    }
+
+    fn remove(&self, key: u64) -> Option<Polled> {
+        self.lock().polled.remove(&key)
+    }
+
+    /// Starts the thread if there is something to do for it. If it cannot be started, looks at all
+    /// children now; the next call tries again.
+    fn ensure_running(&'static self) {
+        let mut state = self.lock();
+        if state.is_running || state.polled.is_empty() && state.unpolled.is_empty() {
+            return;
+        }
+        let started = match self.poller.get_or_try_init(Poller::new) {
+            Ok(poller) => sys::spawn_thread(move || self.run(poller)),
+            Err(errno) => Err(errno),
+        };
+        state.is_running = started.is_ok();
+        let keys: Vec<u64> = state.polled.keys().copied().collect();
+        drop(state);
+        if started.is_err() {
+            keys.into_iter().for_each(|key| self.try_reap_polled(key));
+            self.try_reap_unpolled();
+        }
+    }
+
+    fn run(&self, poller: &Poller) {
+        /// Looks take at most a twentieth of the time of one CPU.
+        const REST: u32 = 20;
+        let mut ready = Vec::new();
+        let mut backoff = Backoff::new();
+        let mut took = Duration::ZERO;
+        loop {
+            let has_unpolled = !self.lock().unpolled.is_empty();
+            let delay = has_unpolled
+                .then(|| backoff.next_delay(None))
+                .flatten()
+                .map(|delay| delay.max(took.saturating_mul(REST)));
+            if poller.wait(delay, &mut ready) {
+                backoff = Backoff::new(); // There are new ones, which may exit soon.
+            }
+            ready.drain(..).for_each(|key| self.try_reap_polled(key));
+            let start = sys::now();
+            self.try_reap_unpolled();
+            took = sys::now().saturating_duration_since(start);
+        }
+    }
+
+    fn try_reap_polled(&self, key: u64) {
+        let Some(child) = self.lock().polled.get(&key).map(|it| Arc::clone(&it.child)) else {
+            return;
+        };
+        // `None`: a tracer holds the zombie. There will be another event.
+        if !matches!(child.try_reap(), Ok(None)) {
+            if let (Some(entry), Some(poller)) = (self.remove(key), self.poller.get()) {
+                poller.remove(&entry.exit);
+            }
+        }
+    }
+
+    fn try_reap_unpolled(&self) {
+        let mut children = std::mem::take(&mut self.lock().unpolled);
+        children.retain(|child| matches!(child.try_reap(), Ok(None)));
+        self.lock().unpolled.append(&mut children);
+    }
+}

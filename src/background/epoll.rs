@@ -1,0 +1,67 @@
+//! Events by `epoll`.
+
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+
+use crate::handle::ExitFd;
+
+pub(super) struct Poller {
+    epoll: Epoll,
+    /// Always readable: to modify its entry makes an event.
+    waker: EventFd,
+}
+
+/// The key of the waker. Those of children start at 1.
+const WAKER: u64 = 0;
+const BATCH: usize = 64;
+
+impl Poller {
+    pub(super) fn new() -> nix::Result<Self> {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        let waker = EventFd::from_value_and_flags(1, EfdFlags::EFD_CLOEXEC)?;
+        epoll.add(&waker, event(WAKER))?;
+        Ok(Self { epoll, waker })
+    }
+
+    pub(super) fn add(&self, exit: &ExitFd, key: u64) -> nix::Result<()> {
+        self.epoll.add(exit, event(key))
+    }
+
+    pub(super) fn remove(&self, exit: &ExitFd) {
+        // It was added, so this cannot fail.
+        let _ = self.epoll.delete(exit);
+    }
+
+    /// Makes `wait` return true.
+    pub(super) fn wake(&self) {
+        // It was added, so this cannot fail.
+        let _ = self.epoll.modify(&self.waker, &mut event(WAKER));
+    }
+
+    /// Waits for events, and adds the keys of children that may have exited. Whether it was woken.
+    pub(super) fn wait(&self, timeout: Option<Duration>, ready: &mut Vec<u64>) -> bool {
+        let timeout = timeout.map_or(EpollTimeout::NONE, |time| {
+            let millis = i32::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX);
+            EpollTimeout::try_from(millis).unwrap_or(EpollTimeout::MAX)
+        });
+        let mut events = [EpollEvent::empty(); BATCH];
+        let count = loop {
+            match self.epoll.wait(&mut events, timeout) {
+                Err(Errno::EINTR) => {}
+                count => break count.unwrap_or(0), // It has no other error.
+            }
+        };
+        let keys = events.iter().take(count).map(EpollEvent::data);
+        let children = ready.len();
+        ready.extend(keys.filter(|key| *key != WAKER));
+        ready.len() - children < count
+    }
+}
+
+/// Edge-triggered: a zombie that a tracer holds makes one event, and another when it is let go.
+fn event(key: u64) -> EpollEvent {
+    EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, key)
+}

@@ -1,0 +1,98 @@
+//! What a process group and the background reaper need of a handle. Both keep the process open, so
+//! that they continue if the handle is released.
+
+use std::io;
+use std::process::ExitStatus;
+
+use nix::libc::{c_int, pid_t};
+
+use super::{settle, Lease, PidHandle, Shared, State};
+use crate::backend::{Process, Seen};
+use crate::process_group::Leader;
+use crate::support::Backend;
+use crate::sys::{self, Arc};
+
+impl PidHandle {
+    /// The process as the leader of a group.
+    pub(crate) fn leader(&self) -> io::Result<HandleLeader<'_>> {
+        let mut guard = self.shared.lock();
+        guard.check_live()?;
+        let lease = self.lease(&mut guard)?;
+        Ok(HandleLeader {
+            handle: self,
+            lease,
+        })
+    }
+
+    /// The process as a child to reap later. `None`: the handle is done or released.
+    pub(crate) fn hold(&self) -> Option<Held> {
+        let mut guard = self.shared.lock();
+        guard.check_live().ok()?;
+        let lease = guard.lease(Arc::clone(&self.shared))?;
+        drop(guard);
+        Some(Held {
+            handle: self.clone(),
+            _lease: lease,
+        })
+    }
+}
+
+/// A child that is reaped later, even if its handle is released meanwhile.
+pub(crate) struct Held {
+    handle: PidHandle,
+    _lease: sys::Lease<Arc<Shared>, Process, State>,
+}
+
+impl Held {
+    /// Reaps the child if it has exited.
+    pub(crate) fn try_reap(&self) -> io::Result<Option<ExitStatus>> {
+        self.handle.try_wait_released()
+    }
+}
+
+/// A handle's process as the leader of a group.
+pub(crate) struct HandleLeader<'a> {
+    handle: &'a PidHandle,
+    lease: Lease<'a>,
+}
+
+impl HandleLeader<'_> {
+    fn with<T>(
+        &mut self,
+        call: impl FnOnce(&Process, &mut Seen) -> nix::Result<T>,
+    ) -> nix::Result<T> {
+        let mut guard = self.handle.shared.lock();
+        let result = call(&self.lease, &mut guard.seen);
+        settle(guard, None);
+        result
+    }
+}
+
+impl Leader for HandleLeader<'_> {
+    fn pid(&self) -> pid_t {
+        pid_t::try_from(self.handle.pid).unwrap_or(0) // `open` has checked it.
+    }
+
+    fn backend(&self) -> Backend {
+        self.handle.backend
+    }
+
+    fn check_waitable(&mut self) -> io::Result<()> {
+        if self.handle.shared.lock().is_reaped_early() {
+            return Ok(()); // Its status is there.
+        }
+        Ok(self.with(|process, seen| process.peek(seen).map(drop))?)
+    }
+
+    fn has_exited(&mut self) -> nix::Result<bool> {
+        self.with(|process, seen| process.has_exited(seen))
+    }
+
+    fn signal(&mut self, signal: c_int) -> nix::Result<()> {
+        self.with(|process, seen| process.signal(seen, signal))
+    }
+
+    fn signal_group(&mut self, signal: c_int) -> nix::Result<()> {
+        self.with(|process, seen| process.signal_group(seen, signal))
+    }
+}

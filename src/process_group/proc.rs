@@ -1,0 +1,149 @@
+//! The members of a group by `/proc`: Linux.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::libc::pid_t;
+
+use super::Leader;
+use crate::support::Backend;
+use crate::sys;
+use crate::wait::poll_until;
+
+/// A process group, and how to wait for its members.
+#[derive(Debug)]
+pub(super) struct Members {
+    group: pid_t,
+    backend: Backend,
+}
+
+/// Up to this many PIDs that were given out during a scan are looked at singly; if there are more,
+/// the scan starts again.
+const FEW: pid_t = 1000;
+
+impl Members {
+    /// Unsupported: `/proc` does not show the processes of this PID namespace.
+    pub(super) fn of(leader: &impl Leader) -> io::Result<Self> {
+        if !sys::proc_is_own() {
+            let text =
+                "cannot find the members of a process group: /proc is missing or of another \
+                        PID namespace (mount a proc file system of this one there)";
+            return Err(io::Error::new(io::ErrorKind::Unsupported, text));
+        }
+        Ok(Self {
+            group: leader.pid(),
+            backend: leader.backend(),
+        })
+    }
+
+    /// The leader if it is alive, otherwise all members that are.
+    pub(super) fn first(&self, leader: &mut impl Leader) -> io::Result<Vec<pid_t>> {
+        match self.is_alive(self.group)? {
+            true => Ok(vec![self.group]),
+            false => self.find(leader),
+        }
+    }
+
+    /// The members that are alive.
+    ///
+    /// A chain of members that fork and exit at once can outrun a scan: A forks B, whose PID is in a
+    /// part that was scanned before, and exits before the scan gets to A. Hence no member is alive
+    /// only if a scan finds none and no PID was given out meanwhile; those that were are looked at,
+    /// too.
+    pub(super) fn find(&self, _leader: &mut impl Leader) -> io::Result<Vec<pid_t>> {
+        let mut before = sys::last_pid()?;
+        let mut alive = self.alive_of(sys::list_pids()?)?;
+        while alive.is_empty() {
+            let last = sys::last_pid()?;
+            alive = match last.wrapping_sub(before) {
+                0 => break,
+                1..=FEW => self.alive_of((before..=last).skip(1))?,
+                // Many, or the numbers start again at the lowest one.
+                _ => self.alive_of(sys::list_pids()?)?,
+            };
+            before = last;
+        }
+        Ok(alive)
+    }
+
+    fn alive_of(&self, pids: impl IntoIterator<Item = pid_t>) -> nix::Result<Vec<pid_t>> {
+        let mut alive = Vec::new();
+        for pid in pids {
+            if self.is_alive(pid)? {
+                alive.push(pid);
+            }
+        }
+        Ok(alive)
+    }
+
+    /// Whether the process with that PID is a member and alive. A zombie is not, because its parent
+    /// may never reap it.
+    fn is_alive(&self, pid: pid_t) -> nix::Result<bool> {
+        // Much faster than /proc, and nearly all processes are in other groups.
+        match sys::group_of(pid) {
+            Ok(group) if group != self.group => return Ok(false),
+            Err(Errno::ESRCH) => return Ok(false),
+            Ok(_) | Err(_) => {}
+        }
+        match sys::proc_stat(pid) {
+            Ok(stat) => Ok(stat.group == self.group && !stat.is_zombie()),
+            Err(Errno::ESRCH) => Ok(false),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// Blocks until none of these processes is an alive member; false once the deadline has passed.
+    pub(super) fn block(
+        &self,
+        _leader: &mut impl Leader,
+        pids: &[pid_t],
+        deadline: Option<Instant>,
+    ) -> io::Result<bool> {
+        let mut left = pids.to_vec();
+        if self.backend == Backend::Pidfd {
+            // All have to exit, so it does not matter which of them is waited for first.
+            while let Some(&pid) = left.last() {
+                match sys::pidfd_open(pid) {
+                    Ok(fd) if self.block_by_pidfd(pid, &fd, deadline)? => {}
+                    Ok(_) => return Ok(false),
+                    Err(Errno::ESRCH) => {}
+                    Err(_) => break, // Out of descriptors.
+                }
+                left.pop();
+            }
+        }
+        let found = poll_until(deadline, || -> nix::Result<_> {
+            left = self.alive_of(left.iter().copied())?;
+            Ok(left.is_empty().then_some(()))
+        })?;
+        Ok(found.is_some())
+    }
+
+    /// The same for one process. The PID may belong to another process than the pidfd; that one is
+    /// no member, or the next scan finds it.
+    fn block_by_pidfd(
+        &self,
+        pid: pid_t,
+        fd: &sys::Pidfd,
+        deadline: Option<Instant>,
+    ) -> nix::Result<bool> {
+        /// A member that leaves the group causes no event. So its group is checked from time to
+        /// time, at first soon, because a daemon leaves its group right after the fork.
+        const FIRST_CHECK: Duration = Duration::from_millis(1);
+        const LONGEST: Duration = Duration::from_secs(1);
+        let mut until_check = FIRST_CHECK;
+        while self.is_alive(pid)? {
+            let check = sys::now() + until_check;
+            let next = deadline.map_or(check, |deadline| deadline.min(check));
+            if sys::poll_readable(fd, Some(next))? {
+                return Ok(true);
+            }
+            if deadline.is_some_and(|deadline| deadline <= sys::now()) {
+                return Ok(false);
+            }
+            until_check = (until_check * 2).min(LONGEST);
+        }
+        Ok(true)
+    }
+}

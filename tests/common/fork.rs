@@ -1,0 +1,106 @@
+//! Forked processes that do not exec: they may only make system calls, because other threads of the
+//! test process do not exist in them.
+
+use std::mem::MaybeUninit;
+use std::ptr::{null, null_mut};
+
+use nix::libc;
+
+/// Forks a process that runs the closure and exits with code 0. The kernel kills it when the thread
+/// of the test ends. Returns its PID.
+pub(crate) fn fork(run: impl FnOnce()) -> u32 {
+    // SAFETY: the child only makes async-signal-safe calls, as the callers promise.
+    run_in(unsafe { libc::fork() }, run)
+}
+
+/// The same by a raw `clone`, which no handler of `pthread_atfork` sees.
+pub(crate) fn raw_fork(run: impl FnOnce()) -> u32 {
+    const NONE: libc::c_long = 0;
+    let flags = libc::c_long::from(libc::SIGCHLD);
+    // SAFETY: without a stack argument it is a fork, and the child only makes system calls.
+    let pid = unsafe { libc::syscall(libc::SYS_clone, flags, NONE, NONE, NONE, NONE) };
+    run_in(libc::pid_t::try_from(pid).expect("a PID"), run)
+}
+
+fn run_in(pid: libc::pid_t, run: impl FnOnce()) -> u32 {
+    if pid == 0 {
+        // SAFETY: this prctl takes integers.
+        unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+        run();
+        exit(0);
+    }
+    std::mem::forget(run); // What it owns is the other process's.
+    u32::try_from(pid).expect("fork")
+}
+
+/// Forks a chain of processes in a group of their own, each of which forks the next one and exits at
+/// once. Returns the PID of the first one, the leader.
+pub(crate) fn fork_chain() -> u32 {
+    fork(|| {
+        lead_group();
+        // So that the chain ends, whatever becomes of the test: after about a minute.
+        for _ in 0..500_000 {
+            // SAFETY: the child only makes system calls.
+            if unsafe { libc::fork() } != 0 {
+                break;
+            }
+        }
+    })
+}
+
+/// Makes the calling process the leader of a new group.
+pub(crate) fn lead_group() {
+    join_group(0);
+}
+
+/// Moves the calling process to another group.
+pub(crate) fn join_group(group: libc::pid_t) {
+    // SAFETY: takes two integers.
+    unsafe { libc::setpgid(0, group) };
+}
+
+/// Waits for any child and reaps it.
+pub(crate) fn reap_any() {
+    // SAFETY: takes two integers, and null pointers for what is not needed.
+    unsafe { libc::wait4(-1, null_mut(), 0, null_mut()) };
+}
+
+pub(crate) fn exit(code: i32) -> ! {
+    // SAFETY: async-signal-safe, and does not return.
+    unsafe { libc::_exit(code) }
+}
+
+/// Sleeps until a signal kills this process.
+pub(crate) fn pause() {
+    loop {
+        // SAFETY: takes no arguments.
+        unsafe { libc::pause() };
+    }
+}
+
+/// Ends the main thread of a forked process, which lives on with another one.
+pub(crate) fn exit_main_thread() {
+    extern "C" fn run(_: *mut libc::c_void) -> *mut libc::c_void {
+        pause();
+        null_mut()
+    }
+    let mut thread = MaybeUninit::uninit();
+    // SAFETY: `thread` is valid for writes; the new thread takes no argument.
+    unsafe { libc::pthread_create(thread.as_mut_ptr(), null(), run, null_mut()) };
+    // SAFETY: ends only the calling thread, which has nothing to drop.
+    unsafe { libc::syscall(libc::SYS_exit, 0) };
+}
+
+/// Makes this process adopt orphans among its descendants.
+pub(crate) fn become_subreaper() {
+    // SAFETY: this prctl takes integers.
+    unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) };
+}
+
+/// Gives later children of this process a PID namespace of their own. After that it cannot start
+/// threads. Needs root.
+pub(crate) fn unshare_pids() {
+    // SAFETY: takes an integer.
+    let unshared = unsafe { libc::unshare(libc::CLONE_NEWPID) };
+    assert_eq!(unshared, 0, "unshare: {}", std::io::Error::last_os_error());
+}

@@ -1,0 +1,187 @@
+//! Reaping in the background.
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
+
+use nix::libc::{ECHILD, EINVAL, SIGKILL};
+use pidwait::{Backend, ChildExt, PidHandle};
+
+use crate::common::isolated::enter;
+use crate::common::{
+    await_gone, await_zombie, backends, blocked_on_stdin, errno, eventually, exists, is_root, kill,
+    open_descriptors, skip, sleep, sleeper, unshare_pids, zombie, NonChild,
+};
+
+fn threads() -> usize {
+    std::fs::read_dir("/proc/self/task").unwrap().count()
+}
+
+#[test]
+fn sixty_children_leave_no_zombie_and_one_thread() {
+    if !enter("background::sixty_children_leave_no_zombie_and_one_thread") {
+        return;
+    }
+    let (threads_before, descriptors_before) = (threads(), open_descriptors());
+    for backend in backends() {
+        let mut children = Vec::new();
+        let mut pipes = Vec::new();
+        for number in 0..60 {
+            let (child, stdin) = blocked_on_stdin();
+            let handle = PidHandle::open_with(child.id(), backend).unwrap();
+            handle.reap_in_background();
+            if number % 2 == 0 {
+                handle.release().unwrap();
+            }
+            children.push(child.id());
+            pipes.push(stdin);
+        }
+        assert_eq!(threads(), threads_before + 1);
+        // The epoll instance and its waker.
+        let mut expected = descriptors_before + 2 + pipes.len();
+        expected += if backend == Backend::Pidfd { 60 } else { 0 };
+        assert_eq!(open_descriptors(), expected);
+        drop(pipes);
+        children.into_iter().for_each(await_gone);
+        assert_eq!(threads(), threads_before + 1);
+        eventually("no descriptor is left", || {
+            open_descriptors() == descriptors_before + 2
+        });
+    }
+    let child = sleep().spawn().unwrap();
+    let pid = child.id();
+    child.pidfd_reap_in_background();
+    assert_eq!(threads(), threads_before + 1);
+    kill(pid, SIGKILL);
+    await_gone(pid);
+}
+
+#[test]
+fn clones_have_the_status() {
+    for backend in backends() {
+        let (child, stdin) = blocked_on_stdin();
+        let handle = PidHandle::open_with(child.id(), backend).unwrap();
+        let clone = handle.clone();
+        handle.reap_in_background();
+        drop(handle);
+        assert_eq!(clone.exit_status(), None);
+        drop(stdin);
+        await_gone(child.id());
+        eventually("the status is noted", || clone.exit_status().is_some());
+        assert_eq!(clone.exit_status().unwrap().code(), Some(3));
+        assert_eq!(errno(clone.wait()), ECHILD);
+    }
+}
+
+/// A wait that is faster gets the status; then the thread has nothing to do.
+#[test]
+fn one_of_the_background_and_a_wait_gets_the_status() {
+    for backend in backends() {
+        let child = sleeper();
+        let handle = PidHandle::open_with(child.id(), backend).unwrap();
+        handle.reap_in_background();
+        handle.reap_in_background();
+        handle.kill().unwrap();
+        match handle.wait() {
+            Ok(status) => assert_eq!(status.signal(), Some(SIGKILL)),
+            Err(error) => assert_eq!(error.raw_os_error(), Some(ECHILD)),
+        }
+        eventually("the status is noted", || handle.exit_status().is_some());
+    }
+}
+
+#[test]
+fn zombie_is_reaped_at_once() {
+    for backend in backends() {
+        let child = zombie("exit 3");
+        let handle = PidHandle::open_with(child.id(), backend).unwrap();
+        handle.reap_in_background();
+        assert!(!exists(child.id()));
+        assert_eq!(handle.exit_status().unwrap().code(), Some(3));
+    }
+    let child = zombie("exit 3");
+    let pid = child.id();
+    child.pidfd_reap_in_background();
+    assert!(!exists(pid));
+}
+
+#[test]
+fn nothing_is_done_for_non_children_and_done_or_released_handles() {
+    for backend in backends() {
+        let mut non_child = NonChild::new();
+        let handle = PidHandle::open_with(non_child.pid, backend).unwrap();
+        handle.reap_in_background();
+        assert!(!handle.has_exited().unwrap());
+        assert_eq!(non_child.finish(), Some(7));
+
+        let child = zombie("exit 3");
+        let handle = PidHandle::open_with(child.id(), backend).unwrap();
+        handle.release().unwrap();
+        handle.reap_in_background();
+        assert!(exists(child.id()));
+        assert_eq!(errno(handle.wait()), EINVAL);
+
+        let missing = PidHandle::open_with(i32::MAX.unsigned_abs(), backend).unwrap();
+        missing.reap_in_background();
+    }
+}
+
+/// The parent's thread does not exist in a forked process.
+#[test]
+fn forked_process_has_a_thread_of_its_own() {
+    if !enter("background::forked_process_has_a_thread_of_its_own") {
+        return;
+    }
+    for backend in backends() {
+        let (parents, stdin) = blocked_on_stdin();
+        let parents = PidHandle::open_with(parents.id(), backend).unwrap();
+        parents.reap_in_background();
+        // This process has no other thread that could hold a lock.
+        let fork = crate::common::fork(|| {
+            parents.reap_in_background();
+            let child = Command::new("sleep").arg("600").spawn().unwrap();
+            let handle = PidHandle::open_with(child.id(), backend).unwrap();
+            handle.reap_in_background();
+            kill(child.id(), SIGKILL);
+            await_gone(child.id());
+        });
+        let fork = PidHandle::open_with(fork, backend).unwrap();
+        assert_eq!(fork.wait().unwrap().code(), Some(0));
+        assert_eq!(parents.try_wait().unwrap(), None);
+        drop(stdin);
+        await_gone(parents.id());
+    }
+}
+
+/// After `unshare(CLONE_NEWPID)` no thread can be started.
+#[test]
+fn without_a_thread_the_next_call_reaps() {
+    if !enter("background::without_a_thread_the_next_call_reaps") {
+        return;
+    }
+    if !is_root() {
+        return skip("only root can unshare the PID namespace");
+    }
+    let mut children = Vec::new();
+    for backend in backends() {
+        let (child, stdin) = blocked_on_stdin();
+        let (next, next_stdin) = blocked_on_stdin();
+        children.push((backend, child, stdin, next, next_stdin));
+    }
+    unshare_pids();
+    let before = threads();
+    for (backend, child, stdin, next, next_stdin) in children {
+        PidHandle::open_with(child.id(), backend)
+            .unwrap()
+            .reap_in_background();
+        drop(stdin);
+        await_zombie(child.id());
+        PidHandle::open_with(next.id(), backend)
+            .unwrap()
+            .reap_in_background();
+        assert!(!exists(child.id()));
+        assert!(exists(next.id()));
+        drop(next_stdin);
+        await_zombie(next.id());
+    }
+    assert_eq!(threads(), before);
+}

@@ -1,0 +1,291 @@
+//! Terminating a whole group.
+
+use std::fs;
+use std::io::Read;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use nix::libc::{ECHILD, EINVAL, EPERM, ESRCH, SIGINT, SIGKILL, SIGTERM};
+use pidwait::{Backend, ChildExt, PidHandle};
+
+use super::leader;
+use crate::common::{
+    await_zombie, backends, blocked_on_stdin, drop_privileges, errno, exists, fork, fork_chain,
+    is_root, join_group, kill, lead_group, leads_group, line, pause, reap_externally, shell, skip,
+    sleep, stop, NonChild, UNPRIVILEGED_UID,
+};
+
+const LONG: Duration = Duration::from_secs(60);
+const SHORT: Duration = Duration::from_millis(100);
+
+/// Starts a group and waits until its script prints "ready". All members have the standard output.
+fn group(script: &str) -> Child {
+    let mut command = shell(script);
+    command.process_group(0).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    assert_eq!(line(&mut child), "ready");
+    child
+}
+
+/// Reads what the members still print. Returns when all of them have exited.
+fn rest(mut child: Child) -> String {
+    let mut rest = String::new();
+    let mut stdout = child.stdout.take().expect("a pipe");
+    stdout.read_to_string(&mut rest).unwrap();
+    rest
+}
+
+/// Terminates by a handle of each backend, and by `ChildExt`.
+fn each_way(script: &str, check: impl Fn(Child, &dyn Fn(&mut Child) -> std::process::ExitStatus)) {
+    each_way_with(script, LONG, check);
+}
+
+fn each_way_with(
+    script: &str,
+    grace: Duration,
+    check: impl Fn(Child, &dyn Fn(&mut Child) -> std::process::ExitStatus),
+) {
+    for backend in backends() {
+        check(group(script), &|child| {
+            let handle = PidHandle::open_with(child.id(), backend).unwrap();
+            handle.process_group().terminate(grace).unwrap()
+        });
+    }
+    check(group(script), &|child| {
+        let status = child.pidfd_terminate_process_group(grace).unwrap();
+        assert_eq!(child.wait().unwrap(), status, "std has the status");
+        status
+    });
+}
+
+/// The leader ends on SIGTERM at once.
+#[test]
+fn worker_gets_its_grace_after_the_leader_went() {
+    let worker = "trap \"sleep 0.3; echo saved; exit\" TERM; echo ready; sleep 600 & wait";
+    each_way(
+        &format!("sh -c '{worker}' & wait"),
+        |mut child, terminate| {
+            assert_eq!(terminate(&mut child).signal(), Some(SIGTERM));
+            assert_eq!(rest(child), "saved\n");
+        },
+    );
+}
+
+#[test]
+fn members_that_ignore_sigterm_are_killed_after_the_grace() {
+    let ignores = "trap \"\" TERM; echo ready; exec sleep 600";
+    let scripts = [
+        (format!("sh -c '{ignores}' & wait"), SIGTERM),
+        (
+            "sleep 600 & trap '' TERM; echo ready; exec sleep 600".to_owned(),
+            SIGKILL,
+        ),
+        (
+            "trap '' TERM; sleep 600 & echo ready; exec sleep 600".to_owned(),
+            SIGKILL,
+        ),
+    ];
+    for (script, signal) in scripts {
+        each_way_with(&script, SHORT, |mut child, terminate| {
+            assert_eq!(terminate(&mut child).signal(), Some(signal), "{script}");
+            assert_eq!(rest(child), "");
+        });
+    }
+}
+
+#[test]
+fn stopped_members_are_continued() {
+    each_way("sleep 600 & echo ready; wait", |mut child, terminate| {
+        stop(child.id());
+        assert_eq!(terminate(&mut child).signal(), Some(SIGTERM));
+        assert_eq!(rest(child), "");
+    });
+}
+
+#[test]
+fn the_rest_of_the_group_of_a_zombie_leader_is_ended() {
+    each_way("sleep 600 & echo ready; exit 3", |mut child, terminate| {
+        await_zombie(child.id());
+        assert_eq!(terminate(&mut child).code(), Some(3));
+        assert_eq!(rest(child), "");
+    });
+}
+
+#[test]
+fn terminate_with_sends_another_first_signal() {
+    for backend in backends() {
+        let child = group("trap 'echo interrupted; exit 5' INT; sleep 600 & echo ready; wait");
+        let handle = PidHandle::open_with(child.id(), backend).unwrap();
+        let group = handle.process_group();
+        assert_eq!(errno(group.terminate_with(1000, LONG)), EINVAL);
+        assert_eq!(handle.try_wait().unwrap(), None);
+        // A background job of a shell ignores SIGINT.
+        let status = group.terminate_with(SIGINT, SHORT).unwrap();
+        assert_eq!(status.code(), Some(5));
+        assert_eq!(rest(child), "interrupted\n");
+
+        let child = sleep().spawn().unwrap();
+        let handle = PidHandle::open_with(child.id(), backend).unwrap();
+        assert_eq!(errno(handle.terminate_with(1000, LONG)), EINVAL);
+        let status = handle.terminate_with(SIGINT, LONG).unwrap();
+        assert_eq!(status.signal(), Some(SIGINT));
+    }
+}
+
+/// Documented: it is not reached.
+#[test]
+fn worker_that_left_by_setsid_lives_on() {
+    each_way(
+        "setsid sleep 600 & echo ready; echo $!; wait",
+        |mut child, terminate| {
+            let worker: u32 = line(&mut child).parse().unwrap();
+            crate::common::eventually("it has left", || leads_group(worker));
+            assert_eq!(terminate(&mut child).signal(), Some(SIGTERM));
+            assert!(leads_group(worker));
+            kill(worker, SIGKILL);
+            assert_eq!(rest(child), "");
+        },
+    );
+}
+
+#[test]
+fn terminate_of_a_non_child_or_non_leader_sends_nothing() {
+    for backend in backends() {
+        let mut non_child = NonChild::new();
+        let handle = PidHandle::open_with(non_child.pid, backend).unwrap();
+        assert_eq!(errno(handle.process_group().terminate(SHORT)), ECHILD);
+        assert_eq!(non_child.finish(), Some(7));
+
+        let (child, stdin) = blocked_on_stdin();
+        let handle = PidHandle::open_with(child.id(), backend).unwrap();
+        assert_eq!(errno(handle.process_group().terminate(SHORT)), ESRCH);
+        drop(stdin);
+        assert_eq!(handle.wait().unwrap().code(), Some(3));
+    }
+    let (mut child, stdin) = blocked_on_stdin();
+    assert_eq!(errno(child.pidfd_terminate_process_group(SHORT)), ESRCH);
+    drop(stdin);
+    assert_eq!(child.wait().unwrap().code(), Some(3));
+    assert_eq!(errno(child.pidfd_terminate_process_group(SHORT)), ECHILD);
+}
+
+#[test]
+fn terminate_of_a_leader_that_left_fails_with_esrch() {
+    for backend in backends() {
+        let own_group = nix::unistd::getpgrp().as_raw();
+        let former = fork(move || {
+            lead_group();
+            fork(pause);
+            join_group(own_group);
+            pause();
+        });
+        crate::common::eventually("it has left", || {
+            let group = nix::unistd::Pid::from_raw(i32::try_from(former).unwrap());
+            nix::sys::signal::killpg(group, None).is_ok() && !leads_group(former)
+        });
+        let handle = PidHandle::open_with(former, backend).unwrap();
+        let group = handle.process_group();
+        assert_eq!(errno(group.terminate(SHORT)), ESRCH);
+        group.kill().unwrap();
+        assert_eq!(handle.try_wait().unwrap(), None);
+        handle.kill().unwrap();
+        handle.wait().unwrap();
+    }
+}
+
+/// A member of another user lives on, all others are gone, and the leader is left unreaped.
+#[test]
+fn member_that_may_not_be_signalled_fails_with_eperm() {
+    if !is_root() {
+        return skip("only root can spawn a child of another user");
+    }
+    for backend in backends() {
+        let mut command = shell("sleep 600 & echo ready; wait");
+        command
+            .process_group(0)
+            .stdout(Stdio::piped())
+            .uid(UNPRIVILEGED_UID);
+        let mut child = command.spawn().unwrap();
+        assert_eq!(line(&mut child), "ready");
+        let mut roots = sleep();
+        let roots = roots.process_group(i32::try_from(child.id()).unwrap());
+        let roots = PidHandle::open(roots.spawn().unwrap().id()).unwrap();
+        let handle = PidHandle::open_with(child.id(), backend).unwrap();
+        let mut grace = LONG;
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                drop_privileges();
+                assert_eq!(errno(handle.process_group().terminate(grace)), EPERM);
+                grace = Duration::ZERO;
+                assert_eq!(errno(handle.process_group().terminate(grace)), EPERM);
+            });
+        });
+        assert_eq!(rest(child), "");
+        assert_eq!(roots.try_wait().unwrap(), None);
+        assert!(handle.has_exited().unwrap());
+        // With the rights to do it, the rest is ended.
+        let status = handle.process_group().terminate(LONG).unwrap();
+        assert_eq!(status.signal(), Some(SIGTERM));
+        assert_eq!(roots.wait().unwrap().signal(), Some(SIGTERM));
+    }
+}
+
+/// Returns whether a process of the group is alive, by a scan of its own.
+fn has_survivor(group: u32) -> bool {
+    let entries = fs::read_dir("/proc").unwrap();
+    entries.flatten().any(|entry| {
+        let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+        let fields: Vec<&str> = match stat.rsplit_once(") ") {
+            Some((_, rest)) => rest.split(' ').collect(),
+            None => return false,
+        };
+        fields[0] != "Z" && fields[2] == group.to_string()
+    })
+}
+
+#[test]
+fn storm_of_forks_leaves_no_survivor() {
+    let storm = "while :; do (:) & done";
+    let script = format!("trap '' TERM; ({storm}) & ({storm}) & echo ready; exec sleep 600");
+    for _ in 0..crate::common::rounds(3) {
+        each_way_with(
+            &script,
+            Duration::from_millis(10),
+            |mut child, terminate| {
+                let pid = child.id();
+                assert_eq!(terminate(&mut child).signal(), Some(SIGKILL));
+                assert!(!has_survivor(pid));
+                assert!(!exists(pid));
+            },
+        );
+    }
+}
+
+#[test]
+fn chain_of_forks_leaves_no_survivor() {
+    for backend in backends() {
+        for _ in 0..crate::common::rounds(10) {
+            let child = fork_chain();
+            let handle = PidHandle::open_with(child, backend).unwrap();
+            handle.wait_exited().unwrap();
+            let status = handle.process_group().terminate(Duration::ZERO).unwrap();
+            assert_eq!(status.code(), Some(0));
+            assert!(!has_survivor(child));
+        }
+    }
+}
+
+/// By pidfd the group can be ended even if other code reaps the leader meanwhile; by PID it can no
+/// longer be named, and nothing is sent to it.
+#[test]
+fn leader_that_is_reaped_meanwhile_gives_echild() {
+    for backend in backends() {
+        let (child, members) = leader();
+        let handle = PidHandle::open_with(child.id(), backend).unwrap();
+        reap_externally(child.id());
+        assert_eq!(errno(handle.process_group().terminate(LONG)), ECHILD);
+        assert_eq!(handle.backend() == Backend::Pidfd, handle.exit_fd().is_ok());
+        drop(members);
+    }
+}

@@ -1,0 +1,200 @@
+//! Waiting for all members of a group.
+
+use std::os::unix::process::CommandExt;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use nix::libc::{ECHILD, EINVAL, ESRCH, SIGKILL};
+use pidwait::PidHandle;
+
+use super::leader;
+use crate::common::isolated::{current_part, enter, run_isolated_under};
+use crate::common::{
+    await_state, backends, become_subreaper, errno, eventually, exit_main_thread, fork, fork_chain,
+    kill, lead_group, leads_group, line, reap_externally, shell, sleep, sleeper, state_of,
+    while_asleep, NonChild,
+};
+
+const MILLI: Duration = Duration::from_millis(1);
+
+#[test]
+fn waits_are_for_the_last_member() {
+    for backend in backends() {
+        let (child, members) = leader();
+        let handle = PidHandle::open_with(child.id(), backend).unwrap();
+        handle.wait_exited().unwrap();
+        let group = handle.process_group();
+        assert!(!group.has_exited().unwrap());
+        let start = Instant::now();
+        assert!(!group.wait_exited_timeout(10 * MILLI).unwrap());
+        assert!(start.elapsed() >= 10 * MILLI);
+        assert!(!group.wait_exited_timeout(Duration::ZERO).unwrap());
+        while_asleep(|| group.wait_exited(), || members.await_end_of_input()).unwrap();
+        assert!(group.has_exited().unwrap());
+        assert!(group.wait_exited_timeout(Duration::ZERO).unwrap());
+        assert!(group.wait_exited_timeout(Duration::MAX).unwrap());
+        // Nothing was reaped.
+        assert_eq!(handle.wait().unwrap().code(), Some(3));
+        assert_eq!(errno(group.has_exited()), ECHILD);
+    }
+}
+
+#[test]
+fn waits_are_for_the_leader_too() {
+    for backend in backends() {
+        let child = sleep().process_group(0).spawn().unwrap();
+        let handle = PidHandle::open_with(child.id(), backend).unwrap();
+        let group = handle.process_group();
+        assert!(!group.has_exited().unwrap());
+        while_asleep(|| group.wait_exited(), || kill(child.id(), SIGKILL)).unwrap();
+        handle.wait().unwrap();
+    }
+}
+
+#[test]
+fn waits_of_a_non_leader_fail_with_esrch() {
+    for backend in backends() {
+        let child = sleeper();
+        let handle = PidHandle::open_with(child.id(), backend).unwrap();
+        let group = handle.process_group();
+        assert_eq!(errno(group.has_exited()), ESRCH);
+        assert_eq!(errno(group.wait_exited()), ESRCH);
+        assert_eq!(errno(group.wait_exited_timeout(MILLI)), ESRCH);
+        handle.release().unwrap();
+        assert_eq!(errno(group.has_exited()), EINVAL);
+
+        let non_child = NonChild::new();
+        let handle = PidHandle::open_with(non_child.pid, backend).unwrap();
+        assert_eq!(errno(handle.process_group().has_exited()), ESRCH);
+    }
+}
+
+/// This process adopts the orphans and never reaps them, like the PID 1 of many containers.
+#[test]
+fn zombies_that_no_process_reaps_do_not_count() {
+    if !enter("process_group::wait::zombies_that_no_process_reaps_do_not_count") {
+        return;
+    }
+    become_subreaper();
+    for backend in backends() {
+        let script = "exec 3<&0; sh -c 'read x' <&3 & echo $!; exit 3";
+        let mut command = shell(script);
+        command.process_group(0);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let orphan: u32 = line(&mut child).parse().unwrap();
+        let handle = PidHandle::open_with(child.id(), backend).unwrap();
+        let group = handle.process_group();
+        handle.wait_exited().unwrap();
+        assert_ne!(state_of(orphan), Some('Z'));
+        assert!(!group.has_exited().unwrap());
+        drop(child.stdin.take());
+        group.wait_exited().unwrap();
+        assert_eq!(state_of(orphan), Some('Z'));
+        group.signal(SIGKILL).unwrap(); // It still exists.
+        let status = group.terminate(Duration::MAX).unwrap();
+        assert_eq!(status.code(), Some(3));
+        reap_externally(orphan);
+    }
+}
+
+/// Its state is Z as well.
+#[test]
+fn a_member_whose_main_thread_has_exited_counts() {
+    for backend in backends() {
+        let child = fork(|| {
+            lead_group();
+            exit_main_thread();
+        });
+        await_state(child, 'Z');
+        let handle = PidHandle::open_with(child, backend).unwrap();
+        let group = handle.process_group();
+        assert!(!group.has_exited().unwrap());
+        assert!(!group.wait_exited_timeout(10 * MILLI).unwrap());
+        while_asleep(|| group.wait_exited(), || kill(child, SIGKILL)).unwrap();
+        handle.wait().unwrap();
+    }
+}
+
+/// A member that leaves the group causes no event, and is alive after the wait.
+#[test]
+fn wait_ends_when_the_last_member_leaves_the_group() {
+    for backend in backends() {
+        let mut command = shell("exec 3<&0; (read x; exec setsid sleep 600) <&3 & echo $!");
+        command.process_group(0);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let worker: u32 = line(&mut child).parse().unwrap();
+        let handle = PidHandle::open_with(child.id(), backend).unwrap();
+        handle.wait_exited().unwrap();
+        let group = handle.process_group();
+        while_asleep(|| group.wait_exited(), || drop(child.stdin.take())).unwrap();
+        assert!(leads_group(worker));
+        kill(worker, SIGKILL);
+        handle.wait().unwrap();
+    }
+}
+
+/// A thread reaps the leader while another one waits for its group. By PID, the group can then no
+/// longer be told from a later one, unless it is empty.
+#[test]
+fn wait_does_not_hang_when_the_leader_is_reaped() {
+    for backend in backends() {
+        let (child, members) = leader();
+        let handle = PidHandle::open_with(child.id(), backend).unwrap();
+        let group = handle.process_group();
+        let waited = while_asleep(
+            || group.wait_exited(),
+            || {
+                handle.wait().unwrap();
+                members.await_end_of_input();
+            },
+        );
+        assert!(waited.is_ok() || errno(waited) == ECHILD);
+    }
+}
+
+/// In a PID namespace that still has the outer `/proc`, where the numbers are those of other
+/// processes.
+#[test]
+fn foreign_proc_is_unsupported() {
+    let test = "process_group::wait::foreign_proc_is_unsupported";
+    if current_part().is_none() {
+        let wrapper = ["unshare", "-p", "-f"];
+        if crate::common::is_root() {
+            return run_isolated_under(&wrapper, test, "alone", |_| {});
+        }
+        return crate::common::skip("only root can create a PID namespace without a new user");
+    }
+    for backend in backends() {
+        let child = sleep().process_group(0).spawn().unwrap();
+        let handle = PidHandle::open_with(child.id(), backend).unwrap();
+        let group = handle.process_group();
+        let unsupported = std::io::ErrorKind::Unsupported;
+        assert_eq!(group.has_exited().unwrap_err().kind(), unsupported);
+        assert_eq!(group.wait_exited().unwrap_err().kind(), unsupported);
+        let terminated = group.terminate(Duration::ZERO);
+        assert_eq!(terminated.unwrap_err().kind(), unsupported);
+        assert_eq!(handle.try_wait().unwrap(), None); // Nothing was sent.
+        group.kill().unwrap();
+        handle.wait().unwrap();
+    }
+}
+
+/// Each process of the chain forks the next one and exits at once.
+#[test]
+fn chain_of_forks_does_not_outrun_a_look() {
+    for backend in backends() {
+        let child = fork_chain();
+        let handle = PidHandle::open_with(child, backend).unwrap();
+        let group = handle.process_group();
+        eventually("the leader has exited", || state_of(child) == Some('Z'));
+        for _ in 0..crate::common::rounds(100) {
+            assert!(!group.has_exited().unwrap());
+        }
+        group.kill().unwrap();
+        group.wait_exited().unwrap();
+        assert!(group.has_exited().unwrap());
+        handle.wait().unwrap();
+    }
+}
