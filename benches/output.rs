@@ -17,7 +17,7 @@ use criterion::{BenchmarkId, Criterion};
 use futures_lite::FutureExt;
 use nix::libc::pid_t;
 use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
-use pidwait::{Captured, ChildExt as _};
+use pidwait::ChildExt as _;
 use process_control::{ChildExt as _, Control};
 use subprocess::{Exec, Redirection};
 
@@ -96,10 +96,8 @@ fn bare_poll_and_read(args: &[&str]) -> io::Result<Vec<u8>> {
 }
 
 fn pidwait_child_ext(args: &[&str]) -> io::Result<Vec<u8>> {
-    match command(args).spawn()?.pidfd_output_timeout(LIMIT)? {
-        Captured::Exited(output) => Ok(output.stdout),
-        Captured::TimedOut(_) => Err(io::ErrorKind::TimedOut.into()),
-    }
+    let captured = command(args).spawn()?.pidfd_output_timeout(LIMIT)?;
+    Ok(captured.into_output()?.stdout)
 }
 
 fn std_child(args: &[&str]) -> io::Result<Vec<u8>> {

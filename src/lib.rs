@@ -1,21 +1,7 @@
-//! Wait for processes and signal them on Unix: by [pidfd] where there are any, and with the same
-//! answers where there are none.
+//! Wait for processes and signal them on Unix, with timeouts and without PID races.
 //!
-//! # The problem
-//!
-//! A process is named by a number, and the number is given to another process as soon as the first
-//! one was *reaped*: waited for. So between the wait and the `kill`, a stranger dies; a wait that
-//! comes too late takes the status of another child; and std's [`Child`], which keeps such things
-//! apart, wants `&mut self` for it and has no time limit. What is used instead sets a SIGCHLD
-//! handler for the whole program, starts a thread for each wait, or loses statuses.
-//!
-//! A *pidfd* is a descriptor of a process. It never comes to mean another one, it can be polled,
-//! and signals go through it. This crate does all its work by pidfd where the kernel has them, and
-//! by pid with the same care where it does not.
-//!
-//! # The first program
-//!
-//! [`ChildExt`] adds to std's [`Child`] what it lacks, and never makes it believe what is not so:
+//! The crate uses [pidfds][pidfd] where the kernel has them and falls back to `waitid` and `kill`.
+//! [`ChildExt`] adds timeouts and signals to [`std::process::Child`]:
 //!
 //! ```
 //! use pidwait::ChildExt;
@@ -30,8 +16,8 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
-//! [`PidHandle`] stands for any process, child or not. All its methods take `&self`, so that one
-//! thread may wait while others signal; it lives in an `Arc`, in a scope, or in a [`WaitSet`]:
+//! [`PidHandle`] is a handle of any process, child or not. All its methods take `&self`, and its
+//! clones are one handle, so that one thread can wait while others signal:
 //!
 //! ```
 //! use pidwait::PidHandle;
@@ -39,72 +25,102 @@
 //! use std::thread;
 //!
 //! let child = PidHandle::spawn(Command::new("sleep").arg("60"))?.handle;
-//! let status = thread::scope(|scope| {
-//!     let waiter = scope.spawn(|| child.wait());
-//!     child.kill()?;
-//!     waiter.join().expect("the waiter does not panic")
-//! })?;
+//! let waiter = thread::spawn({
+//!     let child = child.clone();
+//!     move || child.wait()
+//! });
+//! child.kill()?;
+//! let status = waiter.join().expect("the waiter does not panic")?;
 //! assert!(!status.success());
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
-//! | to | use |
+//! | task | item |
 //! |---|---|
-//! | wait for a child, signal it, end it, in place of std's methods | [`ChildExt`] |
-//! | do so from several threads, or for a process that is no child | [`PidHandle`] |
-//! | wait for the first of many | [`WaitSet`] |
-//! | capture a child's output, give it input, and end it at a timeout | [`Capture`] |
-//! | not let a child outlive a scope | [`KillOnDrop`] |
-//! | poll for an exit in an event loop of one's own | [`PidHandle::exit_fd`] |
-//! | wait in an async function | `TokioPidHandle`, `AsyncIoPidHandle`: features `tokio`, `async-io` |
+//! | wait for a std `Child` with a timeout, signal it, terminate it | [`ChildExt`] |
+//! | spawn a child and use it from several threads | [`PidHandle::spawn`] |
+//! | wait for or signal a process that is not a child | [`PidHandle::open`] |
+//! | end a command with everything that it has started | [`ProcessGroup`] |
+//! | capture output, with a timeout and limits | [`Capture`] |
+//! | wait for the first of many processes | [`WaitSet`] |
+//! | end a child at the end of a scope | [`KillOnDrop`] |
+//! | let a child run on without leaving a zombie | [`PidHandle::reap_in_background`] |
+//! | remember a process in a file | [`Identity`] |
+//! | poll for an exit in an event loop | [`PidHandle::exit_fd`] |
+//! | wait in an async function | `TokioPidHandle` and `AsyncIoPidHandle`, behind features |
 //!
-//! # Which backend one gets
+//! # The problem
 //!
-//! At first use the kernel is asked, once, whether it has all that the pidfd backend needs:
-//! `pidfd_open`, `waitid(P_PIDFD)` and `pidfd_send_signal`, so Linux 5.4 or later, and no sandbox
-//! that forbids one of them. [`support`] tells the answer and the reason, and
-//! [`PidHandle::backend`] what a handle has. `PIDWAIT_BACKEND=waitpid` or `=pidfd` in the
-//! environment overrides it.
+//! Once a child is reaped its PID can be reused, so a late `kill` can hit an unrelated process, and
+//! a late `waitpid` can take the status of another child. std's `Child` keeps these apart only for
+//! itself: it needs `&mut self`, has no timeout, and sends its `kill` to whatever process has the
+//! PID after other code reaped the child. Other crates install a SIGCHLD handler for the whole
+//! program, start a thread for each wait, or lose statuses.
 //!
-//! Everything works on both backends. What is different is said under *Platform notes*, and comes
-//! down to this: by pid, a process that is no child cannot be guarded against the reuse of its pid,
-//! nor one's own child against other code that reaps it; and waits with a time limit need a thread,
-//! or look again and again.
+//! A pidfd is a file descriptor of a process. It never refers to another process, it can be polled,
+//! and signals can be sent through it.
+//!
+//! # Backends
+//!
+//! The first call probes, once, whether the kernel has what the pidfd backend needs: `pidfd_open`,
+//! `waitid(P_PIDFD)` and `pidfd_send_signal`. That is Linux 5.4 or later, unless a sandbox forbids
+//! one of them. [`support`] returns the result and the reason, and [`PidHandle::backend`] what a
+//! handle uses. `PIDWAIT_BACKEND=waitpid` or `=pidfd` in the environment overrides it.
+//!
+//! Everything works on both backends. What differs is under *Platform notes*. By PID:
+//!
+//! - A child is as safe as by pidfd if it is reaped through one handle and its clones only. If
+//!   other code may reap it, its PID can be reused between the handle's check and its signal.
+//! - A process that is not a child is told from a later process with its PID by its start time, to
+//!   the clock tick (10 ms). Where `/proc` cannot tell that, or on systems other than Linux, its
+//!   bare PID has to do.
+//! - Timed waits need a watcher thread for each handle, or look repeatedly.
 //!
 //! # Errors
 //!
-//! All are [`std::io::Error`], with the errno in
-//! [`raw_os_error`](std::io::Error::raw_os_error). **ECHILD** is the one answer to everything that
-//! was reaped already, by anyone, or is no child of yours; [`is_echild`] knows it. **EINVAL**
-//! is that of a released handle, and of a signal that does not exist; **EPERM** is the kernel's own.
-//! Wrong input is [`InvalidInput`](std::io::ErrorKind::InvalidInput) with a text that names it, and
-//! what a system lacks is [`Unsupported`](std::io::ErrorKind::Unsupported) with a text that says
-//! what. EINTR is never seen. Nothing panics.
+//! All errors are [`std::io::Error`] with the errno in
+//! [`raw_os_error`](std::io::Error::raw_os_error):
+//!
+//! - **ECHILD**: there is no status to wait for. The process was reaped, by any code, or is not a
+//!   child of this process, or its status was thrown away because SIGCHLD is ignored. [`is_echild`]
+//!   tests for it.
+//! - **EINVAL**: the handle is released, or there is no such signal.
+//! - **EPERM**: no permission to signal the process.
+//! - [`InvalidInput`](std::io::ErrorKind::InvalidInput), with a text that names the input.
+//! - [`Unsupported`](std::io::ErrorKind::Unsupported), with a text that names what the system
+//!   lacks.
+//!
+//! No call fails with EINTR. No call panics, except where a runtime's own registration does: see
+//! `Panics` of the async handles.
 //!
 //! # Signals and zombies
 //!
-//! The crate never sets a SIGCHLD handler. Where the program ignores SIGCHLD, children reap
-//! themselves: their waits are ECHILD, and [`PidHandle::exit_status`] may still know how they
-//! ended. A process that has exited and was not waited for is a *zombie*: it keeps its pid, may be
-//! signalled to no effect, and every look says that it has exited. Dropping a handle does not reap;
-//! nor does dropping std's [`Child`].
+//! The crate never installs a signal handler. If the program ignores SIGCHLD, the kernel reaps its
+//! children at once: their waits fail with ECHILD, and [`PidHandle::exit_status`] may still know
+//! how they ended.
+//!
+//! A process that has exited and was not reaped is a *zombie*. It keeps its PID, and signals to it
+//! succeed without effect. Dropping a handle, or std's `Child`, does not reap. [`KillOnDrop`] has a
+//! table of what drop, release and the others leave behind.
 //!
 //! # Threads
 //!
-//! All handles are `Send` and `Sync`. On the pidfd backend no thread is ever started. On the other
-//! one a handle gets a watcher thread, with a small stack and all signals blocked, once it waits
-//! with a limit or is asked for an [`ExitFd`]; it ends with the process.
+//! All handles are `Send` and `Sync`. With pidfds no call starts a thread, except for
+//! [`PidHandle::reap_in_background`]: one thread for the whole program. By PID a handle gets a
+//! watcher thread, with a small stack and all signals blocked, once it waits with a timeout or is
+//! asked for an [`ExitFd`]. The thread ends with the process.
 //!
-//! # Forking
+//! # Forks
 //!
-//! A process that was forked without exec has its parent's handles, but not its parent's children:
-//! waits there answer ECHILD. Descriptors are close-on-exec.
+//! In a process that was forked and has not exec'ed, the handles are copies, and their processes
+//! are non-children: waits fail with ECHILD, and signals reach the process. [`KillOnDrop`] does
+//! nothing there. Descriptors are close-on-exec. A handle whose lock another thread held at the
+//! moment of the fork cannot be used in the forked process.
 //!
 //! # Async
 //!
-//! The feature `tokio` has `TokioPidHandle`, and the feature `async-io`, for smol and any other
-//! executor, `AsyncIoPidHandle`: their waits and `terminate` are futures. A future that is dropped
-//! loses nothing, so a timeout is the runtime's:
+//! The features `tokio` and `async-io` have handles whose waits are futures. A future that is
+//! dropped loses nothing, so the runtime's own timeouts work:
 //!
 //! ```
 //! # #[cfg(feature = "tokio")]
@@ -117,8 +133,8 @@
 //! # runtime.block_on(async {
 //! let child = PidHandle::spawn(Command::new("sleep").arg("60"))?.handle;
 //! let child = TokioPidHandle::new(&child)?;
-//! let limit = Duration::from_millis(10);
-//! let status = match tokio::time::timeout(limit, child.wait()).await {
+//! let timeout = Duration::from_millis(10);
+//! let status = match tokio::time::timeout(timeout, child.wait()).await {
 //!     Ok(status) => status?,
 //!     Err(_) => {
 //!         child.handle().kill()?;
@@ -133,25 +149,33 @@
 //! # fn main() {}
 //! ```
 //!
-//! For any other event loop, [`PidHandle::exit_fd`] is a descriptor to poll.
+//! For other event loops, [`PidHandle::exit_fd`] returns a descriptor to poll.
+//!
+//! # Timeouts
+//!
+//! Timeouts use the monotonic clock. On Linux it does not count the time during which the system is
+//! suspended.
 //!
 //! # Tracing
 //!
-//! A wait is for the exit, and no stop, trace stop or continue ends it. For a process that you trace
-//! yourself use `waitpid`: a wait of this crate may take the report of a trace stop away from it.
+//! Only an exit ends a wait: no stop, no trace stop, no continue. For a process that you trace
+//! yourself use `waitpid`: a wait of this crate may take the report of a trace stop away from the
+//! tracer.
 //!
-//! # Migrating
+//! # More
 //!
-//! `docs/migrating.md`, in the [repository] and in the package, has a before and an after for std,
-//! wait-timeout, shared_child, process_control, subprocess, async-process, tokio, nix and Go's
-//! `os.Process`.
+//! In the [repository]: [what each call returns in each case][contract], guides for
+//! [coming from another crate][migrating] with recipes for signals and groups, and a
+//! [comparison] with other crates.
 //!
 //! [pidfd]: https://man7.org/linux/man-pages/man2/pidfd_open.2.html
-//! [`Child`]: std::process::Child
-//! [repository]: https://github.com/pidwait/pidwait/blob/main/docs/migrating.md
+//! [repository]: https://github.com/pidwait/pidwait
+//! [contract]: https://github.com/pidwait/pidwait/blob/main/docs/contract.md
+//! [migrating]: https://github.com/pidwait/pidwait/blob/main/docs/migrating.md
+//! [comparison]: https://github.com/pidwait/pidwait/blob/main/docs/comparison.md
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
-// The locks of the model that `sys` is there are large.
+// The model's locks are large.
 #![cfg_attr(test, allow(clippy::result_large_err))]
 #![cfg_attr(
     not(test),
@@ -197,7 +221,7 @@ pub use process_group::ProcessGroup;
 pub use set::{Exited, InsertError, IntoIter, Iter, IterMut, WaitKey, WaitSet};
 pub use support::{support, Backend, Missing, Support};
 
-/// The programs in the documents, which run as doctests.
+/// The programs in the documents run as doctests.
 #[cfg(all(doctest, feature = "tokio", feature = "async-io"))]
 mod documents {
     #[doc = include_str!("../README.md")]

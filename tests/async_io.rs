@@ -1,5 +1,7 @@
 //! `AsyncIoPidHandle`, on async-io's reactor.
 #![cfg(feature = "async-io")]
+// Some imports are only for tests of Linux.
+#![cfg_attr(not(target_os = "linux"), allow(dead_code, unused_imports))]
 
 mod common;
 #[path = "common/reactor.rs"]

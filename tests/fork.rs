@@ -25,11 +25,16 @@ const BEFORE_THE_FORK_ENDS: u16 = 20_000;
 enum Fork {
     Libc,
     /// libc's fork handlers do not run.
+    #[cfg(target_os = "linux")]
     RawClone,
 }
 
 impl Fork {
-    const KINDS: [Fork; 2] = [Fork::Libc, Fork::RawClone];
+    const KINDS: &'static [Fork] = &[
+        Fork::Libc,
+        #[cfg(target_os = "linux")]
+        Fork::RawClone,
+    ];
 
     /// Starts a forked process that runs a closure and exits with 0 if that returns true.
     fn run(self, run: impl FnOnce() -> bool) -> u32 {
@@ -37,6 +42,7 @@ impl Fork {
             // SAFETY: the child only runs the closure, which takes no lock that another thread of
             // this test could hold, and exits.
             Fork::Libc => unsafe { libc::c_long::from(libc::fork()) },
+            #[cfg(target_os = "linux")]
             Fork::RawClone => {
                 let (flags, none) = (libc::c_long::from(libc::SIGCHLD), 0_usize);
                 // SAFETY: without a stack argument it is a fork; see above.

@@ -3,6 +3,8 @@
 //!
 //! A separate binary, because it measures the CPU time of the whole process, watcher threads included.
 
+#![cfg(target_os = "linux")]
+
 mod common;
 
 use std::io;

@@ -1,6 +1,8 @@
 //! When a PID is reused, old handles must not signal, wait for or reap the new process. A separate
 //! binary, with a PID namespace for each test: there the test can choose the next PID.
 
+#![cfg(target_os = "linux")]
+
 mod common;
 
 use std::os::unix::process::CommandExt;

@@ -2,6 +2,8 @@
 //! neither signalled nor taken for it. A separate binary, with a PID namespace for each test: there
 //! the test can choose the next PID.
 
+#![cfg(target_os = "linux")]
+
 mod common;
 
 use std::time::Duration;

@@ -1,6 +1,8 @@
 //! Old kernels and strict sandboxes, simulated by seccomp filters. A separate binary, with a process for
 //! each filter, because a thread cannot remove a filter.
 
+#![cfg(target_os = "linux")]
+
 mod common;
 
 use std::io::ErrorKind;

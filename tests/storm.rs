@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 
 use common::{
     backends, blocked_on_stdin, ignoring_sigterm, interrupt_calls, interruptions, kill_thread,
+    this_thread,
 };
 use nix::libc::SIGUSR1;
-use nix::unistd::gettid;
 use pidwait::{ChildExt, PidHandle};
 
 const TIMEOUT: Duration = Duration::from_millis(60);
@@ -28,7 +28,7 @@ fn under_signals<T>(wait: impl FnOnce() -> T, meanwhile: impl FnOnce() + Send) -
     static LOCK: Mutex<()> = Mutex::new(());
     let _lock = LOCK.lock().unwrap_or_else(PoisonError::into_inner);
     interrupt_calls(SIGUSR1);
-    let tid = gettid().as_raw();
+    let tid = this_thread();
     let before = interruptions(SIGUSR1);
     let caught = || interruptions(SIGUSR1) - before;
     let returned = AtomicBool::new(false);

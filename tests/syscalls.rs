@@ -1,6 +1,9 @@
 //! Limits on the number of system calls of each call, counted by strace. A separate binary, because it
 //! runs itself under strace.
 
+// On 32-bit systems the calls have other names.
+#![cfg(all(target_os = "linux", target_pointer_width = "64"))]
+
 mod common;
 
 use std::env;

@@ -2,6 +2,8 @@
 //!
 //! One binary with one test, because it counts the threads of the whole process.
 
+#![cfg(target_os = "linux")]
+
 mod common;
 
 use std::fs;

@@ -1,5 +1,7 @@
 //! `TokioPidHandle`, on both of tokio's runtimes.
 #![cfg(feature = "tokio")]
+// Some imports are only for tests of Linux.
+#![cfg_attr(not(target_os = "linux"), allow(dead_code, unused_imports))]
 
 mod common;
 #[path = "common/reactor.rs"]

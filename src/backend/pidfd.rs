@@ -93,7 +93,7 @@ impl Process {
         // Until it is reaped, its PID is its own, and only it can have made a group of that number.
         self.check_unreaped()?;
         match sys::kill_group(self.pid, signal) {
-            // It has left the group, or was reaped since it was checked.
+            // It leads no group, or was reaped since it was checked.
             Err(Errno::ESRCH) => self.check_unreaped().and(Err(Errno::ESRCH)),
             sent => sent,
         }

@@ -152,7 +152,7 @@ impl Process {
         // leads none, there is no such group, ESRCH. Not by `getpgid`: macOS has forgotten the group
         // of a zombie.
         match sys::kill_group(self.pid, signal) {
-            // It has left the group, or was reaped by other code since it was checked.
+            // It leads no group, or was reaped by other code since it was checked.
             Err(Errno::ESRCH) => self.check_exists(seen).and(Err(Errno::ESRCH)),
             sent => sent,
         }

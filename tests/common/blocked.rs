@@ -7,9 +7,13 @@ use std::time::{Duration, Instant};
 
 use nix::libc;
 
+#[cfg(not(target_os = "linux"))]
+use super::{sleeps, waits_for_a_child};
+use super::{this_thread, ThreadId};
+
 /// A thread that waits for a process.
 pub(crate) struct Waiter<'scope, T> {
-    pub(crate) tid: libc::pid_t,
+    pub(crate) tid: ThreadId,
     thread: ScopedJoinHandle<'scope, T>,
 }
 
@@ -34,8 +38,7 @@ impl<'scope, T: Send + 'scope> Waiter<'scope, T> {
     ) -> Self {
         let (sender, receiver) = mpsc::channel();
         let thread = scope.spawn(move || {
-            let tid = nix::unistd::gettid().as_raw();
-            sender.send(tid).expect("the receiver exists");
+            sender.send(this_thread()).expect("the receiver exists");
             wait()
         });
         let tid = receiver.recv().expect("the thread sends its ID");
@@ -71,6 +74,7 @@ pub(crate) fn while_asleep<T: Send>(wait: impl FnOnce() -> T + Send, then: impl 
 
 /// Returns whether a thread of this process sleeps in a system call that waits for a child; or in
 /// any, if the system hides which one.
+#[cfg(target_os = "linux")]
 fn waits_for_a_child(tid: libc::pid_t) -> bool {
     // Either "running", or the number of the system call, its arguments and two addresses.
     let Ok(call) = fs::read_to_string(format!("/proc/self/task/{tid}/syscall")) else {
@@ -80,6 +84,7 @@ fn waits_for_a_child(tid: libc::pid_t) -> bool {
     [Some(libc::SYS_waitid), Some(libc::SYS_wait4)].contains(&number)
 }
 
+#[cfg(target_os = "linux")]
 fn sleeps(tid: libc::pid_t) -> bool {
     let stat = fs::read_to_string(format!("/proc/self/task/{tid}/stat")).unwrap_or_default();
     stat.contains(") S ")

@@ -7,6 +7,8 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use nix::libc;
 
 use super::await_zombie;
+#[cfg(not(target_os = "linux"))]
+use super::die_with_parent;
 
 /// Starts a child that runs a shell script.
 pub(crate) fn sh(script: &str) -> Child {
@@ -86,12 +88,14 @@ pub(crate) fn line(child: &mut Child) -> String {
 }
 
 /// Starts a child that exits at once, without the delay of an exec, and returns its PID.
+#[cfg(target_os = "linux")]
 pub(crate) fn fork_and_exit(code: i32) -> u32 {
     clone_and_exit(libc::SIGCHLD, code)
 }
 
 /// Like [`fork_and_exit`], with a choice of the exit signal. Waits without `__WALL` or `__WCLONE`
 /// ignore a child whose exit signal is not SIGCHLD.
+#[cfg(target_os = "linux")]
 pub(crate) fn clone_and_exit(signal: i32, code: i32) -> u32 {
     const NONE: libc::c_long = 0;
     let flags = libc::c_long::from(signal);
@@ -105,6 +109,7 @@ pub(crate) fn clone_and_exit(signal: i32, code: i32) -> u32 {
 
 /// Makes the kernel kill the child when the *thread* that spawns it ends, so that the children of a
 /// test end with the test.
+#[cfg(target_os = "linux")]
 fn die_with_parent(command: &mut Command) {
     let set = || {
         // SAFETY: this prctl takes integers and is async-signal-safe.

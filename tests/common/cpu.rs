@@ -5,6 +5,7 @@ use std::mem::MaybeUninit;
 use std::time::{Duration, Instant};
 
 use nix::libc;
+use nix::sys::time::TimeSpec;
 
 /// Returns the CPU time that all threads of this process have used so far.
 pub(crate) fn process_time() -> Duration {
@@ -23,8 +24,7 @@ fn clock(id: libc::clockid_t) -> Duration {
     assert_eq!(got, 0, "clock_gettime: {}", io::Error::last_os_error());
     // SAFETY: zeroed above and written by the kernel.
     let time = unsafe { time.assume_init() };
-    let nanos = Duration::from_nanos(time.tv_nsec.unsigned_abs());
-    Duration::from_secs(time.tv_sec.unsigned_abs()) + nanos
+    TimeSpec::from(time).into()
 }
 
 /// Runs a call that should only sleep, and panics if the thread was busy instead.
@@ -54,6 +54,7 @@ impl IdleCheck {
 }
 
 /// Makes the calling thread run only when a CPU is otherwise idle.
+#[cfg(target_os = "linux")]
 pub(crate) fn run_at_idle_priority() {
     let priority = libc::sched_param { sched_priority: 0 };
     // SAFETY: reads a local variable.

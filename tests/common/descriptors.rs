@@ -30,6 +30,7 @@ pub(crate) fn readable(fd: &impl AsFd, millis: u16) -> bool {
 }
 
 /// Calls `pidfd_open`.
+#[cfg(target_os = "linux")]
 pub(crate) fn pidfd_open(pid: u32, flags: u32) -> io::Result<OwnedFd> {
     // SAFETY: the call takes integers.
     let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, flags) };
@@ -83,6 +84,7 @@ pub(crate) fn closes_on_exec(fd: &impl AsRawFd) -> bool {
 }
 
 /// Sets the capacity of a pipe.
+#[cfg(target_os = "linux")]
 pub(crate) fn set_pipe_size(pipe: &impl AsRawFd, bytes: libc::c_int) {
     // SAFETY: the third argument is an integer.
     let holds = unsafe { libc::fcntl(pipe.as_raw_fd(), libc::F_SETPIPE_SZ, bytes) };
@@ -90,9 +92,10 @@ pub(crate) fn set_pipe_size(pipe: &impl AsRawFd, bytes: libc::c_int) {
 }
 
 /// Returns a sparse file in memory that reads as this many zero bytes.
+#[cfg(target_os = "linux")]
 pub(crate) fn file_of_zeros(bytes: usize) -> File {
     // SAFETY: the name is a static string with a terminating zero.
-    let fd = unsafe { libc::memfd_create(b"zeroes\0".as_ptr().cast(), libc::MFD_CLOEXEC) };
+    let fd = unsafe { libc::memfd_create(c"zeroes".as_ptr(), libc::MFD_CLOEXEC) };
     assert!(fd >= 0, "{}", io::Error::last_os_error());
     // SAFETY: the call above returned it, and nothing else owns it.
     let file = unsafe { File::from_raw_fd(fd) };
@@ -102,6 +105,7 @@ pub(crate) fn file_of_zeros(bytes: usize) -> File {
 
 /// Returns how many descriptors this process has open. The number is stable only in a test that runs
 /// isolated.
+#[cfg(target_os = "linux")]
 pub(crate) fn open_descriptors() -> usize {
     let listed = fs::read_dir("/proc/self/fd").expect("/proc/self/fd");
     listed.count() - 1 // Without the descriptor of the directory itself.

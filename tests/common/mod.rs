@@ -12,11 +12,16 @@ mod descriptors;
 mod fork;
 pub(crate) mod isolated;
 mod non_child;
+#[cfg(not(target_os = "linux"))]
+mod other;
+#[cfg(target_os = "linux")]
 pub(crate) mod pid_namespace;
 mod process;
+#[cfg(target_os = "linux")]
 pub(crate) mod seccomp;
 mod signals;
 pub(crate) mod smoke;
+#[cfg(target_os = "linux")]
 mod trace;
 mod wait;
 
@@ -31,8 +36,13 @@ use pidwait::{Backend, PidHandle};
 
 pub(crate) use {
     blocked::*, children::*, cpu::*, descriptors::*, fork::*, non_child::*, process::*, signals::*,
-    trace::*, wait::*,
+    wait::*,
 };
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) use other::*;
+#[cfg(target_os = "linux")]
+pub(crate) use trace::*;
 
 /// Returns the backends to test: the one in PIDWAIT_BACKEND, or all that this system supports.
 pub(crate) fn backends() -> Vec<Backend> {
@@ -73,8 +83,14 @@ pub(crate) fn has_exit_records(backend: Backend) -> bool {
     backend == Backend::Pidfd && *SUPPORTED.get_or_init(probe_exit_records)
 }
 
+#[cfg(not(target_os = "linux"))]
+fn probe_exit_records() -> bool {
+    false
+}
+
 /// Returns whether this kernel keeps the exit status of a reaped process for its pidfds (Linux
 /// 6.15). Probes with a raw `PIDFD_GET_INFO` and `PIDFD_INFO_EXIT` for a reaped child.
+#[cfg(target_os = "linux")]
 fn probe_exit_records() -> bool {
     const GET_INFO: libc::Ioctl = 0xC040_FF0B_u32 as libc::Ioctl;
     const INFO_EXIT: u64 = 1 << 3;

@@ -5,17 +5,23 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
+#[cfg(not(target_os = "linux"))]
+use super::{exists, state_of};
+
 /// Returns whether a process with this PID exists, as a zombie or not.
+#[cfg(target_os = "linux")]
 pub(crate) fn exists(pid: u32) -> bool {
     Path::new(&format!("/proc/{pid}")).exists()
 }
 
 /// Returns the state letter of a process: R, S, T, t, Z.
+#[cfg(target_os = "linux")]
 pub(crate) fn state_of(pid: u32) -> Option<char> {
     after_name(pid)?.chars().next()
 }
 
 /// Returns whether a process leads a process group.
+#[cfg(target_os = "linux")]
 pub(crate) fn leads_group(pid: u32) -> bool {
     // The fields are the state, the parent and the group.
     let group = after_name(pid).and_then(|stat| stat.split(' ').nth(2)?.parse().ok());
@@ -23,6 +29,7 @@ pub(crate) fn leads_group(pid: u32) -> bool {
 }
 
 /// Returns the fields of `/proc/PID/stat` after the program name.
+#[cfg(target_os = "linux")]
 fn after_name(pid: u32) -> Option<String> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit(") ").next().map(str::to_owned)

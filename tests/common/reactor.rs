@@ -14,8 +14,10 @@ use pidwait::{KillOnDrop, PidHandle, ResourceUsage, Spawned};
 use crate::common::pid_namespace::{in_pid_namespace, ReusedPid};
 use crate::common::{
     await_state, await_zombie, backends, errno, ignoring_sigterm, line, readable, reap_externally,
-    shell, sleeper, stop, traceable_sleeper, zombie, IdleCheck, NonChild, Tracer, LONG,
+    shell, sleeper, stop, zombie, IdleCheck, NonChild, LONG,
 };
+#[cfg(target_os = "linux")]
+use crate::common::{traceable_sleeper, Tracer};
 
 /// A reactor, with an executor to run futures on.
 pub(crate) trait Reactor {
@@ -124,7 +126,6 @@ macro_rules! test_on {
             done_or_released_handle_is_rejected,
             wait_after_release_fails_with_einval,
             handle_can_be_registered_again,
-            wait_sleeps_while_tracer_holds_zombie,
             wait_usage_returns_the_usage,
             wait_shared_gives_each_future_the_status,
             wait_shared_fails_with_einval_after_release,
@@ -141,6 +142,8 @@ macro_rules! test_on {
             futures_are_send,
             kill_on_drop_works_around_it,
         }
+        #[cfg(target_os = "linux")]
+        crate::reactor::test_on! { $reactor: wait_sleeps_while_tracer_holds_zombie }
     };
 }
 pub(crate) use test_on;
@@ -330,6 +333,7 @@ pub(crate) fn handle_can_be_registered_again<R: Reactor>() {
 }
 
 /// The wait stays pending until the tracer detaches from the zombie.
+#[cfg(target_os = "linux")]
 pub(crate) fn wait_sleeps_while_tracer_holds_zombie<R: Reactor>() {
     on_each::<R, _>(|open| async move {
         let pid = traceable_sleeper().id();

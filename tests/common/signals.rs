@@ -10,7 +10,9 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use nix::libc::{self, c_int};
-use nix::unistd::gettid;
+
+#[cfg(not(target_os = "linux"))]
+use super::{kill_thread, last_signal, reset_action, this_thread};
 
 /// Sends a signal by PID.
 pub(crate) fn kill(pid: u32, signal: c_int) {
@@ -20,8 +22,17 @@ pub(crate) fn kill(pid: u32, signal: c_int) {
     assert_eq!(sent, 0, "kill {pid}: {}", io::Error::last_os_error());
 }
 
+#[cfg(target_os = "linux")]
+pub(crate) type ThreadId = libc::pid_t;
+
+#[cfg(target_os = "linux")]
+pub(crate) fn this_thread() -> ThreadId {
+    nix::unistd::gettid().as_raw()
+}
+
 /// Sends a signal to one thread of this process.
-pub(crate) fn kill_thread(tid: libc::pid_t, signal: c_int) {
+#[cfg(target_os = "linux")]
+pub(crate) fn kill_thread(tid: ThreadId, signal: c_int) {
     let me = libc::pid_t::try_from(std::process::id()).expect("a PID");
     // SAFETY: takes three integers.
     let sent = unsafe { libc::syscall(libc::SYS_tgkill, me, tid, signal) };
@@ -45,6 +56,7 @@ pub(crate) const UNPRIVILEGED_UID: libc::uid_t = 65534;
 
 /// Drops root's privileges in the calling *thread*. A raw system call, because libc's function
 /// changes the user ID of all threads.
+#[cfg(target_os = "linux")]
 pub(crate) fn drop_privileges() {
     // SAFETY: takes three integers.
     let set = unsafe {
@@ -84,7 +96,7 @@ pub(crate) fn interrupt_calls(signal: c_int) {
 /// Runs a closure while a signal interrupts the system calls of this thread every millisecond.
 pub(crate) fn with_interruptions<T>(run: impl FnOnce() -> T) -> T {
     interrupt_calls(libc::SIGUSR2);
-    let this = gettid().as_raw();
+    let this = this_thread();
     let (done, is_done) = mpsc::channel::<()>();
     std::thread::scope(|scope| {
         scope.spawn(move || {
@@ -126,22 +138,31 @@ pub(crate) fn fatal_signals() -> impl Iterator<Item = c_int> {
     let others = [
         SIGCHLD, SIGCONT, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, SIGWINCH,
     ];
-    (1..=libc::SIGRTMAX()).filter(move |signal| !others.contains(signal))
+    (1..=last_signal()).filter(move |signal| !others.contains(signal))
+}
+
+/// Returns the highest signal number.
+#[cfg(target_os = "linux")]
+pub(crate) fn last_signal() -> c_int {
+    libc::SIGRTMAX()
+}
+
+/// Resets a signal's action. A raw `rt_sigaction`, because libc's function rejects the signals that
+/// libc uses itself, and these can be inherited as ignored, too.
+#[cfg(target_os = "linux")]
+fn reset_action(signal: c_int) {
+    let default = [0_u64; 4];
+    let (new, no_old) = (default.as_ptr(), std::ptr::null_mut::<u64>());
+    // SAFETY: reads a local variable of the size of the kernel's structure.
+    unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, new, no_old, 8) };
 }
 
 /// Resets all signal actions in a child, so that every fatal signal kills it even if this process
 /// inherited an ignored one. Also disables core files.
 pub(crate) fn reset_signal_actions(command: &mut Command) {
-    let last = libc::SIGRTMAX();
+    let last = last_signal();
     let set = move || {
-        // A raw `rt_sigaction`, because libc's function rejects the signals that libc uses
-        // itself, and these can be inherited as ignored, too.
-        let default = [0_u64; 4];
-        for signal in 1..=last {
-            let (new, no_old) = (default.as_ptr(), std::ptr::null_mut::<u64>());
-            // SAFETY: reads a local variable of the size of the kernel's structure.
-            unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, new, no_old, 8) };
-        }
+        (1..=last).for_each(reset_action);
         let none = libc::rlimit {
             rlim_cur: 0,
             rlim_max: 0,

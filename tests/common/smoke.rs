@@ -7,9 +7,9 @@ use std::thread;
 use nix::libc::{ECHILD, EINVAL, ESRCH, SIGKILL, SIGTERM};
 use pidwait::{Backend, ChildExt, PidHandle, Spawned};
 
-use super::{
-    drop_privileges, errno, is_root, reap_externally, sh, sleep, sleeper, zombie, UNPRIVILEGED_UID,
-};
+#[cfg(target_os = "linux")]
+use super::{drop_privileges, is_root, UNPRIVILEGED_UID};
+use super::{errno, reap_externally, sh, sleep, sleeper, zombie};
 
 /// Checks the results of handles, which must use this backend, and of `ChildExt`.
 pub(crate) fn check_core_calls(backend: Backend) {
@@ -82,12 +82,14 @@ fn check_groups() {
         ECHILD
     );
 
+    #[cfg(target_os = "linux")]
     if is_root() {
         check_group_of_two_users(&Spawned::from(lead()).handle);
     }
 }
 
 /// Checks a group whose leader the caller may not signal: the other member is still signalled.
+#[cfg(target_os = "linux")]
 fn check_group_of_two_users(leader: &PidHandle) {
     let group = i32::try_from(leader.id()).expect("a PID");
     let mut member = sleep();

@@ -27,6 +27,11 @@ pub(crate) fn stop(pid: u32) {
     await_change(pid, libc::WSTOPPED);
 }
 
+#[cfg(target_os = "linux")]
+const ANY_EXIT_SIGNAL: libc::c_int = libc::__WALL;
+#[cfg(not(target_os = "linux"))]
+const ANY_EXIT_SIGNAL: libc::c_int = 0;
+
 /// Reaps a child behind the back of its handle and returns the raw wait status. Also finds children
 /// whose exit signal is not SIGCHLD (`__WALL`).
 #[track_caller]
@@ -39,7 +44,7 @@ pub(crate) fn try_reap_externally(pid: u32) -> io::Result<i32> {
     let mut status = 0;
     let pid = libc::pid_t::try_from(pid).expect("a PID");
     // SAFETY: `status` is valid for writes during the call.
-    let reaped = unsafe { libc::waitpid(pid, &mut status, libc::__WALL) };
+    let reaped = unsafe { libc::waitpid(pid, &mut status, ANY_EXIT_SIGNAL) };
     if reaped == pid {
         return Ok(status);
     }
@@ -48,7 +53,7 @@ pub(crate) fn try_reap_externally(pid: u32) -> io::Result<i32> {
 
 /// Returns whether this process has no child, not even a zombie. Reaps nothing.
 pub(crate) fn has_no_children() -> bool {
-    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL;
+    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | ANY_EXIT_SIGNAL;
     let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
     // SAFETY: `info` is valid for writes during the call.
     let found = unsafe { libc::waitid(libc::P_ALL, 0, info.as_mut_ptr(), options) };
@@ -69,6 +74,7 @@ pub(crate) fn status_of_zombie(pid: u32) -> ExitStatus {
 }
 
 /// Returns the resource usage of a zombie without reaping it.
+#[cfg(target_os = "linux")]
 pub(crate) fn usage_of_zombie(pid: u32) -> libc::rusage {
     let mut usage = MaybeUninit::<libc::rusage>::zeroed();
     let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
@@ -83,11 +89,12 @@ pub(crate) fn usage_of_zombie(pid: u32) -> libc::rusage {
 }
 
 fn peek(pid: u32, change: i32) -> libc::siginfo_t {
+    let id = libc::id_t::try_from(pid).expect("a PID");
     loop {
         let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
         let options = change | libc::WNOWAIT;
         // SAFETY: `info` is valid for writes during the call.
-        let seen = unsafe { libc::waitid(libc::P_PID, pid, info.as_mut_ptr(), options) };
+        let seen = unsafe { libc::waitid(libc::P_PID, id, info.as_mut_ptr(), options) };
         if seen == 0 {
             // SAFETY: zeroed above and written by the kernel.
             return unsafe { info.assume_init() };

@@ -3,6 +3,8 @@
 //! Each row runs on both backends. After changing a row, run
 //! `PIDWAIT_UPDATE_CONTRACT=1 cargo test --test contract` to write the tables into the document.
 
+#![cfg(target_os = "linux")]
+
 #[path = "../common/mod.rs"]
 mod common;
 

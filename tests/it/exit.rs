@@ -9,9 +9,11 @@ use std::time::{Duration, Instant};
 use nix::libc::{ECHILD, EINVAL, SIGCONT};
 use pidwait::{Backend, PidHandle, Spawned};
 
+#[cfg(target_os = "linux")]
+use crate::common::clone_and_exit;
 use crate::common::{
-    await_state, backends, blocked_on_stdin, clone_and_exit, errno, has_exit_records, kill,
-    reap_externally, sleeper, stop, while_asleep, zombie, NonChild,
+    await_state, backends, blocked_on_stdin, errno, has_exit_records, kill, reap_externally,
+    sleeper, stop, while_asleep, zombie, NonChild,
 };
 
 const MILLI: Duration = Duration::from_millis(1);
@@ -273,6 +275,7 @@ fn second_handle_sees_the_exit_and_the_record() {
 
 /// Waits see a child whose exit signal is not SIGCHLD only with `__WALL`. Of the other signals, this
 /// test uses one that is ignored by default.
+#[cfg(target_os = "linux")]
 #[test]
 fn child_with_other_exit_signal_is_seen_to_exit_and_reaped() {
     for backend in backends() {

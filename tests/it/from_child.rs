@@ -7,9 +7,11 @@ use std::thread;
 use std::time::Duration;
 
 use crate::common::{
-    await_state, detach, errno, exists, reap_externally, sh, shell, sleeper, stop, trace_stopped,
-    zombie, Waiter,
+    await_state, errno, exists, last_signal, reap_externally, sh, shell, sleeper, stop, zombie,
+    Waiter,
 };
+#[cfg(target_os = "linux")]
+use crate::common::{detach, trace_stopped};
 use nix::libc::{c_int, ECHILD, EINVAL, SIGKILL, SIGTERM};
 use pidwait::{PidHandle, Spawned};
 
@@ -56,6 +58,7 @@ fn stopped_child_becomes_a_live_handle() {
 }
 
 /// std's `try_wait` would take the trace stop for the exit.
+#[cfg(target_os = "linux")]
 #[test]
 fn trace_stopped_child_becomes_a_live_handle() {
     let child = trace_stopped("exit 4");
@@ -83,7 +86,7 @@ fn zombie_is_reaped_and_its_handle_returns_the_status_once() {
         handle.signal(0).unwrap();
         handle.signal(SIGTERM).unwrap();
         handle.kill().unwrap();
-        for invalid in [-1, 65_000, nix::libc::SIGRTMAX() + 1] {
+        for invalid in [-1, 65_000, last_signal() + 1] {
             assert_eq!(errno(handle.signal(invalid)), EINVAL);
         }
         assert_eq!(wait(&handle), Some(6));

@@ -1,5 +1,8 @@
 //! Tests of the crate's behaviour, one module per area.
 
+// Some imports are only for tests of Linux.
+#![cfg_attr(not(target_os = "linux"), allow(dead_code, unused_imports))]
+
 #[path = "../common/mod.rs"]
 mod common;
 
@@ -10,6 +13,7 @@ mod clone;
 mod exit;
 mod exit_fd;
 mod from_child;
+#[cfg(target_os = "linux")]
 mod from_pidfd;
 mod identity;
 mod kill_on_drop;

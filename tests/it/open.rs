@@ -71,6 +71,7 @@ fn open_invalid_pid_fails_with_invalid_input() {
 }
 
 /// The waitpid backend cannot tell a thread ID from a PID, so it fails at the wait.
+#[cfg(target_os = "linux")]
 #[test]
 fn open_or_wait_with_thread_id_fails() {
     for backend in backends() {

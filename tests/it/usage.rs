@@ -4,11 +4,13 @@ use std::process::{Child, Command};
 use std::time::Duration;
 
 use nix::libc::{self, ECHILD, EINVAL};
+use nix::sys::time::{TimeVal, TimeValLike};
 use pidwait::{PidHandle, ResourceUsage, Spawned};
 
+#[cfg(target_os = "linux")]
+use crate::common::usage_of_zombie;
 use crate::common::{
-    await_zombie, backends, blocked_on_stdin, errno, reap_externally, sh, usage_of_zombie,
-    while_asleep, zombie,
+    await_zombie, backends, blocked_on_stdin, errno, reap_externally, sh, while_asleep, zombie,
 };
 
 /// A script that uses a measurable amount of CPU time.
@@ -16,11 +18,12 @@ const BUSY: &str = "i=0; while [ $i -lt 60000 ]; do i=$((i+1)); done; exit 3";
 
 /// Asserts that every field agrees with the kernel's. A new zombie still runs for a moment before it
 /// leaves its CPU, so times and switches may grow a little before the reap.
+#[cfg(target_os = "linux")]
 fn assert_same(usage: &ResourceUsage, raw: &libc::rusage) {
     let count = |value: libc::c_long| u64::try_from(value).unwrap();
     let time = |value: libc::timeval| {
-        Duration::from_secs(value.tv_sec.unsigned_abs())
-            + Duration::from_micros(value.tv_usec.unsigned_abs())
+        let micros = TimeVal::from(value).num_microseconds();
+        Duration::from_micros(micros.unsigned_abs())
     };
     let slack = Duration::from_millis(50);
     for (actual, expected) in [
@@ -44,6 +47,7 @@ fn assert_same(usage: &ResourceUsage, raw: &libc::rusage) {
 }
 
 /// Waits for a child that exits with code 3 and checks its usage.
+#[cfg(target_os = "linux")]
 fn check_usage(child: &Child, handle: &PidHandle) -> ResourceUsage {
     await_zombie(child.id());
     let raw = usage_of_zombie(child.id());
@@ -53,6 +57,7 @@ fn check_usage(child: &Child, handle: &PidHandle) -> ResourceUsage {
     usage
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn wait_usage_returns_the_usage_of_busy_child() {
     for backend in backends() {
@@ -98,6 +103,7 @@ fn wait_usage_blocks_until_the_exit() {
 }
 
 /// `Spawned::from` reaps the zombie, so it must also store the usage.
+#[cfg(target_os = "linux")]
 #[test]
 fn wait_usage_of_zombie_reaped_at_conversion_returns_its_usage() {
     let child = zombie(BUSY);
@@ -110,6 +116,7 @@ fn wait_usage_of_zombie_reaped_at_conversion_returns_its_usage() {
     assert_eq!(errno(handle.wait_usage()), ECHILD);
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn wait_usage_of_child_converted_while_running_returns_its_usage() {
     let (child, stdin) = blocked_on_stdin();

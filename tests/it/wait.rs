@@ -5,10 +5,11 @@ use std::thread;
 use std::time::Duration;
 
 use crate::common::{
-    await_state, await_zombie, backends, detach, errno, interrupt_calls, interruptions, kill,
-    kill_thread, reap_externally, sh, sleeper, thread_time, trace_stopped, zombie, NonChild,
-    Waiter,
+    await_state, await_zombie, backends, errno, interrupt_calls, interruptions, kill, kill_thread,
+    reap_externally, sh, sleeper, thread_time, zombie, NonChild, Waiter,
 };
+#[cfg(target_os = "linux")]
+use crate::common::{detach, trace_stopped};
 use nix::libc::{ECHILD, SIGCONT, SIGKILL, SIGSTOP, SIGUSR1};
 use pidwait::{Backend, ChildExt, PidHandle};
 
@@ -93,6 +94,7 @@ fn stop_and_continue_end_no_wait() {
 
 /// Runs a wait for a child in a trace stop and asserts that it sleeps until the detach. This thread
 /// burns CPU time meanwhile, of which a wait that spins would get about the same amount.
+#[cfg(target_os = "linux")]
 fn assert_sleeps<T: Send>(pid: u32, wait: impl FnOnce() -> T + Send) -> T {
     let (result, cpu_time) = thread::scope(|scope| {
         let waiter = Waiter::spawn(scope, || (wait(), thread_time()));
@@ -112,6 +114,7 @@ fn assert_sleeps<T: Send>(pid: u32, wait: impl FnOnce() -> T + Send) -> T {
 
 /// The kernel reports a trace stop even to a wait for exits only. A wait that simply retried would
 /// spin until the detach.
+#[cfg(target_os = "linux")]
 #[test]
 fn wait_sleeps_during_trace_stop() {
     for backend in backends() {
@@ -131,6 +134,7 @@ fn wait_sleeps_during_trace_stop() {
 }
 
 /// std's `wait` would take the trace stop for the exit.
+#[cfg(target_os = "linux")]
 #[test]
 fn pidfd_wait_sleeps_during_trace_stop() {
     let mut child = trace_stopped("exit 4");

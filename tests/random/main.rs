@@ -86,7 +86,7 @@ fn instant(offset: Duration, past: bool) -> Instant {
 
 /// Whether this is a valid signal number, 0 included.
 fn is_signal(number: c_int) -> bool {
-    (0..=libc::SIGRTMAX()).contains(&number)
+    (0..=common::last_signal()).contains(&number)
 }
 
 #[track_caller]

@@ -5,6 +5,8 @@
 //! `PIDWAIT_STRESS_SECONDS` sets the duration (default 1). `PIDWAIT_STRESS_SEED` repeats the random
 //! numbers of a run, but not how its threads were scheduled.
 
+#![cfg(target_os = "linux")]
+
 #[path = "../common/mod.rs"]
 mod common;
 

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use pidwait::WaitSet;
 
 use super::{code, handle, next, own_process};
-use crate::common::{
-    assert_idle, backends, sleeper, state_of, traceable_sleeper, with_interruptions, zombie, Tracer,
-};
+use crate::common::{assert_idle, backends, sleeper, state_of, with_interruptions, zombie};
+#[cfg(target_os = "linux")]
+use crate::common::{traceable_sleeper, Tracer};
 use nix::libc::SIGKILL;
 
 const LONG: Duration = Duration::from_millis(500);
@@ -90,6 +90,7 @@ fn exit_fd_kept_after_its_report_wakes_no_wait() {
     }
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn wait_sleeps_while_tracer_holds_zombie() {
     for backend in backends() {
