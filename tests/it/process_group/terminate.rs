@@ -265,7 +265,7 @@ fn storm_of_forks_leaves_no_survivor() {
 #[test]
 fn chain_of_forks_leaves_no_survivor() {
     for backend in backends() {
-        for _ in 0..crate::common::rounds(10) {
+        for _ in 0..crate::common::rounds(5) {
             let child = fork_chain();
             let handle = PidHandle::open_with(child, backend).unwrap();
             handle.wait_exited().unwrap();

@@ -189,7 +189,7 @@ fn chain_of_forks_does_not_outrun_a_look() {
         let handle = PidHandle::open_with(child, backend).unwrap();
         let group = handle.process_group();
         eventually("the leader has exited", || state_of(child) == Some('Z'));
-        for _ in 0..crate::common::rounds(100) {
+        for _ in 0..crate::common::rounds(30) {
             assert!(!group.has_exited().unwrap());
         }
         group.kill().unwrap();
