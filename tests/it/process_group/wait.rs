@@ -184,6 +184,9 @@ fn foreign_proc_is_unsupported() {
 /// Each process of the chain forks the next one and exits at once.
 #[test]
 fn chain_of_forks_does_not_outrun_a_look() {
+    if !enter("process_group::wait::chain_of_forks_does_not_outrun_a_look") {
+        return;
+    }
     for backend in backends() {
         let child = fork_chain();
         let handle = PidHandle::open_with(child, backend).unwrap();
