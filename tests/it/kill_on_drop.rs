@@ -6,13 +6,13 @@ use std::os::unix::process::CommandExt;
 use std::process::Stdio;
 
 use nix::libc::{ECHILD, EPERM, SIGKILL, SIGTERM};
-use pidwait::{Backend, KillOnDrop, PidHandle, Spawned};
+use pidwait::{KillOnDrop, PidHandle, Spawned};
 
 use super::process_group::leader;
 use crate::common::{
     await_gone, await_state, await_zombie, backends, blocked_on_stdin, drop_privileges, errno,
-    exists, fork, is_root, kill, line, raw_fork, reap_externally, shell, skip, sleep, sleeper,
-    stop, traceable_sleeper, zombie, NonChild, Tracer,
+    exists, fork, is_root, kill, line, raw_fork, reap_externally, shell, skip, sleeper, stop,
+    traceable_sleeper, zombie, NonChild, Tracer,
 };
 
 /// std's `try_wait` then finds no child with this PID.
@@ -140,6 +140,7 @@ impl AsRef<PidHandle> for Job {
 
 impl Job {
     /// Not hidden by the guard's.
+    #[allow(clippy::wrong_self_convention)]
     fn into_inner(&self) -> &str {
         &self.name
     }
@@ -264,7 +265,9 @@ fn drop_in_a_forked_process_does_nothing() {
     for backend in backends() {
         for raw in [false, true] {
             for new in [KillOnDrop::new, KillOnDrop::process_group] {
-                let child = sleep().process_group(0).spawn().unwrap();
+                let mut command = shell("read x; exit 3");
+                command.process_group(0).stdin(Stdio::piped());
+                let mut child = command.spawn().unwrap();
                 let guard = new(PidHandle::open_with(child.id(), backend).unwrap());
                 let copy = new(guard.clone());
                 let dropped = || drop(copy);
@@ -273,8 +276,8 @@ fn drop_in_a_forked_process_does_nothing() {
                     true => raw_fork(dropped),
                 };
                 assert_eq!(reap_externally(forked), 0);
-                assert_eq!(guard.try_wait().unwrap(), None);
-                assert_eq!(guard.backend() == Backend::Pidfd, backend == Backend::Pidfd);
+                drop(child.stdin.take());
+                assert_eq!(guard.wait().unwrap().code(), Some(3));
             }
         }
     }

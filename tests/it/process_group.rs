@@ -241,6 +241,7 @@ fn clones_and_views_are_of_one_handle() {
 #[test]
 fn pidfd_signal_process_group_signals_all_members() {
     let (mut child, members) = leader();
+    await_zombie(child.id());
     child.pidfd_signal_process_group(SIGKILL).unwrap();
     members.await_end();
     assert_eq!(child.pidfd_wait().unwrap().code(), Some(3));

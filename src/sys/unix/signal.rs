@@ -17,10 +17,10 @@ pub(crate) fn kill(pid: pid_t, signal: c_int) -> Result<()> {
 
 /// `kill(-pid, signal)`: signals the process group that `pid` leads.
 ///
-/// Group 1 cannot be named that way, because -1 is every process: EINVAL.
+/// Group 1 cannot be named that way, because -1 is every process: ESRCH.
 pub(crate) fn kill_group(pid: pid_t, signal: c_int) -> Result<()> {
     if pid <= 1 {
-        return Err(Errno::EINVAL);
+        return Err(Errno::ESRCH);
     }
     // SAFETY: `kill` reads two integers and touches no memory of ours.
     Errno::result(unsafe { libc::kill(-pid, signal) }).map(drop)

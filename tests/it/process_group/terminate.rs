@@ -10,6 +10,7 @@ use nix::libc::{ECHILD, EINVAL, EPERM, ESRCH, SIGINT, SIGKILL, SIGTERM};
 use pidwait::{Backend, ChildExt, PidHandle};
 
 use super::leader;
+use crate::common::isolated::enter;
 use crate::common::{
     await_zombie, backends, blocked_on_stdin, drop_privileges, errno, exists, fork, fork_chain,
     is_root, join_group, kill, lead_group, leads_group, line, pause, reap_externally, shell, skip,
@@ -264,8 +265,11 @@ fn storm_of_forks_leaves_no_survivor() {
 
 #[test]
 fn chain_of_forks_leaves_no_survivor() {
+    if !enter("process_group::terminate::chain_of_forks_leaves_no_survivor") {
+        return;
+    }
     for backend in backends() {
-        for _ in 0..crate::common::rounds(10) {
+        for _ in 0..crate::common::rounds(5) {
             let child = fork_chain();
             let handle = PidHandle::open_with(child, backend).unwrap();
             handle.wait_exited().unwrap();
