@@ -206,13 +206,13 @@ mod sys;
 mod tokio;
 mod wait;
 
-pub use capture::{Capture, CaptureError, Captured, Pipe, Piped};
 #[cfg(feature = "async-io")]
 #[cfg_attr(docsrs, doc(cfg(feature = "async-io")))]
 pub use crate::async_io::AsyncIoPidHandle;
 #[cfg(feature = "tokio")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tokio")))]
 pub use crate::tokio::TokioPidHandle;
+pub use capture::{Capture, CaptureError, Captured, Pipe, Piped};
 pub use child::ChildExt;
 pub use exit::ResourceUsage;
 pub use handle::{is_echild, ExitFd, Identity, ParseIdentityError, PidHandle, Spawned};
