@@ -30,7 +30,7 @@ pub(crate) use by_pid::{
 };
 pub(crate) use by_pidfd::{
     adopt, fdinfo, is_thread_pidfd, pidfd_info, pidfd_open, pidfd_send_signal, poll_reaped,
-    waitid_pidfd, PidfdInfo,
+    waitid_pidfd, PidfdInfo, INFO_EXIT, SIGNAL_PROCESS_GROUP,
 };
 pub(crate) use fd::{is_readable, poll_readable, NotifyFd};
 pub(crate) use shuttle::sync::{Condvar, Mutex, MutexGuard};

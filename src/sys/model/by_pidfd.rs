@@ -14,8 +14,12 @@ use super::fd::Descriptor;
 use super::files::File;
 use super::kernel::{block_until, step, with};
 use super::processes::Life;
-use super::{Pidfd, INFO_EXIT};
+use super::Pidfd;
 use crate::exit::{Event, ResourceUsage};
+
+// Not those of `unix`, which are 0 where the system has no pidfds.
+pub(crate) const SIGNAL_PROCESS_GROUP: u32 = 1 << 2;
+pub(crate) const INFO_EXIT: u64 = 1 << 3;
 
 #[derive(Debug, Default)]
 pub(crate) struct PidfdInfo {

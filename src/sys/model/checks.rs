@@ -95,8 +95,11 @@ impl Oracle {
             return;
         };
         assert!(!before.released);
-        // In a forked process the zombie may not be visible, and no other code may reap it.
-        let certain = !self.exits_last && !self.forked;
+        // In a forked process a zombie may not be visible, and no code may reap it.
+        let certain = match self.forked {
+            true => self.was_visible(before),
+            false => !self.exits_last,
+        };
         let deadline = (!certain).then_some(before.deadline);
         let readable = super::poll_readable(&fd, deadline).expect("poll never fails");
         assert!(readable || !certain);

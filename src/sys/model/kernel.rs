@@ -51,6 +51,8 @@ pub(super) enum Reuse {
     Never,
     /// It is reused at once, or never: by a child, a zombie child or a non-child.
     Any,
+    /// It is reused at once, by a child that runs on: a wait for that one never ends.
+    ByRunningChild,
 }
 
 /// A mistake that the library must not make, made for it by the kernel: so these tests show that

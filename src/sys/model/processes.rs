@@ -78,13 +78,13 @@ impl Kernel {
         Id(self.processes.len() - 1)
     }
 
-    /// Gives the PID to another process.
+    /// Gives the PID to another process, or to none.
     pub(super) fn reuse_pid(&mut self) {
-        let (child, life) = match thread_rng().gen_range(0..4) {
-            0 => return,
-            1 => (true, Life::Running),
-            2 => (true, Life::Zombie),
-            _ => (false, Life::Running),
+        let (child, life) = match (self.rules.reuse, thread_rng().gen_range(0..4)) {
+            (Reuse::Never, _) | (Reuse::Any, 0) => return,
+            (Reuse::ByRunningChild, _) | (Reuse::Any, 1) => (true, Life::Running),
+            (Reuse::Any, 2) => (true, Life::Zombie),
+            (Reuse::Any, _) => (false, Life::Running),
         };
         self.start(child, false, life);
     }
@@ -207,9 +207,7 @@ impl Kernel {
             return;
         }
         self.processes[id.0].life = Life::Reaped;
-        if self.rules.reuse == Reuse::Any {
-            self.reuse_pid();
-        }
+        self.reuse_pid();
         self.wake();
     }
 

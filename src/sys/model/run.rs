@@ -92,9 +92,10 @@ impl Run {
         let handle = self.open_handle(process);
         assert_eq!(handle.backend(), self.backend);
         let steps = with(|kernel| {
-            if self.allows_reuse(procfs) && thread_rng().gen_ratio(3, 4) {
-                kernel.rules.reuse = Reuse::Any;
-            } else {
+            if self.allows_reuse(procfs) {
+                kernel.rules.reuse = self.reuse.unwrap_or_else(any_reuse);
+            }
+            if kernel.rules.reuse == Reuse::Never {
                 // Without them, a reap by another thread leaves a window.
                 kernel.rules.group_signals = thread_rng().gen();
             }
@@ -127,6 +128,13 @@ impl Run {
             _ => {}
         }
         PidHandle::open_with(pid, self.backend).expect("cannot open the process")
+    }
+}
+
+fn any_reuse() -> Reuse {
+    match thread_rng().gen_ratio(3, 4) {
+        true => Reuse::Any,
+        false => Reuse::Never,
     }
 }
 

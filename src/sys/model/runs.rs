@@ -3,6 +3,7 @@
 
 use shuttle::rand::{thread_rng, Rng};
 
+use super::kernel::Reuse;
 use super::scenario::{Call, Run, Scenario};
 use crate::Backend;
 
@@ -76,13 +77,21 @@ pub(super) fn signal_beside_wait(backend: Backend) -> Run {
     Run::new(backend, Scenario::OwnChild, threads)
 }
 
+pub(super) fn terminate_beside_waits(backend: Backend) -> Run {
+    let threads = vec![vec![Call::Terminate], vec![Call::Wait], draw(&Call::WAITS)];
+    Run::new(backend, Scenario::OwnChild, threads)
+}
+
 pub(super) fn release_beside_wait(backend: Backend) -> Run {
     let threads = vec![
         vec![Call::WaitTimeout],
         vec![Call::Wait],
         vec![Call::Release],
     ];
-    Run::new(backend, Scenario::OwnChild, threads)
+    Run {
+        reuse: Some(Reuse::ByRunningChild),
+        ..Run::new(backend, Scenario::OwnChild, threads)
+    }
 }
 
 pub(super) fn open_beside_reap(backend: Backend) -> Run {

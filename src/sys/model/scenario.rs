@@ -1,6 +1,6 @@
 //! What a simulated run consists of.
 
-use super::kernel::Fault;
+use super::kernel::{Fault, Reuse};
 use crate::Backend;
 
 /// Which process the handle is of, and which other code reaps it.
@@ -123,6 +123,8 @@ pub(super) struct Run {
     pub(super) fork: Option<Vec<Call>>,
     /// Whether the process exits only after all threads have ended.
     pub(super) exits_last: bool,
+    /// What becomes of the PID; at random if it is not given.
+    pub(super) reuse: Option<Reuse>,
     /// Whether `/proc` is readable; at random if it is not given.
     pub(super) procfs: Option<bool>,
     pub(super) fault: Option<Fault>,
@@ -136,6 +138,7 @@ impl Run {
             threads,
             fork: None,
             exits_last: false,
+            reuse: None,
             procfs: None,
             fault: None,
         }

@@ -15,16 +15,20 @@ use super::kernel::Fault;
 use super::scenario::Run;
 use crate::support;
 
-/// Executes a share of all schedules with runs from `make`.
-pub(super) fn explore(tests: usize, make: impl Fn() -> Run + Copy + Send + Sync + 'static) {
-    let each = schedules().div_ceil(2 * tests);
-    execute(random(each), make);
-    execute(pct(each), make);
+/// Executes these shares of all schedules with runs from `make`.
+pub(super) fn explore(
+    shares: usize,
+    of: usize,
+    make: impl Fn() -> Run + Copy + Send + Sync + 'static,
+) {
+    let number = (shares * schedules()).div_ceil(2 * of);
+    execute(random(number), make);
+    execute(pct(number), make);
 }
 
 fn schedules() -> usize {
     let number = env::var("PIDWAIT_SCHEDULES").ok();
-    number.map_or(20_000, |text| text.parse().expect("a number of schedules"))
+    number.map_or(50_000, |text| text.parse().expect("a number of schedules"))
 }
 
 fn random(schedules: usize) -> RandomScheduler {
