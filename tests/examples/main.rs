@@ -4,9 +4,11 @@
 mod common;
 
 mod capture;
+#[cfg(target_os = "linux")]
 mod init;
 mod interruptible;
 mod parallel;
+#[cfg(target_os = "linux")]
 mod pidfile;
 mod pwait;
 mod run;

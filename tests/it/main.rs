@@ -15,6 +15,7 @@ mod exit_fd;
 mod from_child;
 #[cfg(target_os = "linux")]
 mod from_pidfd;
+#[cfg(target_os = "linux")]
 mod identity;
 mod kill_on_drop;
 mod open;

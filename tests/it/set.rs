@@ -1,5 +1,6 @@
 //! `WaitSet`: reports each process once, after its exit, with its key and its value.
 
+#[cfg(target_os = "linux")]
 mod exited;
 mod forked;
 mod handles;
@@ -7,6 +8,7 @@ mod insert_error;
 mod iter;
 mod keys;
 mod pid_reuse;
+#[cfg(target_os = "linux")]
 mod ready_fd;
 mod timeout;
 
