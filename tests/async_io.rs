@@ -33,6 +33,7 @@ impl Reactor for AsyncIo {
 
 test_on!(AsyncIo);
 
+#[cfg(target_os = "linux")]
 #[test]
 fn waits_after_pid_reuse_end_at_once() {
     reactor::waits_after_pid_reuse_end_at_once::<AsyncIo>("waits_after_pid_reuse_end_at_once");

@@ -1,6 +1,7 @@
 //! Handles in a process that was forked and has not exec'ed, and what such a process does to the
 //! waits of its parent. A separate binary, because a fork copies the whole process.
 
+#![cfg(target_os = "linux")]
 #![allow(unsafe_code)] // fork, clone and exit.
 
 mod common;

@@ -238,6 +238,7 @@ async fn works_beside_async_io_on_one_process() {
     }
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn waits_after_pid_reuse_end_at_once() {
     reactor::waits_after_pid_reuse_end_at_once::<CurrentThread>(

@@ -9,6 +9,7 @@ mod blocked;
 mod children;
 mod cpu;
 mod descriptors;
+#[cfg(target_os = "linux")]
 mod fork;
 pub(crate) mod isolated;
 mod non_child;
@@ -35,14 +36,13 @@ use nix::libc;
 use pidwait::{Backend, PidHandle};
 
 pub(crate) use {
-    blocked::*, children::*, cpu::*, descriptors::*, fork::*, non_child::*, process::*, signals::*,
-    wait::*,
+    blocked::*, children::*, cpu::*, descriptors::*, non_child::*, process::*, signals::*, wait::*,
 };
 
 #[cfg(not(target_os = "linux"))]
 pub(crate) use other::*;
 #[cfg(target_os = "linux")]
-pub(crate) use trace::*;
+pub(crate) use {fork::*, trace::*};
 
 /// Returns the backends to test: the one in PIDWAIT_BACKEND, or all that this system supports.
 pub(crate) fn backends() -> Vec<Backend> {

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use nix::libc::{ECHILD, EINVAL, ESRCH, SIGKILL, SIGTERM};
 use pidwait::{KillOnDrop, PidHandle, ResourceUsage, Spawned};
 
+#[cfg(target_os = "linux")]
 use crate::common::pid_namespace::{in_pid_namespace, ReusedPid};
 use crate::common::{
     await_state, await_zombie, backends, errno, ignoring_sigterm, line, readable, reap_externally,
@@ -594,6 +595,7 @@ pub(crate) fn kill_on_drop_works_around_it<R: Reactor>() {
 
 /// The process exits, other code reaps it, and another child gets its PID. A wait that looked at the
 /// PID alone would find a running process behind a readable descriptor, again and again.
+#[cfg(target_os = "linux")]
 pub(crate) fn waits_after_pid_reuse_end_at_once<R: Reactor>(test: &str) {
     if !in_pid_namespace(test) {
         return;

@@ -6,7 +6,9 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+#[cfg(target_os = "linux")]
 mod background;
+#[cfg(target_os = "linux")]
 mod capture;
 mod child;
 mod clone;
@@ -17,8 +19,10 @@ mod from_child;
 mod from_pidfd;
 #[cfg(target_os = "linux")]
 mod identity;
+#[cfg(target_os = "linux")]
 mod kill_on_drop;
 mod open;
+#[cfg(target_os = "linux")]
 mod process_group;
 mod race;
 mod release;

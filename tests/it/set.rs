@@ -2,11 +2,13 @@
 
 #[cfg(target_os = "linux")]
 mod exited;
+#[cfg(target_os = "linux")]
 mod forked;
 mod handles;
 mod insert_error;
 mod iter;
 mod keys;
+#[cfg(target_os = "linux")]
 mod pid_reuse;
 #[cfg(target_os = "linux")]
 mod ready_fd;
