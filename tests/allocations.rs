@@ -1,7 +1,7 @@
-//! No allocation in `try_wait`, `signal` and `wait`. A binary of its own, for the allocator that
-//! counts is everybody's.
+//! `try_wait`, `signal` and `wait` do not allocate. A separate binary, because the counting allocator
+//! is process-wide.
 
-#![allow(unsafe_code)] // An allocator is unsafe to be.
+#![allow(unsafe_code)] // `GlobalAlloc` is an unsafe trait.
 
 mod common;
 
@@ -12,31 +12,31 @@ use common::{backends, sleeper};
 use nix::libc::SIGKILL;
 use pidwait::PidHandle;
 
-/// The system's allocator, which counts what each thread asks of it.
+/// The system allocator, which also counts the allocations of each thread.
 struct Counting;
 
 thread_local! {
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
 }
 
-// SAFETY: hands everything on to the system's allocator as it is.
+// SAFETY: forwards every call unchanged to the system allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.with(|count| count.set(count.get() + 1));
-        // SAFETY: the caller keeps the promises.
+        // SAFETY: the caller upholds the requirements.
         unsafe { System.alloc(layout) }
     }
 
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        // SAFETY: the caller keeps the promises.
-        unsafe { System.dealloc(at, layout) }
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller upholds the requirements.
+        unsafe { System.dealloc(pointer, layout) }
     }
 }
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// How often this thread allocates meanwhile.
+/// How many times this thread allocates during `run`.
 fn allocations<T>(run: impl FnOnce() -> T) -> usize {
     let before = ALLOCATIONS.get();
     let result = run();
@@ -46,12 +46,15 @@ fn allocations<T>(run: impl FnOnce() -> T) -> usize {
 }
 
 #[test]
-fn none_in_a_handle() {
-    assert_eq!(allocations(|| Box::new(1)), 1, "it counts");
+fn waits_and_signals_do_not_allocate() {
+    assert_eq!(allocations(|| Box::new(1)), 1, "the allocator counts");
     for backend in backends() {
         let child = sleeper();
         let open = || PidHandle::open_with(child.id(), backend).unwrap();
-        assert!(allocations(open) <= 1, "one small one for all its life");
+        assert!(
+            allocations(open) <= 1,
+            "at most one allocation for a handle"
+        );
         let handle = open();
         assert_eq!(allocations(|| handle.try_wait().unwrap()), 0);
         assert_eq!(allocations(|| handle.signal(0).unwrap()), 0);

@@ -1,4 +1,4 @@
-//! `async_io::AsyncPidHandle`.
+//! `async_io::AsyncPidHandle` on async-io's reactor.
 #![cfg(feature = "async-io")]
 
 mod common;

@@ -1,99 +1,101 @@
-//! Out of descriptors, for a while. A binary of its own, and a process for each test in it: there
-//! is one table of descriptors for all threads, and one probe.
+//! Temporary lack of file descriptors. A separate binary, and a process for each test: all threads
+//! share the descriptor table and the result of the probe.
 
 mod common;
 
 use std::fs::File;
 use std::os::unix::process::ExitStatusExt;
 
-use common::again::{part, play};
-use common::works::everything_works;
-use common::{errno, limit_descriptors, sleeper, there_are_pidfds, zombie};
+use common::isolated::{current_part, run_isolated};
+use common::smoke::check_core_calls;
+use common::{errno, limit_descriptors, pidfds_supported, sleeper, zombie};
 use nix::libc::{ECHILD, EMFILE, SIGKILL};
 use pidwait::{support, Backend, ChildExt, PidHandle};
 
-/// Plays a test by itself, on a system that has pidfds and is asked for none in particular.
-/// False where there is nothing to play, or it has been played.
-fn played_here(test: &str) -> bool {
-    if part().is_some() {
+/// Runs the calling test in a separate process, with pidfds and without PIDWAIT_BACKEND. Returns true
+/// in that process.
+fn isolated_with_pidfds(test: &str) -> bool {
+    if current_part().is_some() {
         return true;
     }
-    if there_are_pidfds() {
-        play(test, "alone", |command| {
+    if pidfds_supported() {
+        run_isolated(test, "alone", |command| {
             command.env_remove("PIDWAIT_BACKEND");
         });
     }
     false
 }
 
-/// Takes up every descriptor that there is, until it is dropped.
+/// Uses up all descriptors until the returned files are dropped.
 fn exhaust() -> Vec<File> {
     limit_descriptors(64);
     let null = File::open("/dev/null").expect("/dev/null");
-    let mut taken = vec![null];
-    while let Ok(one_more) = taken[0].try_clone() {
-        taken.push(one_more);
+    let mut files = vec![null];
+    while let Ok(file) = files[0].try_clone() {
+        files.push(file);
     }
-    taken
+    files
 }
 
-/// Row: a passing error is not kept. The first probe fails, and `support` and `open` say why; once
-/// there are descriptors again it is pidfds, for good. Go keeps the first answer.
+/// docs/contract.md, backend selection: only a definite result is kept. When the first probe fails,
+/// `support` and `open` return EMFILE. A later probe finds pidfds, and that result is kept. (Go keeps
+/// the first result, whatever it is.)
 #[test]
-fn at_the_first_probe() {
-    if !played_here("at_the_first_probe") {
+fn emfile_in_the_probe_is_not_kept() {
+    if !isolated_with_pidfds("emfile_in_the_probe_is_not_kept") {
         return;
     }
     let child = sleeper();
-    let taken = exhaust();
+    let files = exhaust();
     for _ in 0..2 {
         assert_eq!(errno(support()), EMFILE);
         assert_eq!(errno(PidHandle::open(child.id())), EMFILE);
-        let asked_for = PidHandle::open_with(child.id(), Backend::Pidfd);
-        assert_eq!(errno(asked_for), EMFILE);
+        let explicit = PidHandle::open_with(child.id(), Backend::Pidfd);
+        assert_eq!(errno(explicit), EMFILE);
     }
-    drop(taken);
+    drop(files);
     assert_eq!(support().unwrap().backend(), Backend::Pidfd);
     assert_eq!(support().unwrap().missing(), None);
-    everything_works(Backend::Pidfd);
+    check_core_calls(Backend::Pidfd);
 
-    // The answer is there now, and stays though the want comes back.
-    let _taken = exhaust();
+    // The result stays even when descriptors run out again.
+    let _files = exhaust();
     assert_eq!(support().unwrap().backend(), Backend::Pidfd);
     assert_eq!(errno(PidHandle::open(child.id())), EMFILE);
 }
 
-/// Demanded is not the same as there: EMFILE as well, and no `Unsupported`, which would last.
+/// With PIDWAIT_BACKEND=pidfd a probe that runs out of descriptors fails with EMFILE, not with
+/// `Unsupported`, which would be definite.
 #[test]
-fn at_the_first_probe_that_demands() {
-    const TEST: &str = "at_the_first_probe_that_demands";
-    if part().is_none() {
-        if there_are_pidfds() {
-            play(TEST, "alone", |command| {
+fn emfile_in_a_required_probe_is_not_unsupported() {
+    const TEST: &str = "emfile_in_a_required_probe_is_not_unsupported";
+    if current_part().is_none() {
+        if pidfds_supported() {
+            run_isolated(TEST, "alone", |command| {
                 command.env("PIDWAIT_BACKEND", "pidfd");
             });
         }
         return;
     }
-    let taken = exhaust();
+    let files = exhaust();
     assert_eq!(errno(support()), EMFILE);
-    drop(taken);
+    drop(files);
     assert_eq!(support().unwrap().backend(), Backend::Pidfd);
 }
 
-/// Row: `From<Child>` under EMFILE never fails: that one handle goes by pid, before the probe as
-/// after it. `ChildExt` falls back, too.
+/// docs/contract.md, backend selection: without descriptors `From<Child>` makes a handle with the
+/// waitpid backend, before and after the probe. `ChildExt` falls back, too.
 #[test]
-fn of_ones_own_children() {
-    if !played_here("of_ones_own_children") {
+fn children_fall_back_to_waitpid() {
+    if !isolated_with_pidfds("children_fall_back_to_waitpid") {
         return;
     }
-    let with_exhausted = || {
-        let (running, mut waited) = (sleeper(), sleeper());
-        let (dead, mut dead_too) = (zombie("exit 3"), zombie("exit 3"));
-        let mut finished = zombie("exit 3");
-        finished.wait().unwrap();
-        let _taken = exhaust();
+    let use_children_without_descriptors = || {
+        let (running, mut running_child) = (sleeper(), sleeper());
+        let (exited, mut zombie_child) = (zombie("exit 3"), zombie("exit 3"));
+        let mut reaped = zombie("exit 3");
+        reaped.wait().unwrap();
+        let _files = exhaust();
 
         let handle = PidHandle::from(running);
         assert_eq!(handle.backend(), Backend::Waitpid);
@@ -102,34 +104,34 @@ fn of_ones_own_children() {
         assert_eq!(handle.wait().unwrap().signal(), Some(SIGKILL));
         assert_eq!(errno(handle.wait()), ECHILD);
 
-        let handle = PidHandle::from(dead);
+        let handle = PidHandle::from(exited);
         handle.kill().unwrap();
         assert_eq!(handle.wait().unwrap().code(), Some(3));
-        assert_eq!(errno(PidHandle::from(finished).wait()), ECHILD);
+        assert_eq!(errno(PidHandle::from(reaped).wait()), ECHILD);
 
-        assert_eq!(waited.pidfd_try_wait().unwrap(), None);
-        waited.pidfd_signal(SIGKILL).unwrap();
-        assert_eq!(waited.pidfd_wait().unwrap().signal(), Some(SIGKILL));
-        assert_eq!(dead_too.pidfd_wait().unwrap().code(), Some(3));
-        for mut child in [waited, dead_too] {
+        assert_eq!(running_child.pidfd_try_wait().unwrap(), None);
+        running_child.pidfd_signal(SIGKILL).unwrap();
+        assert_eq!(running_child.pidfd_wait().unwrap().signal(), Some(SIGKILL));
+        assert_eq!(zombie_child.pidfd_wait().unwrap().code(), Some(3));
+        for mut child in [running_child, zombie_child] {
             assert_eq!(errno(child.pidfd_wait()), ECHILD);
             assert_eq!(errno(child.pidfd_signal(0)), ECHILD);
         }
     };
-    with_exhausted();
-    everything_works(Backend::Pidfd);
-    with_exhausted();
-    everything_works(Backend::Pidfd);
+    use_children_without_descriptors();
+    check_core_calls(Backend::Pidfd);
+    use_children_without_descriptors();
+    check_core_calls(Backend::Pidfd);
 }
 
-/// By pid no descriptor is needed at all.
+/// The waitpid backend needs no descriptor.
 #[test]
-fn by_pid() {
-    if !played_here("by_pid") {
+fn waitpid_handles_need_no_descriptor() {
+    if !isolated_with_pidfds("waitpid_handles_need_no_descriptor") {
         return;
     }
     let child = sleeper();
-    let _taken = exhaust();
+    let _files = exhaust();
     let handle = PidHandle::open_with(child.id(), Backend::Waitpid).unwrap();
     assert_eq!(handle.try_wait().unwrap(), None);
     handle.kill().unwrap();

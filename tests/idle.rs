@@ -1,7 +1,7 @@
-//! Waits that have nothing to do but wait do nothing: no stop, no trace stop, and no zombie that a
-//! tracer holds ends one or makes it spin.
+//! A blocked wait uses no CPU time. A stop, a trace stop or a zombie held by a tracer neither ends the
+//! wait nor makes it spin.
 //!
-//! A binary of its own, because it measures the CPU time of the whole process: watchers count.
+//! A separate binary, because it measures the CPU time of the whole process, watcher threads included.
 
 mod common;
 
@@ -13,13 +13,13 @@ use std::time::Duration;
 
 use common::{
     await_change, await_state, backends, kill, pidfd_open, process_time, ptrace, readable, skip,
-    stop, thread_time, traceable_sleeper, while_asleep, Stranger, Trace, Tracer, LONG,
+    stop, thread_time, traceable_sleeper, while_asleep, NonChild, Trace, Tracer, LONG,
 };
 use nix::libc::{O_NONBLOCK, SIGCONT, SIGKILL, WCONTINUED};
 use pidwait::{Backend, ChildExt, PidHandle};
 
-/// One test at a time, or one would measure the other.
-fn alone() -> MutexGuard<'static, ()> {
+/// Runs the tests one at a time, so that none measures another.
+fn one_at_a_time() -> MutexGuard<'static, ()> {
     static ONE: Mutex<()> = Mutex::new(());
     ONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -27,18 +27,18 @@ fn alone() -> MutexGuard<'static, ()> {
 const BUSY: Duration = Duration::from_millis(60);
 const QUIET: Duration = Duration::from_millis(20);
 
-/// Keeps this thread busy for a while, and says what CPU time all others together used meanwhile.
-/// Measured by what this one got, not by the clock: on a busy machine a loop that spins gets no
-/// more than its share either, but no less.
+/// Keeps this thread busy for `BUSY` of CPU time, and returns the CPU time that all other threads used
+/// meanwhile. Not measured against the clock: on a busy machine a spinning thread gets only its share,
+/// but that is as much as this thread gets.
 fn used_by_others() -> Duration {
     let (all, mine) = (process_time(), thread_time());
     while thread_time() - mine < BUSY {}
     (process_time() - all).saturating_sub(BUSY)
 }
 
-/// What the others use at their quietest. A virtual CPU that its host takes away is charged to the
-/// thread that happened to be on it, now and then; what spins spins each time.
-fn used_at_least() -> Duration {
+/// The minimum of several measurements. When a host preempts a virtual CPU, that time is charged to the
+/// thread on it, so a single measurement can be too high. A spinning thread is high in every one.
+fn least_used_by_others() -> Duration {
     let mut used = used_by_others();
     for _ in 0..5 {
         if used >= QUIET {
@@ -48,8 +48,8 @@ fn used_at_least() -> Duration {
     used
 }
 
-/// Asserts that a wait uses next to no CPU time until `end` brings it to its own. (Asserted only after
-/// that, or a failure would wait for ever.)
+/// Asserts that a wait uses almost no CPU time until `end` ends it. The assertion comes after `end`,
+/// otherwise a failing test would never finish.
 fn idle_until<T: Send>(
     what: &str,
     wait: impl FnOnce() -> T + Send,
@@ -57,200 +57,203 @@ fn idle_until<T: Send>(
     end: impl FnOnce(),
 ) -> T {
     let mut used = Duration::ZERO;
-    let said = while_asleep(wait, || {
+    let result = while_asleep(wait, || {
         meanwhile();
-        used = used_at_least();
+        used = least_used_by_others();
         end();
     });
-    assert!(used < QUIET, "{what}: {used:?} beside {BUSY:?}");
-    said
+    assert!(
+        used < QUIET,
+        "{what}: {used:?} during {BUSY:?} of another thread"
+    );
+    result
 }
 
 type Waited = io::Result<Option<ExitStatus>>;
 
-/// A way to wait, for a child of its own.
-struct Way {
+/// A way to wait for a new child.
+struct WaitMethod {
     pid: u32,
     name: String,
-    limit: Option<Duration>,
+    timeout: Option<Duration>,
     wait: Box<dyn FnMut(Option<Duration>) -> Waited + Send>,
 }
 
-/// Every way: by each kind of handle and by std's `Child`, with a limit and without.
-fn each(test: impl Fn(Way)) {
-    for limit in [Some(Duration::from_secs(600)), None] {
-        let way = |pid, name: &str, wait| Way {
+/// Calls `test` with every method: each kind of handle and std's `Child`, with and without timeout.
+fn for_each_method(test: impl Fn(WaitMethod)) {
+    for timeout in [Some(Duration::from_secs(600)), None] {
+        let method = |pid, name: &str, wait| WaitMethod {
             pid,
-            name: format!("{name}, {limit:?}"),
-            limit,
+            name: format!("{name}, {timeout:?}"),
+            timeout,
             wait,
         };
         for backend in backends() {
             let pid = traceable_sleeper().id();
             let handle = PidHandle::open_with(pid, backend).unwrap();
-            test(way(pid, &format!("{backend}"), by_handle(handle)));
+            test(method(pid, &format!("{backend}"), wait_by_handle(handle)));
             if backend == Backend::Pidfd {
                 let pid = traceable_sleeper().id();
                 let pidfd = pidfd_open(pid, O_NONBLOCK.unsigned_abs()).unwrap();
                 let handle = PidHandle::from_pidfd(pidfd).unwrap();
-                test(way(pid, "non-blocking", by_handle(handle)));
+                test(method(pid, "non-blocking", wait_by_handle(handle)));
             }
         }
         let mut child = traceable_sleeper();
         let pid = child.id();
-        let wait = move |limit| match limit {
-            Some(limit) => child.pidfd_wait_timeout(limit),
+        let wait = move |timeout| match timeout {
+            Some(timeout) => child.pidfd_wait_timeout(timeout),
             None => child.pidfd_wait().map(Some),
         };
-        test(way(pid, "std's Child", Box::new(wait)));
+        test(method(pid, "std's Child", Box::new(wait)));
     }
 }
 
-fn by_handle(handle: PidHandle) -> Box<dyn FnMut(Option<Duration>) -> Waited + Send> {
-    Box::new(move |limit| match limit {
-        Some(limit) => handle.wait_timeout(limit),
+fn wait_by_handle(handle: PidHandle) -> Box<dyn FnMut(Option<Duration>) -> Waited + Send> {
+    Box::new(move |timeout| match timeout {
+        Some(timeout) => handle.wait_timeout(timeout),
         None => handle.wait().map(Some),
     })
 }
 
-impl Way {
-    /// A limit passes, and no wait ends before its time.
-    fn expires(&mut self) {
-        for limit in [Duration::ZERO, Duration::from_millis(3)] {
-            assert_eq!((self.wait)(Some(limit)).unwrap(), None, "{}", self.name);
+impl WaitMethod {
+    /// Asserts that short timeouts expire without a status.
+    fn assert_times_out(&mut self) {
+        for timeout in [Duration::ZERO, Duration::from_millis(3)] {
+            assert_eq!((self.wait)(Some(timeout)).unwrap(), None, "{}", self.name);
         }
     }
 
-    /// The wait is idle after what happens meanwhile, until the `end`, which kills the child.
-    fn idles(mut self, meanwhile: impl FnOnce(), end: impl FnOnce()) {
-        let wait = || (self.wait)(self.limit);
+    /// Asserts that the wait stays idle after `meanwhile`, until `end` kills the child.
+    fn assert_idle(mut self, meanwhile: impl FnOnce(), end: impl FnOnce()) {
+        let wait = || (self.wait)(self.timeout);
         let status = idle_until(&self.name, wait, meanwhile, end);
-        assert!(killed(status), "{}", self.name);
+        assert!(is_killed(status), "{}", self.name);
     }
 }
 
-fn killed(status: Waited) -> bool {
+fn is_killed(status: Waited) -> bool {
     status.unwrap().and_then(|status| status.signal()) == Some(SIGKILL)
 }
 
-fn die(pid: u32) {
+fn kill_and_await_zombie(pid: u32) {
     kill(pid, SIGKILL);
     await_state(pid, 'Z');
 }
 
 #[test]
-fn stopped_and_continued() {
-    let _alone = alone();
-    each(|mut way| {
-        let pid = way.pid;
+fn a_wait_is_idle_across_stops_and_continues() {
+    let _lock = one_at_a_time();
+    for_each_method(|mut method| {
+        let pid = method.pid;
         stop(pid);
-        way.expires();
+        method.assert_times_out();
         kill(pid, SIGCONT);
         await_change(pid, WCONTINUED);
-        way.expires();
+        method.assert_times_out();
         let meanwhile = || {
             stop(pid);
             kill(pid, SIGCONT);
             await_change(pid, WCONTINUED);
             stop(pid);
         };
-        way.idles(meanwhile, || kill(pid, SIGKILL));
+        method.assert_idle(meanwhile, || kill(pid, SIGKILL));
     });
 }
 
-/// By this process, whose `waitid` reports trace stops however little it asks for them.
+/// The tracer is this process: `waitid` reports trace stops to a tracer even if it did not ask for them.
 #[test]
-fn traced() {
-    let _alone = alone();
-    let begin = |way: &Way| {
-        let seized = ptrace(Trace::Seize, way.pid);
+fn a_wait_is_idle_in_a_trace_stop() {
+    let _lock = one_at_a_time();
+    let begin = |method: &WaitMethod| {
+        let seized = ptrace(Trace::Seize, method.pid);
         seized.map_err(|error| skip(&format!("ptrace: {error}")))
     };
-    let trap = |pid| {
+    let enter_trace_stop = |pid| {
         ptrace(Trace::Interrupt, pid).unwrap();
         await_state(pid, 't');
     };
-    each(|mut way| {
-        let pid = way.pid;
-        if begin(&way).is_err() {
+    for_each_method(|mut method| {
+        let pid = method.pid;
+        if begin(&method).is_err() {
             return;
         }
-        trap(pid);
-        way.expires();
+        enter_trace_stop(pid);
+        method.assert_times_out();
         ptrace(Trace::Continue, pid).unwrap();
-        way.expires();
-        way.idles(|| trap(pid), || kill(pid, SIGKILL));
+        method.assert_times_out();
+        method.assert_idle(|| enter_trace_stop(pid), || kill(pid, SIGKILL));
     });
-    // And waits that begin in a trace stop that nobody has seen yet.
-    each(|way| {
-        let pid = way.pid;
-        if begin(&way).is_err() {
+    // The same for waits that begin during a trace stop that no wait has reported yet.
+    for_each_method(|method| {
+        let pid = method.pid;
+        if begin(&method).is_err() {
             return;
         }
-        trap(pid);
-        way.idles(|| (), || kill(pid, SIGKILL));
+        enter_trace_stop(pid);
+        method.assert_idle(|| (), || kill(pid, SIGKILL));
     });
 }
 
-/// A pidfd says that it has exited, and yet there is nothing to reap until the tracer is gone.
+/// The pidfd is readable, but the child cannot be reaped until its tracer ends.
 #[test]
-fn a_zombie_that_a_tracer_holds() {
-    let _alone = alone();
-    for before in [false, true] {
-        each(|mut way| {
-            let pid = way.pid;
-            let Some(tracer) = Tracer::of(pid) else {
+fn a_wait_is_idle_while_a_tracer_holds_the_zombie() {
+    let _lock = one_at_a_time();
+    for exits_before in [false, true] {
+        for_each_method(|mut method| {
+            let pid = method.pid;
+            let Some(tracer) = Tracer::attach(pid) else {
                 return;
             };
-            if before {
-                die(pid);
-                way.expires();
+            if exits_before {
+                kill_and_await_zombie(pid);
+                method.assert_times_out();
             }
             let meanwhile = || {
-                if !before {
-                    die(pid)
+                if !exits_before {
+                    kill_and_await_zombie(pid)
                 }
             };
-            way.idles(meanwhile, || tracer.let_go());
+            method.assert_idle(meanwhile, || tracer.end());
         });
     }
 }
 
-/// The same one, for those who only ask whether it has exited: by pid it looks alive.
+/// `has_exited` and `exit_fd` see such a zombie with pidfds. By PID it looks alive.
 #[test]
-fn whether_that_zombie_has_exited() {
-    let _alone = alone();
+fn only_a_pidfd_sees_the_exit_of_a_zombie_held_by_a_tracer() {
+    let _lock = one_at_a_time();
     for backend in backends() {
         let child = traceable_sleeper();
         let pid = child.id();
         let handle = PidHandle::open_with(pid, backend).unwrap();
-        let Some(tracer) = Tracer::of(pid) else {
+        let Some(tracer) = Tracer::attach(pid) else {
             return;
         };
-        die(pid);
-        let by_pidfd = backend == Backend::Pidfd;
+        kill_and_await_zombie(pid);
+        let visible = backend == Backend::Pidfd;
         let exit = handle.exit_fd().unwrap();
-        assert_eq!(handle.has_exited().unwrap(), by_pidfd);
-        assert_eq!(readable(&exit, 20), by_pidfd);
+        assert_eq!(handle.has_exited().unwrap(), visible);
+        assert_eq!(readable(&exit, 20), visible);
         assert_eq!(handle.try_wait().unwrap(), None);
-        let let_go = || tracer.let_go();
-        idle_until("wait_exited", || handle.wait_exited(), || (), let_go).unwrap();
+        let end_tracer = || tracer.end();
+        idle_until("wait_exited", || handle.wait_exited(), || (), end_tracer).unwrap();
         assert!(readable(&exit, LONG));
-        assert!(killed(handle.wait().map(Some)));
+        assert!(is_killed(handle.wait().map(Some)));
     }
 }
 
-/// A process that is no child is looked at again and again where there are no pidfds, not often.
+/// Without pidfds a wait for a non-child polls, but rarely.
 #[test]
-fn a_stranger() {
-    let _alone = alone();
+fn a_wait_for_a_non_child_is_almost_idle() {
+    let _lock = one_at_a_time();
     for backend in backends() {
-        for limit in [Duration::from_secs(600), Duration::MAX] {
-            let mut stranger = Stranger::new();
-            let handle = PidHandle::open_with(stranger.pid, backend).unwrap();
+        for timeout in [Duration::from_secs(600), Duration::MAX] {
+            let mut non_child = NonChild::new();
+            let handle = PidHandle::open_with(non_child.pid, backend).unwrap();
             let exit = handle.exit_fd().unwrap();
-            let wait = || handle.wait_exited_timeout(limit);
-            let end = || assert_eq!(stranger.reaped(), Some(7));
+            let wait = || handle.wait_exited_timeout(timeout);
+            let end = || assert_eq!(non_child.finish(), Some(7));
             let exited = idle_until("wait_exited_timeout", wait, || (), end);
             assert!(readable(&exit, LONG));
             assert!(exited.unwrap());

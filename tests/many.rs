@@ -1,6 +1,6 @@
-//! Two thousand live processes in one set, and the memory that the set itself has for them.
+//! Two thousand live processes in one set, and the memory that the set uses for them.
 
-#![allow(unsafe_code)] // An allocator, and the descriptor limit.
+#![allow(unsafe_code)] // A global allocator and the descriptor limit.
 
 mod common;
 
@@ -16,35 +16,36 @@ use pidwait::{Backend, PidHandle, WaitSet};
 use common::{backends, descriptor_limit, set_descriptor_limit, skip, sleep};
 
 const MANY: usize = 2_000;
-/// What they take of the kernel's memory, at about 150 KiB each, with their watchers' threads.
+/// The kernel memory of these processes, about 150 KiB each, and of their watcher threads.
 const MEMORY: u64 = 512 << 20;
-/// Either backend's, with what else is open: one a process, or two.
+/// Enough for both backends (one or two descriptors a process), with some to spare.
 const DESCRIPTORS: libc::rlim_t = 2 * MANY as libc::rlim_t + 100;
-/// A set's own bytes for a process.
-const AT_MOST: usize = 100;
+/// Upper bound for the bytes that a set uses per process.
+const MAX_BYTES: usize = 100;
 
-/// Counts what the calling thread has allocated and not freed.
+/// Counts the bytes that the calling thread has allocated and not freed.
 struct Counting;
 
 thread_local! {
-    static HELD: Cell<usize> = const { Cell::new(0) };
+    static IN_USE: Cell<usize> = const { Cell::new(0) };
 }
 
 fn count(freed: usize, allocated: usize) {
-    // A thread that is about to end has none.
-    let _ = HELD.try_with(|held| held.set(held.get().wrapping_sub(freed).wrapping_add(allocated)));
+    // Fails in a thread whose thread-locals are already destroyed.
+    let _ =
+        IN_USE.try_with(|bytes| bytes.set(bytes.get().wrapping_sub(freed).wrapping_add(allocated)));
 }
 
-// SAFETY: the system's allocator does it all; the counting allocates nothing.
+// SAFETY: forwards every call to the system allocator. Counting does not allocate.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(0, layout.size());
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller upholds the requirements.
         unsafe { System.alloc(layout) }
     }
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
         count(layout.size(), 0);
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller upholds the requirements.
         unsafe { System.dealloc(at, layout) }
     }
 }
@@ -53,7 +54,7 @@ unsafe impl GlobalAlloc for Counting {
 static COUNTING: Counting = Counting;
 
 #[test]
-fn two_thousand_live_processes_in_one_set() {
+fn a_set_of_two_thousand_processes_stays_small_and_reports_every_exit() {
     if let Err(why) = raise_descriptor_limit().and_then(|()| enough_memory()) {
         return skip(&why);
     }
@@ -61,27 +62,30 @@ fn two_thousand_live_processes_in_one_set() {
         let Some(children) = spawn(backend) else {
             return;
         };
-        let held = HELD.get();
+        let before = IN_USE.get();
         let mut set = WaitSet::new().unwrap();
-        // `by_ref`: the memory of the list itself is freed later.
+        // `by_ref` keeps the list's memory allocated until after the measurement.
         let mut children = children.into_iter();
         for (child, count) in children.by_ref().zip(1..) {
             set.insert(child, ()).unwrap();
-            let each = HELD.get().wrapping_sub(held) / count;
-            let enough = count < MANY / 4 || (1..AT_MOST).contains(&each);
-            assert!(enough, "{each} bytes a process at {count} of them");
+            let each = IN_USE.get().wrapping_sub(before) / count;
+            let small = count < MANY / 4 || (1..MAX_BYTES).contains(&each);
+            assert!(small, "{each} bytes per process at {count} processes");
         }
         drop(children);
-        every_exit_is_reported(set);
+        assert_every_exit_is_reported(set);
     }
 }
 
-/// Ended in an order that is neither that of their start nor its reverse: the first half one by
-/// one, the rest at once.
-fn every_exit_is_reported(mut set: WaitSet<()>) {
+/// Kills the processes in an order that is neither the insertion order nor its reverse: the first half
+/// one by one, the rest at once.
+fn assert_every_exit_is_reported(mut set: WaitSet<()>) {
     let keys: Vec<_> = set.iter().map(|(key, _, ())| key).collect();
-    let order = (0..MANY).map(|place| keys[place * 7 % MANY]);
-    let mut left: HashMap<_, _> = set.iter().map(|(key, it, ())| (key, it.id())).collect();
+    let order = (0..MANY).map(|index| keys[index * 7 % MANY]);
+    let mut left: HashMap<_, _> = set
+        .iter()
+        .map(|(key, handle, ())| (key, handle.id()))
+        .collect();
     for (count, key) in order.enumerate() {
         set.get(key).unwrap().0.kill().unwrap();
         if count < MANY / 2 {
@@ -101,14 +105,14 @@ fn report(set: &mut WaitSet<()>, left: &mut HashMap<pidwait::WaitKey, u32>) -> p
     exited.key
 }
 
-/// Each with its watcher, where it needs one, so that nothing is left for the set to allocate
-/// but its own. `None`, said aloud: the system lets nobody have so many.
+/// Opens handles whose watchers are already started, so that the set allocates only its own data.
+/// Returns `None` and skips if the system does not allow so many processes.
 fn spawn(backend: Backend) -> Option<Vec<PidHandle>> {
     match try_spawn(backend) {
         Ok(children) => Some(children),
         Err(error) if error.raw_os_error() == Some(EAGAIN) => {
             skip(&format!(
-                "no {MANY} processes and threads on {backend}: {error}"
+                "cannot start {MANY} processes and threads on {backend}: {error}"
             ));
             None
         }
@@ -120,7 +124,7 @@ fn try_spawn(backend: Backend) -> io::Result<Vec<PidHandle>> {
     let mut sleep = sleep();
     let one = |_| PidHandle::open_with(sleep.spawn()?.id(), backend);
     let children = (0..MANY).map(one).collect::<io::Result<Vec<_>>>()?;
-    // Not before: a process with many threads takes long to fork.
+    // After all forks: a process with many threads forks slowly.
     for child in &children {
         child.exit_fd()?;
     }
@@ -134,7 +138,7 @@ fn enough_memory() -> Result<(), String> {
         .find_map(|line| line.strip_prefix("MemAvailable:"));
     let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
     match kib {
-        Some(kib) if kib * 1024 < MEMORY => Err(format!("{kib} KiB of memory are too few")),
+        Some(kib) if kib * 1024 < MEMORY => Err(format!("{kib} KiB of memory are not enough")),
         _ => Ok(()),
     }
 }

@@ -1,5 +1,5 @@
-//! The pid is given to a stranger, who must not be signalled, waited for or reaped. A binary of
-//! its own, and a pid namespace for each test: there the next pid can be chosen.
+//! When a PID is reused, old handles must not signal, wait for or reap the new process. A separate
+//! binary, with a PID namespace for each test: there the test can choose the next PID.
 
 mod common;
 
@@ -9,96 +9,95 @@ use std::sync::Barrier;
 use std::thread;
 use std::time::Duration;
 
-use common::pids::{in_pid_namespace, ForeignHeir, Heir};
+use common::pid_namespace::{in_pid_namespace, ForeignReusedPid, ReusedPid};
 use common::{
-    await_zombie, backends, errno, kill, rounds, run_last, sh, shell, sleeper, steal, thread_time,
-    zombie, Stranger, Waiter,
+    await_zombie, backends, errno, kill, reap_externally, rounds, run_at_idle_priority, sh, shell,
+    sleeper, thread_time, zombie, NonChild, Waiter,
 };
 use nix::libc::{ECHILD, SIGKILL};
 use pidwait::{Backend, ChildExt, PidHandle};
 
-/// Asks a handle for everything that could do harm. It is done, and says so.
-fn assert_harmless(handle: &PidHandle) {
+/// Asserts that every call that could harm the new process fails with ECHILD.
+fn assert_all_echild(handle: &PidHandle) {
     assert_eq!(errno(handle.signal(0)), ECHILD);
     assert_eq!(errno(handle.signal(SIGKILL)), ECHILD);
     assert_eq!(errno(handle.kill()), ECHILD);
-    assert_no_waits(handle);
+    assert_waits_echild(handle);
 }
 
-fn assert_no_waits(handle: &PidHandle) {
+fn assert_waits_echild(handle: &PidHandle) {
     assert_eq!(errno(handle.try_wait()), ECHILD);
     assert_eq!(errno(handle.wait()), ECHILD);
 }
 
-/// After the handle's own wait.
 #[test]
-fn after_a_wait() {
-    if !in_pid_namespace("after_a_wait") {
+fn calls_after_a_wait_spare_the_new_process() {
+    if !in_pid_namespace("calls_after_a_wait_spare_the_new_process") {
         return;
     }
     for backend in backends() {
-        for heir in Heir::KINDS {
+        for reuse in ReusedPid::KINDS {
             let child = sh("exit 3");
             let handle = PidHandle::open_with(child.id(), backend).unwrap();
             handle.wait().unwrap();
-            let heir = heir(child.id());
-            assert_harmless(&handle);
+            let reused = reuse(child.id());
+            assert_all_echild(&handle);
             assert_eq!(handle.exit_status().unwrap().code(), Some(3));
-            heir.assert_spared();
+            reused.assert_untouched();
         }
     }
 }
 
-/// After a lookup that found nobody. Go's handle then waits for whoever comes.
+/// `open` found no process. (Go's handle waits for the new process then.)
 #[test]
-fn after_a_lookup_of_nobody() {
-    if !in_pid_namespace("after_a_lookup_of_nobody") {
+fn calls_after_opening_a_missing_process_spare_the_new_process() {
+    if !in_pid_namespace("calls_after_opening_a_missing_process_spare_the_new_process") {
         return;
     }
     for backend in backends() {
-        for heir in Heir::KINDS {
+        for reuse in ReusedPid::KINDS {
             let pid = zombie("exit 0").id();
-            steal(pid);
+            reap_externally(pid);
             let handle = PidHandle::open_with(pid, backend).unwrap();
-            let heir = heir(pid);
-            assert_harmless(&handle);
+            let reused = reuse(pid);
+            assert_all_echild(&handle);
             assert_eq!(handle.exit_status(), None);
-            heir.assert_spared();
+            reused.assert_untouched();
         }
     }
 }
 
-/// After somebody else has reaped it. By pid the handle has to have noticed, by any call.
+/// Other code reaped the child. A waitpid handle must have seen that in some call before the reuse.
 #[test]
-fn after_a_theft() {
-    if !in_pid_namespace("after_a_theft") {
+fn calls_after_an_external_reap_spare_the_new_process() {
+    if !in_pid_namespace("calls_after_an_external_reap_spare_the_new_process") {
         return;
     }
-    let notices: [fn(&PidHandle); 3] = [
+    let calls: [fn(&PidHandle); 3] = [
         |handle| assert_eq!(errno(handle.signal(0)), ECHILD),
         |handle| assert_eq!(errno(handle.try_wait()), ECHILD),
         |handle| assert_eq!(errno(handle.wait()), ECHILD),
     ];
     for backend in backends() {
-        for (heir, notice) in Heir::KINDS.into_iter().cycle().zip(notices) {
+        for (reuse, call) in ReusedPid::KINDS.into_iter().cycle().zip(calls) {
             let child = zombie("exit 3");
             let handle = PidHandle::open_with(child.id(), backend).unwrap();
-            steal(child.id());
+            reap_externally(child.id());
             if backend == Backend::Waitpid {
-                notice(&handle);
+                call(&handle);
             }
-            let heir = heir(child.id());
-            assert_harmless(&handle);
-            heir.assert_spared();
+            let reused = reuse(child.id());
+            assert_all_echild(&handle);
+            reused.assert_untouched();
         }
     }
 }
 
-/// The same where somebody else's child has got the pid: each signal by pid looks first, whether
-/// the child is ours still, and so none is sent, though nobody told the handle of the theft.
+/// Other code reaped the child, and a non-child got the PID. A waitpid handle checks before each
+/// signal that the process is still our child, so it sends none, even though no call saw the reap.
 #[test]
-fn after_a_theft_for_somebody_else() {
-    if !in_pid_namespace("after_a_theft_for_somebody_else") {
+fn calls_after_an_external_reap_spare_a_new_non_child() {
+    if !in_pid_namespace("calls_after_an_external_reap_spare_a_new_non_child") {
         return;
     }
     let first_calls: [fn(&PidHandle); 3] = [
@@ -110,139 +109,139 @@ fn after_a_theft_for_somebody_else() {
         for call in first_calls {
             let child = zombie("exit 3");
             let handle = PidHandle::open_with(child.id(), backend).unwrap();
-            steal(child.id());
-            let heir = ForeignHeir::with_pid(child.id());
+            reap_externally(child.id());
+            let reused = ForeignReusedPid::with_pid(child.id());
             call(&handle);
-            assert_harmless(&handle);
-            heir.assert_spared();
+            assert_all_echild(&handle);
+            reused.assert_untouched();
         }
     }
 }
 
-/// The group of that name is another one then, and is not signalled.
+/// The new process leads a group with the same ID, which must not be signalled.
 #[test]
-fn a_group_after_a_theft() {
-    if !in_pid_namespace("a_group_after_a_theft") {
+fn signal_group_after_an_external_reap_spares_the_new_group() {
+    if !in_pid_namespace("signal_group_after_an_external_reap_spares_the_new_group") {
         return;
     }
     for backend in backends() {
         let child = shell("exit 3").process_group(0).spawn().unwrap();
         await_zombie(child.id());
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
-        steal(child.id());
-        let heir = ForeignHeir::leading_a_group(child.id());
+        reap_externally(child.id());
+        let reused = ForeignReusedPid::leading_group(child.id());
         assert_eq!(errno(handle.signal_group(SIGKILL)), ECHILD);
-        heir.assert_spared();
+        reused.assert_untouched();
     }
 }
 
-/// A handle of a process that was no child waits for none, though a child gets the pid.
+/// A handle of a non-child does not wait for a child that gets the PID.
 #[test]
-fn after_the_end_of_a_process_that_was_no_child() {
-    if !in_pid_namespace("after_the_end_of_a_process_that_was_no_child") {
+fn waits_of_a_non_child_handle_spare_a_new_child() {
+    if !in_pid_namespace("waits_of_a_non_child_handle_spare_a_new_child") {
         return;
     }
     for backend in backends() {
-        for heir in Heir::KINDS {
-            let mut stranger = Stranger::new();
-            let handle = PidHandle::open_with(stranger.pid, backend).unwrap();
-            kill(stranger.pid, SIGKILL);
-            stranger.reaped();
-            let heir = heir(stranger.pid);
-            assert_no_waits(&handle);
+        for reuse in ReusedPid::KINDS {
+            let mut non_child = NonChild::new();
+            let handle = PidHandle::open_with(non_child.pid, backend).unwrap();
+            kill(non_child.pid, SIGKILL);
+            non_child.finish();
+            let reused = reuse(non_child.pid);
+            assert_waits_echild(&handle);
             if backend == Backend::Pidfd {
-                assert_harmless(&handle);
+                assert_all_echild(&handle);
             }
-            heir.assert_spared();
+            reused.assert_untouched();
         }
     }
 }
 
-/// Once any call has noticed its end, it is not signalled by pid either.
+/// After a call has seen the end of the non-child, a waitpid handle does not signal the PID either.
 #[test]
-fn after_the_known_end_of_a_process_that_was_no_child() {
-    if !in_pid_namespace("after_the_known_end_of_a_process_that_was_no_child") {
+fn calls_after_the_observed_end_of_a_non_child_spare_the_new_process() {
+    if !in_pid_namespace("calls_after_the_observed_end_of_a_non_child_spare_the_new_process") {
         return;
     }
-    let notices: [fn(&PidHandle); 2] = [
+    let calls: [fn(&PidHandle); 2] = [
         |handle| assert_eq!(errno(handle.signal(0)), ECHILD),
         |handle| assert!(handle.has_exited().unwrap()),
     ];
     for backend in backends() {
-        for (heir, notice) in Heir::KINDS.into_iter().zip(notices) {
-            let mut stranger = Stranger::new();
-            let handle = PidHandle::open_with(stranger.pid, backend).unwrap();
-            kill(stranger.pid, SIGKILL);
-            stranger.reaped();
-            notice(&handle);
-            let heir = heir(stranger.pid);
-            assert_harmless(&handle);
-            heir.assert_spared();
+        for (reuse, call) in ReusedPid::KINDS.into_iter().zip(calls) {
+            let mut non_child = NonChild::new();
+            let handle = PidHandle::open_with(non_child.pid, backend).unwrap();
+            kill(non_child.pid, SIGKILL);
+            non_child.finish();
+            call(&handle);
+            let reused = reuse(non_child.pid);
+            assert_all_echild(&handle);
+            reused.assert_untouched();
         }
     }
 }
 
-/// `ChildExt` after std's own wait: std's status is an old one, and the stranger's is not taken.
+/// `ChildExt` after std's own wait: std has the old status, and the new process is not reaped.
 #[test]
-fn of_a_child_after_a_wait_of_std() {
-    if !in_pid_namespace("of_a_child_after_a_wait_of_std") {
+fn child_ext_after_a_std_wait_spares_the_new_process() {
+    if !in_pid_namespace("child_ext_after_a_std_wait_spares_the_new_process") {
         return;
     }
-    for heir in Heir::KINDS {
+    for reuse in ReusedPid::KINDS {
         let mut child = sh("exit 3");
         let status = child.wait().unwrap();
-        let heir = heir(child.id());
+        let reused = reuse(child.id());
         assert_eq!(errno(child.pidfd_try_wait()), ECHILD);
         assert_eq!(errno(child.pidfd_wait()), ECHILD);
         assert_eq!(child.wait().unwrap(), status);
-        heir.assert_spared();
+        reused.assert_untouched();
     }
 }
 
-/// After `pidfd_wait`, the same; and std, who did the reaping, sends nothing by its own `kill`.
+/// The same after `pidfd_wait`. It reaps through std, so std's `kill` sends nothing.
 #[test]
-fn of_a_child_after_pidfd_wait() {
-    if !in_pid_namespace("of_a_child_after_pidfd_wait") {
+fn child_ext_after_pidfd_wait_spares_the_new_process() {
+    if !in_pid_namespace("child_ext_after_pidfd_wait_spares_the_new_process") {
         return;
     }
-    for heir in Heir::KINDS {
+    for reuse in ReusedPid::KINDS {
         let mut child = sh("exit 3");
         let status = child.pidfd_wait().unwrap();
-        let heir = heir(child.id());
+        let reused = reuse(child.id());
         assert_eq!(child.wait().unwrap(), status);
         child.kill().unwrap();
         assert_eq!(errno(child.pidfd_try_wait()), ECHILD);
         assert_eq!(errno(child.pidfd_wait()), ECHILD);
-        heir.assert_spared();
+        reused.assert_untouched();
     }
 }
 
-/// Nor is it signalled, where somebody else's child has the pid: ECHILD tells that it is one.
+/// A non-child has the PID, which ECHILD reveals, so no signal is sent.
 #[test]
-fn of_a_child_now_somebody_elses() {
-    if !in_pid_namespace("of_a_child_now_somebody_elses") {
+fn child_ext_after_a_reap_spares_a_new_non_child() {
+    if !in_pid_namespace("child_ext_after_a_reap_spares_a_new_non_child") {
         return;
     }
     let reaps: [fn(&mut Child); 2] = [
         |child| assert!(child.wait().is_ok()),
-        |child| assert_eq!(steal(child.id()), 3 << 8),
+        |child| assert_eq!(reap_externally(child.id()), 3 << 8),
     ];
     for reap in reaps {
         let mut child = zombie("exit 3");
         reap(&mut child);
-        let heir = ForeignHeir::with_pid(child.id());
+        let reused = ForeignReusedPid::with_pid(child.id());
         assert_eq!(errno(child.pidfd_signal(SIGKILL)), ECHILD);
         assert_eq!(errno(child.pidfd_try_wait()), ECHILD);
         assert_eq!(errno(child.pidfd_wait()), ECHILD);
-        assert_harmless(&PidHandle::from(child));
-        heir.assert_spared();
+        assert_all_echild(&PidHandle::from(child));
+        reused.assert_untouched();
     }
 }
 
-/// A handle made of a child that std has reaped already.
+/// A handle made from a child that std has already reaped.
 #[test]
-fn from_a_finished_child() {
-    if !in_pid_namespace("from_a_finished_child") {
+fn a_handle_from_a_reaped_child_spares_the_new_process() {
+    if !in_pid_namespace("a_handle_from_a_reaped_child_spares_the_new_process") {
         return;
     }
     let waits: [fn(&mut Child); 2] = [
@@ -250,40 +249,41 @@ fn from_a_finished_child() {
         |child| assert!(child.pidfd_wait().is_ok()),
     ];
     for wait in waits {
-        for heir in Heir::KINDS {
+        for reuse in ReusedPid::KINDS {
             let mut child = sh("exit 3");
             wait(&mut child);
-            let heir = heir(child.id());
-            assert_harmless(&PidHandle::from(child));
-            heir.assert_spared();
+            let reused = reuse(child.id());
+            assert_all_echild(&PidHandle::from(child));
+            reused.assert_untouched();
         }
     }
 }
 
-/// A handle made of a zombie, whose pid is free from then on: what it says is for its users only.
+/// A handle made from a zombie reaps it at once, so its PID is free. To its callers it still looks like
+/// a zombie.
 #[test]
-fn from_a_zombie() {
-    if !in_pid_namespace("from_a_zombie") {
+fn a_handle_from_a_zombie_spares_the_new_process() {
+    if !in_pid_namespace("a_handle_from_a_zombie_spares_the_new_process") {
         return;
     }
-    for heir in Heir::KINDS {
+    for reuse in ReusedPid::KINDS {
         let child = zombie("exit 3");
         let handle = PidHandle::from(child);
-        let heir = heir(handle.id());
+        let reused = reuse(handle.id());
         handle.signal(SIGKILL).unwrap();
         handle.kill().unwrap();
         assert_eq!(handle.wait().unwrap().code(), Some(3));
-        assert_harmless(&handle);
-        heir.assert_spared();
+        assert_all_echild(&handle);
+        reused.assert_untouched();
     }
 }
 
-/// Row: `signal` beside `wait`. One thread signals for as long as it is let, while another waits
-/// and, the moment it has the status, gives the pid away. A signal that was looked into before
-/// the reap and sent after it would kill the heir.
+/// docs/contract.md, waits and signals: one thread signals in a loop while another waits and lets the
+/// PID be reused as soon as it has the status. A signal that is checked before the reap and sent after
+/// it would kill the new process.
 #[test]
-fn a_signal_beside_a_wait() {
-    if !in_pid_namespace("a_signal_beside_a_wait") {
+fn a_signal_during_a_wait_spares_the_new_process() {
+    if !in_pid_namespace("a_signal_during_a_wait_spares_the_new_process") {
         return;
     }
     for backend in backends() {
@@ -293,20 +293,20 @@ fn a_signal_beside_a_wait() {
             thread::scope(|scope| {
                 let killer = scope.spawn(|| while handle.kill().is_ok() {});
                 handle.wait().unwrap();
-                let heir = Heir::running(child.id());
+                let reused = ReusedPid::running(child.id());
                 killer.join().unwrap();
-                heir.assert_spared();
+                reused.assert_untouched();
             });
         }
     }
 }
 
-/// Row: several `wait`s at once, when the pid is given away as soon as one of them has returned.
-/// One that has seen the child's exit, and comes to reap it later than that, must not reap the
-/// heir. These ones are late: they run when nobody else wants to.
+/// docs/contract.md, two concurrent `wait`s: the PID is reused as soon as one wait has returned. A wait
+/// that has seen the exit but reaps only after that would reap the new process. Idle priority makes the
+/// other waits late.
 #[test]
-fn a_wait_beside_a_wait() {
-    if !in_pid_namespace("a_wait_beside_a_wait") {
+fn a_wait_during_a_wait_spares_the_new_process() {
+    if !in_pid_namespace("a_wait_during_a_wait_spares_the_new_process") {
         return;
     }
     let processors = thread::available_parallelism().map_or(1, usize::from);
@@ -315,7 +315,7 @@ fn a_wait_beside_a_wait() {
             let child = sleeper();
             let handle = PidHandle::open_with(child.id(), backend).unwrap();
             let slow_wait = || {
-                run_last();
+                run_at_idle_priority();
                 handle.wait()
             };
             let all_busy = Barrier::new(processors + 1);
@@ -331,11 +331,11 @@ fn a_wait_beside_a_wait() {
                 }
                 all_busy.wait();
                 kill(child.id(), SIGKILL);
-                let mine = handle.wait();
-                let heir = Heir::zombie_at_once(child.id());
-                let theirs = others.into_iter().map(Waiter::join);
-                assert_eq!(theirs.chain([mine]).filter(Result::is_ok).count(), 1);
-                heir.assert_spared();
+                let own = handle.wait();
+                let reused = ReusedPid::forked_zombie(child.id());
+                let other = others.into_iter().map(Waiter::join);
+                assert_eq!(other.chain([own]).filter(Result::is_ok).count(), 1);
+                reused.assert_untouched();
             });
         }
     }

@@ -1,166 +1,168 @@
-//! Old kernels and strict sandboxes, played by seccomp filters. A binary of its own, and a process
-//! for each filter: no thread ever gets rid of one.
+//! Old kernels and strict sandboxes, simulated by seccomp filters. A separate binary, with a process for
+//! each filter, because a thread cannot remove a filter.
 
 mod common;
 
 use std::io::ErrorKind;
 use std::os::unix::process::ExitStatusExt;
 
-use common::again::{part, play};
-use common::seccomp::{refuse, refuse_in, Refused};
-use common::works::everything_works;
-use common::{errno, skip, sleeper, steal, there_are_pidfds, zombie};
+use common::isolated::{current_part, run_isolated};
+use common::seccomp::{deny, deny_in, DeniedCall};
+use common::smoke::check_core_calls;
+use common::{errno, pidfds_supported, reap_externally, skip, sleeper, zombie};
 use nix::libc::{self, ECHILD, EINVAL, ENOSYS, ENOTTY, EPERM, SIGKILL};
 use pidwait::{support, Backend, ChildExt, PidHandle};
 
-const fn all(call: libc::c_long, errno: i32) -> Refused {
-    Refused {
+const fn fails_with(call: libc::c_long, errno: i32) -> DeniedCall {
+    DeniedCall {
         call,
         only_if: None,
         errno,
     }
 }
 
-/// `waitid(P_PIDFD)`, as a kernel that knows no such kind of id answers it.
-const NO_WAITID: Refused = Refused {
+/// `waitid(P_PIDFD)` before Linux 5.4.
+const NO_P_PIDFD: DeniedCall = DeniedCall {
     call: libc::SYS_waitid,
     only_if: Some((0, libc::P_PIDFD)),
     errno: EINVAL,
 };
-/// `ioctl(PIDFD_GET_INFO)`, as before Linux 6.13.
-const NO_INFO: Refused = Refused {
+
+/// `ioctl(PIDFD_GET_INFO)` before Linux 6.13.
+const NO_INFO: DeniedCall = DeniedCall {
     call: libc::SYS_ioctl,
     only_if: Some((1, 0xC040_FF0B)),
     errno: ENOTTY,
 };
 
-/// `pidfd_send_signal` with `PIDFD_SIGNAL_PROCESS_GROUP`, as before Linux 6.9.
-const NO_GROUPS: Refused = Refused {
+/// `pidfd_send_signal` with `PIDFD_SIGNAL_PROCESS_GROUP` before Linux 6.9.
+const NO_GROUPS: DeniedCall = DeniedCall {
     call: libc::SYS_pidfd_send_signal,
     only_if: Some((3, 1 << 2)),
     errno: EINVAL,
 };
 
-/// What a system looks like, and what the probe must say to it.
-struct Look {
+/// A simulated system, and what the probe must find missing there.
+struct System {
     name: &'static str,
-    refused: &'static [Refused],
+    denied: &'static [DeniedCall],
     missing: Option<(&'static str, i32)>,
 }
 
-const LOOKS: &[Look] = &[
-    Look {
-        name: "before 5.1",
-        refused: &[
-            all(libc::SYS_pidfd_send_signal, ENOSYS),
-            all(libc::SYS_pidfd_open, ENOSYS),
-            NO_WAITID,
+const SYSTEMS: &[System] = &[
+    System {
+        name: "Linux before 5.1",
+        denied: &[
+            fails_with(libc::SYS_pidfd_send_signal, ENOSYS),
+            fails_with(libc::SYS_pidfd_open, ENOSYS),
+            NO_P_PIDFD,
         ],
         missing: Some(("pidfd_open", ENOSYS)),
     },
-    Look {
-        name: "5.1 and 5.2",
-        refused: &[all(libc::SYS_pidfd_open, ENOSYS), NO_WAITID],
+    System {
+        name: "Linux 5.1 and 5.2",
+        denied: &[fails_with(libc::SYS_pidfd_open, ENOSYS), NO_P_PIDFD],
         missing: Some(("pidfd_open", ENOSYS)),
     },
-    Look {
-        name: "5.3",
-        refused: &[NO_WAITID],
+    System {
+        name: "Linux 5.3",
+        denied: &[NO_P_PIDFD],
         missing: Some(("waitid", EINVAL)),
     },
-    Look {
-        name: "a strict profile",
-        refused: &[
-            all(libc::SYS_pidfd_open, EPERM),
-            all(libc::SYS_pidfd_send_signal, EPERM),
+    System {
+        name: "a sandbox without pidfds",
+        denied: &[
+            fails_with(libc::SYS_pidfd_open, EPERM),
+            fails_with(libc::SYS_pidfd_send_signal, EPERM),
         ],
         missing: Some(("pidfd_open", EPERM)),
     },
-    Look {
-        name: "a profile that forbids signals",
-        refused: &[all(libc::SYS_pidfd_send_signal, EPERM)],
+    System {
+        name: "a sandbox without pidfd_send_signal",
+        denied: &[fails_with(libc::SYS_pidfd_send_signal, EPERM)],
         missing: Some(("pidfd_send_signal", EPERM)),
     },
-    Look {
-        name: "before 6.9",
-        refused: &[NO_GROUPS, NO_INFO],
+    System {
+        name: "Linux before 6.9",
+        denied: &[NO_GROUPS, NO_INFO],
         missing: None,
     },
-    Look {
-        name: "before 6.13",
-        refused: &[NO_INFO],
+    System {
+        name: "Linux before 6.13",
+        denied: &[NO_INFO],
         missing: None,
     },
 ];
 
-/// Plays a test under each look, its filter on from the start.
-fn play_looks(test: &str, value: Option<&str>) {
+/// Runs a test once on each simulated system, in a process that has the filter from the start.
+fn run_on_each_system(test: &str, value: Option<&str>) {
     if !filters_work() {
         return;
     }
-    for look in LOOKS {
-        play(test, look.name, |command| {
+    for system in SYSTEMS {
+        run_isolated(test, system.name, |command| {
             match value {
                 None => command.env_remove("PIDWAIT_BACKEND"),
                 Some(value) => command.env("PIDWAIT_BACKEND", value),
             };
-            refuse_in(command, look.refused);
+            deny_in(command, system.denied);
         });
     }
 }
 
-/// A system that has no pidfds, or no filters, cannot be made to look any older.
+/// Whether this system has pidfds and allows filters. Otherwise no older system can be simulated.
 fn filters_work() -> bool {
-    if !there_are_pidfds() {
+    if !pidfds_supported() {
         return false;
     }
-    // In a thread that ends with its filter.
-    let tried = std::thread::spawn(|| refuse(&[])).join().unwrap();
-    if let Err(error) = &tried {
-        skip(&format!("no seccomp filters here: {error}"));
+    // In a separate thread, because the filter lasts as long as the thread.
+    let result = std::thread::spawn(|| deny(&[])).join().unwrap();
+    if let Err(error) = &result {
+        skip(&format!("no seccomp filters: {error}"));
     }
-    tried.is_ok()
+    result.is_ok()
 }
 
-/// The look that this process was started under.
-fn look() -> Option<&'static Look> {
-    let name = part()?;
-    LOOKS.iter().find(|look| look.name == name)
+/// The system that this process simulates.
+fn current_system() -> Option<&'static System> {
+    let name = current_part()?;
+    SYSTEMS.iter().find(|system| system.name == name)
 }
 
-/// The probe names the call that is missing, with its errno, and everything works without it.
+/// `support` names the missing call and its errno, and the core calls work without it.
 #[test]
-fn the_probe() {
-    let Some(look) = look() else {
-        return play_looks("the_probe", None);
+fn the_probe_names_the_missing_call() {
+    let Some(system) = current_system() else {
+        return run_on_each_system("the_probe_names_the_missing_call", None);
     };
     let found = support().unwrap();
     let missing = found.missing().map(|missing| (missing.call, missing.errno));
-    assert_eq!(missing, look.missing);
-    let backend = match look.missing {
+    assert_eq!(missing, system.missing);
+    let backend = match system.missing {
         None => Backend::Pidfd,
         Some((call, _)) => {
             assert!(found.to_string().starts_with(&format!("waitpid: {call}: ")));
-            let asked_for = PidHandle::open_with(1, Backend::Pidfd).unwrap_err();
-            assert_eq!(asked_for.kind(), ErrorKind::Unsupported);
+            let error = PidHandle::open_with(1, Backend::Pidfd).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unsupported);
             Backend::Waitpid
         }
     };
     assert_eq!(found.backend(), backend);
-    everything_works(backend);
-    let by_name = PidHandle::open_with(1, Backend::Waitpid).unwrap();
-    assert_eq!(by_name.backend(), Backend::Waitpid);
+    check_core_calls(backend);
+    let explicit = PidHandle::open_with(1, Backend::Waitpid).unwrap();
+    assert_eq!(explicit.backend(), Backend::Waitpid);
 }
 
-/// Demanded and missing: `Unsupported`, with the reason; one's own children are served even so.
+/// With PIDWAIT_BACKEND=pidfd and a missing call, `support` and `open` fail with `Unsupported`, which
+/// names the call. Children still work.
 #[test]
-fn pidfds_are_demanded() {
-    let Some(look) = look() else {
-        return play_looks("pidfds_are_demanded", Some("pidfd"));
+fn requiring_missing_pidfds_is_unsupported() {
+    let Some(system) = current_system() else {
+        return run_on_each_system("requiring_missing_pidfds_is_unsupported", Some("pidfd"));
     };
-    let Some((call, _)) = look.missing else {
+    let Some((call, _)) = system.missing else {
         assert_eq!(support().unwrap().backend(), Backend::Pidfd);
-        return everything_works(Backend::Pidfd);
+        return check_core_calls(Backend::Pidfd);
     };
     let opened = PidHandle::open(std::process::id()).unwrap_err();
     for error in [support().unwrap_err(), opened] {
@@ -173,58 +175,62 @@ fn pidfds_are_demanded() {
     assert_eq!(zombie("exit 3").pidfd_wait().unwrap().code(), Some(3));
 }
 
-/// Forced: nothing is missed, and nothing of it is even tried.
+/// With PIDWAIT_BACKEND=waitpid nothing is probed, so nothing is missing.
 #[test]
-fn the_fallback_is_forced() {
-    if look().is_none() {
-        return play_looks("the_fallback_is_forced", Some("waitpid"));
+fn forcing_the_fallback_probes_nothing() {
+    if current_system().is_none() {
+        return run_on_each_system("forcing_the_fallback_probes_nothing", Some("waitpid"));
     }
     assert_eq!(support().unwrap().missing(), None);
-    everything_works(Backend::Waitpid);
+    check_core_calls(Backend::Waitpid);
 }
 
-/// A filter that is put on after the probe makes errors, and no wrong answers: what was not
-/// reaped can be reaped still, and nobody was signalled.
+/// Calls that a filter denies after the probe fail with an error: no child is reaped, and no process
+/// is signalled.
 #[test]
-fn after_the_probe() {
-    let Some(part) = part() else {
+fn denied_calls_after_the_probe_fail_without_side_effects() {
+    let Some(part) = current_part() else {
         if filters_work() {
             for part in ["waitid", "pidfd_send_signal", "pidfd_open", "EINVAL"] {
-                play("after_the_probe", part, |command| {
-                    command.env_remove("PIDWAIT_BACKEND");
-                });
+                run_isolated(
+                    "denied_calls_after_the_probe_fail_without_side_effects",
+                    part,
+                    |command| {
+                        command.env_remove("PIDWAIT_BACKEND");
+                    },
+                );
             }
         }
         return;
     };
     assert_eq!(support().unwrap().backend(), Backend::Pidfd);
     match &*part {
-        "waitid" => waitid_is_gone(),
-        "pidfd_send_signal" => pidfd_send_signal_is_gone(),
-        "pidfd_open" => pidfd_open_is_gone(),
-        _ => pidfd_open_says_einval(),
+        "waitid" => waitid_denied(),
+        "pidfd_send_signal" => pidfd_send_signal_denied(),
+        "pidfd_open" => pidfd_open_denied(),
+        _ => pidfd_open_einval(),
     }
 }
 
-fn waitid_is_gone() {
-    let (dead, mut child) = (zombie("exit 3"), zombie("exit 4"));
-    let handle = PidHandle::open(dead.id()).unwrap();
-    refuse(&[NO_WAITID]).unwrap();
+fn waitid_denied() {
+    let (exited, mut child) = (zombie("exit 3"), zombie("exit 4"));
+    let handle = PidHandle::open(exited.id()).unwrap();
+    deny(&[NO_P_PIDFD]).unwrap();
     assert_eq!(errno(handle.wait()), EINVAL);
     assert_eq!(errno(handle.try_wait()), EINVAL);
     handle.signal(0).unwrap();
     assert_eq!(handle.exit_status(), None);
-    assert_eq!(steal(dead.id()), 3 << 8);
+    assert_eq!(reap_externally(exited.id()), 3 << 8);
 
     assert_eq!(errno(child.pidfd_wait()), EINVAL);
     assert_eq!(errno(child.pidfd_try_wait()), EINVAL);
     assert_eq!(child.wait().unwrap().code(), Some(4));
 }
 
-fn pidfd_send_signal_is_gone() {
+fn pidfd_send_signal_denied() {
     let running = sleeper();
     let handle = PidHandle::open(running.id()).unwrap();
-    refuse(&[all(libc::SYS_pidfd_send_signal, EPERM)]).unwrap();
+    deny(&[fails_with(libc::SYS_pidfd_send_signal, EPERM)]).unwrap();
     assert_eq!(errno(handle.kill()), EPERM);
     assert_eq!(errno(running.pidfd_signal(SIGKILL)), EPERM);
     assert_eq!(handle.try_wait().unwrap(), None);
@@ -233,11 +239,11 @@ fn pidfd_send_signal_is_gone() {
     assert_eq!(errno(handle.kill()), ECHILD);
 }
 
-fn pidfd_open_is_gone() {
+fn pidfd_open_denied() {
     let (running, mut child) = (sleeper(), zombie("exit 4"));
-    refuse(&[all(libc::SYS_pidfd_open, EPERM)]).unwrap();
+    deny(&[fails_with(libc::SYS_pidfd_open, EPERM)]).unwrap();
     assert_eq!(errno(PidHandle::open(running.id())), EPERM);
-    // Children are as safe by pid.
+    // For children the waitpid backend is as safe.
     assert_eq!(child.pidfd_wait().unwrap().code(), Some(4));
     let handle = PidHandle::from(running);
     assert_eq!(handle.backend(), Backend::Waitpid);
@@ -245,15 +251,15 @@ fn pidfd_open_is_gone() {
     assert_eq!(handle.wait().unwrap().signal(), Some(SIGKILL));
 }
 
-/// Row: `pidfd_open` says EINVAL for a pid that is just going away. Believed only while there is
-/// somebody of that pid.
-fn pidfd_open_says_einval() {
+/// `pidfd_open` fails with EINVAL also for a process that is just exiting. `open` returns that error
+/// only if the process still exists.
+fn pidfd_open_einval() {
     let running = sleeper();
     let reaped = zombie("exit 3").id();
-    steal(reaped);
-    refuse(&[all(libc::SYS_pidfd_open, EINVAL)]).unwrap();
+    reap_externally(reaped);
+    deny(&[fails_with(libc::SYS_pidfd_open, EINVAL)]).unwrap();
     assert_eq!(errno(PidHandle::open(running.id())), EINVAL);
-    let gone = PidHandle::open(reaped).unwrap();
-    assert_eq!(errno(gone.wait()), ECHILD);
-    assert_eq!(errno(gone.signal(0)), ECHILD);
+    let done = PidHandle::open(reaped).unwrap();
+    assert_eq!(errno(done.wait()), ECHILD);
+    assert_eq!(errno(done.signal(0)), ECHILD);
 }

@@ -1,5 +1,5 @@
-//! SIGCHLD ignored: the kernel reaps every child at its exit, and throws its status away. A binary
-//! of its own, because that holds for all children of a process.
+//! With SIGCHLD ignored the kernel reaps every child at its exit and discards the status. A separate
+//! binary, because this affects all children of a process.
 
 mod common;
 
@@ -9,13 +9,13 @@ use std::thread;
 use std::time::Duration;
 
 use common::{
-    await_gone, backends, errno, exists, held, ignore_sigchld, kernel, kill, readable, sleeper,
-    while_asleep, Waiter, LONG,
+    await_gone, backends, blocked_on_stdin, errno, exists, ignore_sigchld, kernel, kill, readable,
+    sleeper, while_asleep, Waiter, LONG,
 };
 use nix::libc::{ECHILD, SIGKILL};
 use pidwait::{Backend, ChildExt, KillOnDrop, PidHandle};
 
-/// A child that is dead, and that nobody can reap.
+/// A child that has exited and was reaped by the kernel.
 fn gone() -> Child {
     let child = sleeper();
     kill(child.id(), SIGKILL);
@@ -23,8 +23,9 @@ fn gone() -> Child {
     child
 }
 
-/// The kernel's record, where it is kept: here no child's status can be had to ask whether it is.
-fn recorded(handle: &PidHandle, status: ExitStatus) {
+/// Asserts that `exit_status` returns the kernel's record where the kernel keeps one. Checks the kernel
+/// version, because with SIGCHLD ignored `common::has_exit_records` cannot try it.
+fn assert_recorded(handle: &PidHandle, status: ExitStatus) {
     match handle.exit_status() {
         Some(record) => assert_eq!(record, status),
         None => assert!(handle.backend() == Backend::Waitpid || kernel() < (6, 15)),
@@ -35,14 +36,14 @@ fn exit_code(code: i32) -> ExitStatus {
     ExitStatus::from_raw(code << 8)
 }
 
-/// Row: SIGCHLD ignored: ECHILD, and not before the exit for one that blocks.
+/// docs/contract.md, SIGCHLD ignored: a blocking wait fails with ECHILD, but not before the exit.
 #[test]
-fn handles() {
+fn wait_of_a_handle_fails_with_echild_at_the_exit() {
     ignore_sigchld();
     for backend in backends() {
         let child = sleeper();
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
-        assert_eq!(handle.try_wait().unwrap(), None, "it runs, and is ours");
+        assert_eq!(handle.try_wait().unwrap(), None, "a running child");
         thread::scope(|scope| {
             let waiter = Waiter::start(scope, || handle.wait());
             assert!(!waiter.is_finished());
@@ -62,9 +63,9 @@ fn handles() {
     }
 }
 
-/// The same at once for one that has exited, and for handles that were opened too late.
+/// Also for handles that were opened after the exit.
 #[test]
-fn handles_of_what_has_exited() {
+fn calls_after_the_exit_fail_with_echild() {
     ignore_sigchld();
     for backend in backends() {
         let child = sleeper();
@@ -80,9 +81,9 @@ fn handles_of_what_has_exited() {
     }
 }
 
-/// The same for the trait, which as std's own wait has nothing to tell.
+/// As std's own wait does.
 #[test]
-fn children() {
+fn child_ext_fails_with_echild_at_the_exit() {
     ignore_sigchld();
     let mut child = sleeper();
     let pid = child.id();
@@ -102,10 +103,10 @@ fn children() {
 }
 
 #[test]
-fn seen_to_exit_and_its_status_in_the_record() {
+fn the_exit_is_seen_and_its_status_is_in_the_record() {
     ignore_sigchld();
     for backend in backends() {
-        let (child, stdin) = held();
+        let (child, stdin) = blocked_on_stdin();
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
         let exit = handle.exit_fd().unwrap();
         assert!(!handle.has_exited().unwrap());
@@ -121,41 +122,41 @@ fn seen_to_exit_and_its_status_in_the_record() {
         assert_eq!(errno(handle.wait_usage()), ECHILD);
         assert_eq!(errno(handle.signal(0)), ECHILD);
         assert!(handle.has_exited().unwrap());
-        recorded(&handle, exit_code(3));
+        assert_recorded(&handle, exit_code(3));
     }
 }
 
-/// With a limit and without, the end of the child ends it, though there is nothing to be had.
+/// With and without timeout, although the wait has no status to return.
 #[test]
-fn a_wait_under_way_ends() {
+fn the_exit_ends_a_blocked_wait() {
     ignore_sigchld();
     for backend in backends() {
-        for limit in [None, Some(Duration::MAX)] {
-            let (child, stdin) = held();
+        for timeout in [None, Some(Duration::MAX)] {
+            let (child, stdin) = blocked_on_stdin();
             let handle = PidHandle::open_with(child.id(), backend).unwrap();
             assert_eq!(handle.wait_timeout(Duration::from_millis(1)).unwrap(), None);
-            let wait = || match limit {
+            let wait = || match timeout {
                 None => handle.wait().map(Some),
-                Some(limit) => handle.wait_timeout(limit),
+                Some(timeout) => handle.wait_timeout(timeout),
             };
             assert_eq!(errno(while_asleep(wait, || drop(stdin))), ECHILD);
-            recorded(&handle, exit_code(3));
+            assert_recorded(&handle, exit_code(3));
         }
     }
-    let (mut child, stdin) = held();
+    let (mut child, stdin) = blocked_on_stdin();
     let wait = || child.pidfd_wait_timeout(Duration::MAX);
     assert_eq!(errno(while_asleep(wait, || drop(stdin))), ECHILD);
 
-    let (child, stdin) = held();
+    let (child, stdin) = blocked_on_stdin();
     let handle = PidHandle::from(child);
     let wait = || handle.wait_timeout(Duration::MAX);
     assert_eq!(errno(while_asleep(wait, || drop(stdin))), ECHILD);
-    recorded(&handle, exit_code(3));
+    assert_recorded(&handle, exit_code(3));
 }
 
-/// It has ended as asked, and nobody can say how but the record.
+/// Only the kernel's record has the status.
 #[test]
-fn ended_by_a_handle() {
+fn terminate_and_kill_on_drop_end_the_process() {
     ignore_sigchld();
     for backend in backends() {
         let handle = PidHandle::open_with(sleeper().id(), backend).unwrap();
@@ -163,11 +164,11 @@ fn ended_by_a_handle() {
         assert!(handle.has_exited().unwrap());
 
         let child = sleeper();
-        let twin = PidHandle::open_with(child.id(), backend).unwrap();
+        let second = PidHandle::open_with(child.id(), backend).unwrap();
         drop(KillOnDrop::new(
             PidHandle::open_with(child.id(), backend).unwrap(),
         ));
-        assert!(twin.has_exited().unwrap());
-        recorded(&twin, ExitStatus::from_raw(SIGKILL));
+        assert!(second.has_exited().unwrap());
+        assert_recorded(&second, ExitStatus::from_raw(SIGKILL));
     }
 }

@@ -1,6 +1,6 @@
-//! Waits while signals come in without end, to a handler that interrupts every system call.
+//! Waits while signals arrive without pause, with a handler that interrupts every system call.
 //!
-//! A binary of its own, because a signal handler is the whole process's.
+//! A separate binary, because a signal handler is process-wide.
 
 mod common;
 
@@ -9,128 +9,135 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use common::{backends, held, interrupt_calls, interruptions, kill_thread, stubborn};
+use common::{
+    backends, blocked_on_stdin, ignoring_sigterm, interrupt_calls, interruptions, kill_thread,
+};
 use nix::libc::SIGUSR1;
 use nix::unistd::gettid;
 use pidwait::{ChildExt, PidHandle};
 
-const LIMIT: Duration = Duration::from_millis(60);
+const TIMEOUT: Duration = Duration::from_millis(60);
 
-/// So many signals make a storm.
-const MANY: usize = 20;
+/// A wait must be interrupted more often than this to prove anything.
+const MIN_SIGNALS: usize = 20;
 
-/// Runs `wait` in a storm of signals to this thread, and says how many came. The wait must end
-/// before the storm does, which gives up only after a time that no limit here comes near: a wait
-/// that began its limit anew at each signal would last as long. `meanwhile` is called once many
-/// signals have come.
-fn in_a_storm<T>(wait: impl FnOnce() -> T, meanwhile: impl FnOnce() + Send) -> (T, usize) {
-    static ONE: Mutex<()> = Mutex::new(());
-    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+/// Runs `wait` while another thread sends signals to this one, and returns how many arrived. The signals
+/// stop after 30 seconds, much longer than any timeout here, and the wait must end before that: a wait
+/// that restarted its timeout at each signal would not. `meanwhile` is called after many signals.
+fn under_signals<T>(wait: impl FnOnce() -> T, meanwhile: impl FnOnce() + Send) -> (T, usize) {
+    static LOCK: Mutex<()> = Mutex::new(());
+    let _lock = LOCK.lock().unwrap_or_else(PoisonError::into_inner);
     interrupt_calls(SIGUSR1);
-    let waiter = gettid().as_raw();
+    let tid = gettid().as_raw();
     let before = interruptions(SIGUSR1);
     let caught = || interruptions(SIGUSR1) - before;
-    let back = AtomicBool::new(false);
+    let returned = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let storm = scope.spawn(|| {
+        let sender = scope.spawn(|| {
             let start = Instant::now();
             let mut meanwhile = Some(meanwhile);
-            while !back.load(Ordering::Relaxed) && start.elapsed() < Duration::from_secs(30) {
-                kill_thread(waiter, SIGUSR1);
-                if caught() > MANY {
+            while !returned.load(Ordering::Relaxed) && start.elapsed() < Duration::from_secs(30) {
+                kill_thread(tid, SIGUSR1);
+                if caught() > MIN_SIGNALS {
                     if let Some(meanwhile) = meanwhile.take() {
                         meanwhile();
                     }
                 }
                 std::thread::yield_now();
             }
-            back.load(Ordering::Relaxed)
+            returned.load(Ordering::Relaxed)
         });
-        let said = wait();
-        back.store(true, Ordering::Relaxed);
+        let result = wait();
+        returned.store(true, Ordering::Relaxed);
         let caught = caught();
-        let ended = storm.join().unwrap();
-        assert!(ended, "the wait lasted as long as the storm");
-        (said, caught)
+        let ended = sender.join().unwrap();
+        assert!(ended, "the wait lasted as long as the signals");
+        (result, caught)
     })
 }
 
-/// Never early, and never longer for it. On a busy machine some limits pass with hardly a signal,
-/// and prove nothing.
-fn expires<T>(mut wait: impl FnMut() -> T) -> T {
+/// Runs `wait` under signals and asserts that it does not end before `TIMEOUT`. Repeats it if too few
+/// signals arrived, as can happen on a busy machine.
+fn assert_not_early<T>(mut wait: impl FnMut() -> T) -> T {
     for _ in 0..1000 {
         let start = Instant::now();
-        let (said, caught) = in_a_storm(&mut wait, || {});
-        assert!(start.elapsed() >= LIMIT);
-        if caught > MANY {
-            return said;
+        let (result, caught) = under_signals(&mut wait, || {});
+        assert!(start.elapsed() >= TIMEOUT);
+        if caught > MIN_SIGNALS {
+            return result;
         }
     }
-    panic!("there is no storm");
+    panic!("too few signals in every run");
 }
 
 #[test]
-fn a_limit_is_kept() {
+fn signals_do_not_change_the_timeout_of_a_handle() {
     for backend in backends() {
-        let (child, stdin) = held();
+        let (child, stdin) = blocked_on_stdin();
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
-        assert_eq!(expires(|| handle.wait_timeout(LIMIT)).unwrap(), None);
-        let deadline = || handle.wait_deadline(Instant::now() + LIMIT);
-        assert_eq!(expires(deadline).unwrap(), None);
-        assert!(!expires(|| handle.wait_exited_timeout(LIMIT)).unwrap());
+        assert_eq!(
+            assert_not_early(|| handle.wait_timeout(TIMEOUT)).unwrap(),
+            None
+        );
+        let deadline = || handle.wait_deadline(Instant::now() + TIMEOUT);
+        assert_eq!(assert_not_early(deadline).unwrap(), None);
+        assert!(!assert_not_early(|| handle.wait_exited_timeout(TIMEOUT)).unwrap());
         drop(stdin);
         assert_eq!(handle.wait().unwrap().code(), Some(3));
 
         let me = PidHandle::open_with(std::process::id(), backend).unwrap();
-        assert!(!expires(|| me.wait_exited_timeout(LIMIT)).unwrap());
+        assert!(!assert_not_early(|| me.wait_exited_timeout(TIMEOUT)).unwrap());
     }
 }
 
 #[test]
-fn a_childs_limit_is_kept() {
-    let (mut child, stdin) = held();
-    assert_eq!(expires(|| child.pidfd_wait_timeout(LIMIT)).unwrap(), None);
-    let deadline = || child.pidfd_wait_deadline(Instant::now() + LIMIT);
-    assert_eq!(expires(deadline).unwrap(), None);
+fn signals_do_not_change_the_timeout_of_a_child() {
+    let (mut child, stdin) = blocked_on_stdin();
+    assert_eq!(
+        assert_not_early(|| child.pidfd_wait_timeout(TIMEOUT)).unwrap(),
+        None
+    );
+    let deadline = || child.pidfd_wait_deadline(Instant::now() + TIMEOUT);
+    assert_eq!(assert_not_early(deadline).unwrap(), None);
     drop(stdin);
     assert_eq!(child.pidfd_wait().unwrap().code(), Some(3));
 }
 
 #[test]
-fn a_grace_is_kept() {
+fn signals_do_not_change_the_grace_of_terminate() {
     for backend in backends() {
-        let status = expires(|| {
-            let handle = PidHandle::open_with(stubborn().id(), backend).unwrap();
+        let status = assert_not_early(|| {
+            let handle = PidHandle::open_with(ignoring_sigterm().id(), backend).unwrap();
             let start = Instant::now();
-            let status = handle.terminate(LIMIT).unwrap();
-            assert!(start.elapsed() >= LIMIT);
+            let status = handle.terminate(TIMEOUT).unwrap();
+            assert!(start.elapsed() >= TIMEOUT);
             status
         });
         assert_eq!(status.signal(), Some(9));
     }
 }
 
-/// The exit ends a wait with or without limit, and no signal before it does: nobody sees EINTR.
+/// With and without timeout. EINTR never reaches the caller.
 #[test]
-fn only_the_exit_ends_it() {
+fn only_the_exit_ends_an_interrupted_wait() {
     for backend in backends() {
-        for limit in [None, Some(Duration::MAX)] {
-            let (child, stdin) = held();
+        for timeout in [None, Some(Duration::MAX)] {
+            let (child, stdin) = blocked_on_stdin();
             let handle = PidHandle::open_with(child.id(), backend).unwrap();
-            let wait = || match limit {
+            let wait = || match timeout {
                 None => handle.wait().map(Some),
-                Some(limit) => handle.wait_timeout(limit),
+                Some(timeout) => handle.wait_timeout(timeout),
             };
-            let (status, _) = in_a_storm(wait, || drop(stdin));
+            let (status, _) = under_signals(wait, || drop(stdin));
             assert_eq!(status.unwrap().unwrap().code(), Some(3));
         }
-        let (child, stdin) = held();
+        let (child, stdin) = blocked_on_stdin();
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
-        let (seen, _) = in_a_storm(|| handle.wait_exited(), || drop(stdin));
-        seen.unwrap();
+        let (exited, _) = under_signals(|| handle.wait_exited(), || drop(stdin));
+        exited.unwrap();
         assert_eq!(handle.wait().unwrap().code(), Some(3));
     }
-    let (mut child, stdin) = held();
-    let (status, _) = in_a_storm(|| child.pidfd_wait(), || drop(stdin));
+    let (mut child, stdin) = blocked_on_stdin();
+    let (status, _) = under_signals(|| child.pidfd_wait(), || drop(stdin));
     assert_eq!(status.unwrap().code(), Some(3));
 }

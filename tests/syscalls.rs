@@ -1,5 +1,5 @@
-//! What each call may cost: system calls, counted by strace. A binary of its own, because it runs
-//! itself again under strace.
+//! Limits on the number of system calls of each call, counted by strace. A separate binary, because it
+//! runs itself under strace.
 
 mod common;
 
@@ -10,8 +10,8 @@ use std::process::{self, Command};
 use std::thread;
 use std::time::Duration;
 
-use common::again::{part, play_under};
-use common::{backends, kill, skip, sleeper, there_are_pidfds, zombie, Waiter};
+use common::isolated::{current_part, run_isolated_under};
+use common::{backends, kill, pidfds_supported, skip, sleeper, zombie, Waiter};
 use nix::libc::SIGKILL;
 use nix::unistd::gettid;
 use pidwait::{support, Backend, ChildExt, PidHandle};
@@ -19,12 +19,12 @@ use pidwait::{support, Backend, ChildExt, PidHandle};
 const BEGIN: &str = "begin of ";
 const END: &str = "end of ";
 
-/// No more than so many system calls each.
+/// The maximum number of system calls of each measured call.
 const LIMITS: &[(&str, usize)] = &[
     ("the probe", 5),
     ("support, once probed", 0),
     ("open", 1),
-    ("open of nobody", 1),
+    ("open of a missing process", 1),
     ("drop", 1),
     ("try_wait, running", 1),
     ("signal", 1),
@@ -34,22 +34,22 @@ const LIMITS: &[(&str, usize)] = &[
     ("wait_timeout, not yet", 3),
     ("wait_timeout, exited", 1 + 1),
     ("release", 1),
-    ("by pid: open", 1),
-    ("by pid: try_wait, running", 1),
-    ("by pid: signal", 2),
-    ("by pid: wait, exited", 1),
-    ("by pid: wait_timeout, exited", 1),
-    ("by pid: drop", 0),
+    ("waitpid: open", 1),
+    ("waitpid: try_wait, running", 1),
+    ("waitpid: signal", 2),
+    ("waitpid: wait, exited", 1),
+    ("waitpid: wait_timeout, exited", 1),
+    ("waitpid: drop", 0),
     ("pidfd_try_wait, running", 4),
     ("pidfd_wait, running", 6),
     ("pidfd_wait, exited", 5),
-    ("done, pidfd", 0),
-    ("done, waitpid", 0),
-    ("released, pidfd", 0),
-    ("released, waitpid", 0),
+    ("done handle, pidfd", 0),
+    ("done handle, waitpid", 0),
+    ("released handle, pidfd", 0),
+    ("released handle, waitpid", 0),
 ];
 
-/// Runs something between two marks that strace sees: looks for files that are not there.
+/// Runs something between two markers in strace's output: lookups of files that do not exist.
 fn measured<T>(name: &str, run: impl FnOnce() -> T) -> T {
     let (begin, end) = (format!("{BEGIN}{name}"), format!("{END}{name}"));
     let _ = Path::new(&begin).exists();
@@ -58,9 +58,9 @@ fn measured<T>(name: &str, run: impl FnOnce() -> T) -> T {
     result
 }
 
-/// What is counted, in the process that strace watches.
-fn everything() {
-    measured("two", || {
+/// Makes all measured calls, in the process under strace.
+fn make_measured_calls() {
+    measured("two calls", || {
         assert_eq!(gettid(), gettid());
     });
     let found = measured("the probe", support).unwrap();
@@ -69,7 +69,7 @@ fn everything() {
 
     let child = sleeper();
     let open = || PidHandle::open(child.id()).unwrap();
-    // Once in vain, lest the allocator's first steps be counted.
+    // Once before, so that the allocator's initial system calls are not counted.
     drop(open());
     let handle = measured("open", open);
     measured("try_wait, running", || handle.try_wait().unwrap());
@@ -80,19 +80,19 @@ fn everything() {
     measured("release", || handle.release().unwrap());
     let handle = open();
     measured("drop", || drop(handle));
-    measured("open of nobody", || {
+    measured("open of a missing process", || {
         PidHandle::open(i32::MAX.unsigned_abs()).unwrap()
     });
 
     let handle = open();
-    while_running(child.id(), || {
+    kill_while_waiting(child.id(), || {
         measured("wait, running", || handle.wait().unwrap());
     });
     let mut child = sleeper();
     measured("pidfd_try_wait, running", || {
         child.pidfd_try_wait().unwrap()
     });
-    while_running(child.id(), || {
+    kill_while_waiting(child.id(), || {
         measured("pidfd_wait, running", || child.pidfd_wait().unwrap());
     });
 
@@ -110,15 +110,15 @@ fn everything() {
 
     let child = sleeper();
     let open = || PidHandle::open_with(child.id(), Backend::Waitpid).unwrap();
-    let handle = measured("by pid: open", open);
-    measured("by pid: try_wait, running", || handle.try_wait().unwrap());
-    measured("by pid: signal", || handle.signal(SIGKILL).unwrap());
+    let handle = measured("waitpid: open", open);
+    measured("waitpid: try_wait, running", || handle.try_wait().unwrap());
+    measured("waitpid: signal", || handle.signal(SIGKILL).unwrap());
     handle.wait_exited().unwrap();
-    measured("by pid: wait, exited", || handle.wait().unwrap());
-    measured("by pid: drop", || drop(handle));
+    measured("waitpid: wait, exited", || handle.wait().unwrap());
+    measured("waitpid: drop", || drop(handle));
     let child = zombie("exit 3");
     let handle = PidHandle::open_with(child.id(), Backend::Waitpid).unwrap();
-    measured("by pid: wait_timeout, exited", || {
+    measured("waitpid: wait_timeout, exited", || {
         handle.wait_timeout(Duration::from_secs(60)).unwrap()
     });
 
@@ -126,18 +126,20 @@ fn everything() {
         let open = |pid| PidHandle::open_with(pid, backend).unwrap();
         let waited = open(zombie("exit 3").id());
         waited.wait().unwrap();
-        let nobody = open(i32::MAX.unsigned_abs());
-        for handle in [waited, nobody] {
-            measured(&format!("done, {backend}"), || call_in_vain(&handle));
+        let missing = open(i32::MAX.unsigned_abs());
+        for handle in [waited, missing] {
+            measured(&format!("done handle, {backend}"), || call_all(&handle));
         }
         let released = open(process::id());
         released.release().unwrap();
-        measured(&format!("released, {backend}"), || call_in_vain(&released));
+        measured(&format!("released handle, {backend}"), || {
+            call_all(&released)
+        });
     }
 }
 
-/// Lets a thread wait for a child that is killed only then.
-fn while_running(pid: u32, wait: impl FnOnce() + Send) {
+/// Runs `wait` in a thread, and kills the child once that thread blocks.
+fn kill_while_waiting(pid: u32, wait: impl FnOnce() + Send) {
     thread::scope(|scope| {
         let waiter = Waiter::start(scope, wait);
         kill(pid, SIGKILL);
@@ -145,8 +147,8 @@ fn while_running(pid: u32, wait: impl FnOnce() + Send) {
     });
 }
 
-/// Every call that a handle has an answer to without asking anybody.
-fn call_in_vain(handle: &PidHandle) {
+/// The calls that a done or released handle returns from without a system call.
+fn call_all(handle: &PidHandle) {
     handle.wait().unwrap_err();
     handle.try_wait().unwrap_err();
     handle.wait_timeout(Duration::from_secs(60)).unwrap_err();
@@ -157,53 +159,58 @@ fn call_in_vain(handle: &PidHandle) {
 }
 
 #[test]
-fn as_many_as_promised() {
-    if part().is_some() {
-        return everything();
+fn no_call_exceeds_its_limit_of_system_calls() {
+    if current_part().is_some() {
+        return make_measured_calls();
     }
-    if !there_are_pidfds() {
+    if !pidfds_supported() {
         return;
     }
-    let tried = Command::new("strace").args(["-f", "true"]).output();
-    if !tried.is_ok_and(|output| output.status.success()) {
-        return skip("no strace, or no right to trace");
+    let check = Command::new("strace").args(["-f", "true"]).output();
+    if !check.is_ok_and(|output| output.status.success()) {
+        return skip("no strace, or no permission to trace");
     }
     let report: PathBuf = env::temp_dir().join(format!("pidwait-strace-{}", process::id()));
-    let path = report.to_str().expect("a path in plain letters");
+    let path = report.to_str().expect("a UTF-8 path");
     let strace = ["strace", "-f", "-o", path];
-    play_under(&strace, "as_many_as_promised", "counted", |command| {
-        command.env_remove("PIDWAIT_BACKEND");
-    });
+    run_isolated_under(
+        &strace,
+        "no_call_exceeds_its_limit_of_system_calls",
+        "counted",
+        |command| {
+            command.env_remove("PIDWAIT_BACKEND");
+        },
+    );
     let lines = fs::read_to_string(&report).unwrap();
     fs::remove_file(&report).unwrap();
 
-    // That it counts at all.
-    assert_eq!(calls_in(&lines, "two").len(), 2);
+    // The counting itself works.
+    assert_eq!(calls_in(&lines, "two calls").len(), 2);
     for (name, limit) in LIMITS {
         let calls = calls_in(&lines, name);
         assert!(calls.len() <= *limit, "{name}, {limit}: {calls:#?}");
     }
 }
 
-/// The system calls between two marks, of the thread that made them.
+/// The system calls of one thread between two markers.
 fn calls_in<'a>(report: &'a str, name: &str) -> Vec<&'a str> {
-    let is_mark = |line: &str, which| line.contains(&format!("\"{which}{name}\""));
-    let begin = report.lines().find(|line| is_mark(line, BEGIN));
+    let is_marker = |line: &str, marker| line.contains(&format!("\"{marker}{name}\""));
+    let begin = report.lines().find(|line| is_marker(line, BEGIN));
     let begin = begin.unwrap_or_else(|| panic!("{name} was not measured"));
-    let (thread, _) = begin.split_once(' ').expect("a thread and a call");
-    let mine = report.lines().filter_map(|line| {
-        let (of, call) = line.split_once(' ')?;
-        (of == thread).then(|| call.trim_start())
+    let (thread, _) = begin.split_once(' ').expect("a thread ID and a call");
+    let calls_of_thread = report.lines().filter_map(|line| {
+        let (tid, call) = line.split_once(' ')?;
+        (tid == thread).then(|| call.trim_start())
     });
     let mut calls = Vec::new();
     let mut counting = false;
-    for line in mine {
-        if is_mark(line, END) {
+    for line in calls_of_thread {
+        if is_marker(line, END) {
             counting = false;
-        } else if is_mark(line, BEGIN) {
+        } else if is_marker(line, BEGIN) {
             counting = true;
         } else if counting && line.contains("ERESTART") {
-            // A tracer sees SIGCHLD end a call, and the kernel make it once more.
+            // SIGCHLD interrupted the call and the kernel restarts it, so it appears twice.
             if line.starts_with("<...") {
                 calls.pop();
             }
@@ -211,8 +218,8 @@ fn calls_in<'a>(report: &'a str, name: &str) -> Vec<&'a str> {
             calls.push(line);
         }
     }
-    assert!(!counting, "{name} has no end");
-    // std looks once more at what it closes, in builds for debugging.
+    assert!(!counting, "{name} has no end marker");
+    // In debug builds std checks each descriptor before it closes it.
     calls.retain(|call| !call.contains("F_GETFD"));
     calls
 }

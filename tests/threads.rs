@@ -1,4 +1,4 @@
-//! Which calls start a thread, and that none of those outlives what it watches.
+//! Which calls start a watcher thread, and when that thread ends.
 //!
 //! One binary with one test, because it counts the threads of the whole process.
 
@@ -13,15 +13,15 @@ use pidwait::{Backend, ChildExt, PidHandle};
 const MILLI: Duration = Duration::from_millis(1);
 
 #[test]
-fn threads() {
+fn watcher_threads_start_when_needed_and_end_with_what_they_watch() {
     for backend in backends() {
-        waits_and_exit_fds_of_a_child(backend);
-        waits_and_exit_fds_of_a_stranger(backend);
+        check_handle_of_a_child(backend);
+        check_handle_of_a_non_child(backend);
     }
-    timed_waits_of_childs();
-    watchers_of_dropped_handles_go_with_their_processes();
-    a_strangers_watcher_goes_with_its_listeners();
-    a_watcher_takes_no_signal();
+    check_child_ext();
+    check_watchers_of_dropped_handles();
+    check_non_child_watcher_without_listeners();
+    check_signal_mask_of_a_watcher();
 }
 
 fn count() -> usize {
@@ -43,8 +43,8 @@ fn end(mut child: std::process::Child) {
     child.wait().unwrap();
 }
 
-/// By descriptor none ever; by pid one, once a limit or an exit_fd asks for it, and not another.
-fn waits_and_exit_fds_of_a_child(backend: Backend) {
+/// With pidfds no thread. Otherwise one per handle, started by the first timed wait or `exit_fd`.
+fn check_handle_of_a_child(backend: Backend) {
     let before = count();
     let child = sleeper();
     let handle = open(child.id(), backend);
@@ -53,7 +53,7 @@ fn waits_and_exit_fds_of_a_child(backend: Backend) {
     handle.wait_timeout(Duration::ZERO).unwrap();
     handle.has_exited().unwrap();
     handle.signal(0).unwrap();
-    assert_eq!(count(), before, "{backend}: what never waits");
+    assert_eq!(count(), before, "{backend}: calls that do not wait");
 
     let watchers = usize::from(backend == Backend::Waitpid);
     handle.wait_timeout(MILLI).unwrap();
@@ -64,28 +64,36 @@ fn waits_and_exit_fds_of_a_child(backend: Backend) {
     handle.wait_timeout(MILLI).unwrap();
     drop(exits);
     let _exit = handle.exit_fd().unwrap();
-    assert_eq!(count(), before + watchers, "{backend}: all who listen");
+    assert_eq!(
+        count(),
+        before + watchers,
+        "{backend}: one watcher for all listeners"
+    );
 
     end(child);
     eventually("the watcher ends with the child", || count() == before);
 }
 
-/// Looked at again and again, or by one watcher for all who ask for a descriptor.
-fn waits_and_exit_fds_of_a_stranger(backend: Backend) {
+/// Timed waits poll. Without pidfds, one watcher serves all `exit_fd`s.
+fn check_handle_of_a_non_child(backend: Backend) {
     let before = count();
     let me = open(std::process::id(), backend);
     me.wait_exited_timeout(MILLI).unwrap();
-    assert_eq!(count(), before, "{backend}: a timed wait for a stranger");
+    assert_eq!(count(), before, "{backend}: a timed wait for a non-child");
     let watchers = usize::from(backend == Backend::Waitpid);
     let exits = [me.exit_fd().unwrap(), me.exit_fd().unwrap()];
-    assert_eq!(count(), before + watchers, "{backend}: its exit_fds");
+    assert_eq!(
+        count(),
+        before + watchers,
+        "{backend}: exit_fds of a non-child"
+    );
     drop((exits, me));
-    eventually("its watcher ends with them", || count() == before);
+    eventually("the watcher ends with its exit_fds", || count() == before);
 }
 
-/// None, by either backend: this runs under whatever PIDWAIT_BACKEND says. Any watcher would still
-/// be there after the wait, for the child is.
-fn timed_waits_of_childs() {
+/// No thread, on whichever backend PIDWAIT_BACKEND selects. The child still runs after the wait, so a
+/// watcher would still run, too.
+fn check_child_ext() {
     let before = count();
     let mut child = sleeper();
     assert_eq!(child.pidfd_wait_timeout(MILLI).unwrap(), None);
@@ -95,7 +103,7 @@ fn timed_waits_of_childs() {
     child.pidfd_terminate(Duration::MAX).unwrap();
 }
 
-fn watchers_of_dropped_handles_go_with_their_processes() {
+fn check_watchers_of_dropped_handles() {
     let before = count();
     let mut children = Vec::new();
     let mut exits = Vec::new();
@@ -116,21 +124,21 @@ fn watchers_of_dropped_handles_go_with_their_processes() {
     eventually("all watchers are gone", || count() == before);
 }
 
-/// Nobody reaps it for us, and it may run for ever: only its listeners keep the watcher.
-fn a_strangers_watcher_goes_with_its_listeners() {
+/// A non-child may run forever, so its watcher ends with the last `ExitFd`.
+fn check_non_child_watcher_without_listeners() {
     let before = count();
     let me = open(std::process::id(), Backend::Waitpid);
     let exit = me.exit_fd().unwrap();
-    let twin = exit.clone();
+    let clone = exit.clone();
     drop((me, exit));
-    assert!(!readable(&twin, 200)); // Several looks later, one listener is still there.
+    assert!(!readable(&clone, 200)); // Long enough for several polls; one listener remains.
     assert_eq!(count(), before + 1);
-    drop(twin);
-    eventually("its watcher is gone", || count() == before);
+    drop(clone);
+    eventually("the watcher is gone", || count() == before);
 }
 
-/// Every signal that can be blocked is, so that no handler of the program's runs on it.
-fn a_watcher_takes_no_signal() {
+/// It blocks every signal that can be blocked, so that no signal handler of the program runs on it.
+fn check_signal_mask_of_a_watcher() {
     let before = tids();
     let child = sleeper();
     let handle = open(child.id(), Backend::Waitpid);
@@ -138,21 +146,23 @@ fn a_watcher_takes_no_signal() {
     let watcher = tids().into_iter().find(|tid| !before.contains(tid));
     let path = format!("/proc/self/task/{}/status", watcher.expect("a watcher"));
     let mut status = String::new();
-    // libc blocks all signals in a thread that is only about to run.
+    // libc also blocks all signals while a thread starts, so wait until it sleeps.
     eventually("the watcher sleeps", || {
         status = fs::read_to_string(&path).unwrap();
         status.contains("State:\tS")
     });
     let blocked = status.lines().find_map(|it| it.strip_prefix("SigBlk:"));
     let blocked = u64::from_str_radix(blocked.unwrap().trim(), 16).unwrap();
-    // Not SIGKILL and SIGSTOP, nor the two that libc keeps to itself, 32 and 33 (musl: 34, too).
-    let never = [9, 19, 32, 33, 34].map(|signal| 1_u64 << (signal - 1));
-    let rest = never.iter().fold(blocked, |rest, signal| rest | signal);
-    assert_eq!(rest, u64::MAX, "{status}");
+    // Not SIGKILL and SIGSTOP, nor the signals that libc reserves: 32 and 33 (musl: also 34).
+    let unblockable = [9, 19, 32, 33, 34].map(|signal| 1_u64 << (signal - 1));
+    let mask = unblockable
+        .iter()
+        .fold(blocked, |mask, signal| mask | signal);
+    assert_eq!(mask, u64::MAX, "{status}");
 
-    // And the thread that started it has its own mask back.
-    let mine = fs::read_to_string("/proc/thread-self/status").unwrap();
-    let mine = mine.lines().find_map(|it| it.strip_prefix("SigBlk:"));
-    assert_eq!(mine.unwrap().trim(), "0000000000000000");
+    // The mask of the thread that started the watcher is restored.
+    let own = fs::read_to_string("/proc/thread-self/status").unwrap();
+    let own = own.lines().find_map(|it| it.strip_prefix("SigBlk:"));
+    assert_eq!(own.unwrap().trim(), "0000000000000000");
     end(child);
 }

@@ -57,9 +57,9 @@ mod multi_thread {
     super::test_on!(super::MultiThread);
 }
 
-/// On worker threads, where the futures really are polled side by side.
+/// On worker threads, which poll the futures in parallel.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn tasks() {
+async fn one_of_several_tasks_gets_the_status() {
     for backend in backends() {
         let handle = PidHandle::open_with(sleeper().id(), backend).unwrap();
         let child = Arc::new(AsyncPidHandle::new(handle).unwrap());
@@ -74,67 +74,67 @@ async fn tasks() {
         for wait in waits {
             match wait.await.unwrap() {
                 Ok(status) => statuses.push(status),
-                missed => assert_eq!(errno(missed), ECHILD),
+                error => assert_eq!(errno(error), ECHILD),
             }
         }
-        assert_eq!(statuses.len(), 1, "one of them gets the status");
+        assert_eq!(statuses.len(), 1, "exactly one task gets the status");
         assert_eq!(child.exit_status(), statuses.pop());
     }
 }
 
 #[tokio::test]
-async fn a_time_limit() {
+async fn a_wait_that_timed_out_can_be_repeated() {
     for backend in backends() {
         let handle = PidHandle::open_with(sleeper().id(), backend).unwrap();
         let child = AsyncPidHandle::new(handle).unwrap();
         for _ in 0..10 {
-            let limit = Duration::from_millis(1);
-            assert!(tokio::time::timeout(limit, child.wait()).await.is_err());
+            let timeout = Duration::from_millis(1);
+            assert!(tokio::time::timeout(timeout, child.wait()).await.is_err());
         }
         child.kill().unwrap();
-        let limit = Duration::from_secs(600);
-        let status = tokio::time::timeout(limit, child.wait()).await.unwrap();
+        let timeout = Duration::from_secs(600);
+        let status = tokio::time::timeout(timeout, child.wait()).await.unwrap();
         assert_eq!(status.unwrap().signal(), Some(SIGKILL));
     }
 }
 
 #[test]
-fn without_a_runtime() {
+fn a_handle_needs_a_runtime() {
     for backend in backends() {
         let child = PidHandle::open_with(zombie("exit 3").id(), backend).unwrap();
-        let refused = AsyncPidHandle::new(child).unwrap_err();
-        assert_eq!(refused.error.kind(), io::ErrorKind::Unsupported);
-        assert_eq!(refused.handle.wait().unwrap().code(), Some(3));
+        let rejected = AsyncPidHandle::new(child).unwrap_err();
+        assert_eq!(rejected.error.kind(), io::ErrorKind::Unsupported);
+        assert_eq!(rejected.handle.wait().unwrap().code(), Some(3));
     }
 }
 
 #[test]
-fn a_runtime_that_is_gone() {
+fn a_wait_fails_after_its_runtime_has_shut_down() {
     for backend in backends() {
         let handle = PidHandle::open_with(sleeper().id(), backend).unwrap();
         let child = CurrentThread::block_on(async { AsyncPidHandle::new(handle).unwrap() });
         let waited = CurrentThread::block_on(child.wait());
-        assert!(waited.is_err(), "and not for ever");
+        assert!(waited.is_err(), "it does not block forever");
         child.kill().unwrap();
         let child = child.into_inner();
         assert_eq!(child.wait().unwrap().signal(), Some(SIGKILL));
     }
 }
 
-/// Two reactors and one process: whichever comes first reaps it.
+/// Both reactors see the exit; the first wait reaps.
 #[cfg(feature = "async-io")]
 #[tokio::test]
-async fn beside_async_io() {
+async fn works_beside_async_io_on_one_process() {
     for backend in backends() {
         let pid = sleeper().id();
         let open = || PidHandle::open_with(pid, backend).unwrap();
-        let here = AsyncPidHandle::new(open()).unwrap();
-        let there = pidwait::async_io::AsyncPidHandle::new(open()).unwrap();
-        let kill = async { here.kill().unwrap() };
-        let (one, other, ()) = tokio::join!(here.exited(), there.exited(), kill);
-        one.unwrap();
-        other.unwrap();
-        assert_eq!(here.wait().await.unwrap().signal(), Some(SIGKILL));
-        assert_eq!(errno(there.wait().await), ECHILD);
+        let on_tokio = AsyncPidHandle::new(open()).unwrap();
+        let on_async_io = pidwait::async_io::AsyncPidHandle::new(open()).unwrap();
+        let kill = async { on_tokio.kill().unwrap() };
+        let (first, second, ()) = tokio::join!(on_tokio.exited(), on_async_io.exited(), kill);
+        first.unwrap();
+        second.unwrap();
+        assert_eq!(on_tokio.wait().await.unwrap().signal(), Some(SIGKILL));
+        assert_eq!(errno(on_async_io.wait().await), ECHILD);
     }
 }

@@ -1,4 +1,4 @@
-//! Threads that are known to block, without sleeping for some time and hoping.
+//! Threads that are known to block: the tests poll /proc for that instead of sleeping.
 
 use std::fs;
 use std::sync::mpsc;
@@ -14,31 +14,31 @@ pub(crate) struct Waiter<'scope, T> {
 }
 
 impl<'scope, T: Send + 'scope> Waiter<'scope, T> {
-    /// Starts it, and returns once it blocks in `waitid` or `wait4`, or is through already: then
-    /// whatever it has to say is for the test to judge.
+    /// Starts the thread and returns when it blocks in `waitid` or `wait4`, or when it has already
+    /// finished; then the test judges the result.
     pub(crate) fn start(
         scope: &'scope Scope<'scope, '_>,
         wait: impl FnOnce() -> T + Send + 'scope,
     ) -> Self {
-        let waiter = Self::start_unseen(scope, wait);
+        let waiter = Self::spawn(scope, wait);
         while !waiter.is_finished() && !waits_for_a_child(waiter.tid) {
             thread::yield_now();
         }
         waiter
     }
 
-    /// The same for a thread that need not block there.
-    pub(crate) fn start_unseen(
+    /// Starts the thread and returns at once.
+    pub(crate) fn spawn(
         scope: &'scope Scope<'scope, '_>,
         wait: impl FnOnce() -> T + Send + 'scope,
     ) -> Self {
-        let (say, hear) = mpsc::channel();
+        let (sender, receiver) = mpsc::channel();
         let thread = scope.spawn(move || {
-            say.send(nix::unistd::gettid().as_raw())
-                .expect("somebody listens");
+            let tid = nix::unistd::gettid().as_raw();
+            sender.send(tid).expect("the receiver exists");
             wait()
         });
-        let tid = hear.recv().expect("the thread says its id");
+        let tid = receiver.recv().expect("the thread sends its ID");
         Self { tid, thread }
     }
 
@@ -46,7 +46,7 @@ impl<'scope, T: Send + 'scope> Waiter<'scope, T> {
         self.thread.is_finished()
     }
 
-    /// What the wait came to.
+    /// Returns the result of the wait.
     pub(crate) fn join(self) -> T {
         self.thread
             .join()
@@ -54,15 +54,14 @@ impl<'scope, T: Send + 'scope> Waiter<'scope, T> {
     }
 }
 
-/// Calls `wait` in a thread of its own, and `then` once that sleeps, in whatever call: the wait is
-/// under way.
+/// Calls `wait` in another thread, and `then` when that thread sleeps, in whatever system call.
 pub(crate) fn while_asleep<T: Send>(wait: impl FnOnce() -> T + Send, then: impl FnOnce()) -> T {
     thread::scope(|scope| {
-        let waiter = Waiter::start_unseen(scope, wait);
-        // One that spins instead is the test's to find out, and must not keep it here.
+        let waiter = Waiter::spawn(scope, wait);
+        // A wait that spins never sleeps. Go on then, so that the test can report it.
         let start = Instant::now();
-        let patience = Duration::from_secs(10);
-        while !waiter.is_finished() && !sleeps(waiter.tid) && start.elapsed() < patience {
+        let timeout = Duration::from_secs(10);
+        while !waiter.is_finished() && !sleeps(waiter.tid) && start.elapsed() < timeout {
             thread::yield_now();
         }
         then();
@@ -70,14 +69,14 @@ pub(crate) fn while_asleep<T: Send>(wait: impl FnOnce() -> T + Send, then: impl 
     })
 }
 
-/// Whether a thread of this process sleeps in a system call that waits for a child; or just
-/// sleeps, where the system does not say in which.
+/// Returns whether a thread of this process sleeps in a system call that waits for a child; or in
+/// any, if the system hides which one.
 fn waits_for_a_child(tid: libc::pid_t) -> bool {
-    // "running" while it runs; else the number of the call, its arguments and two addresses.
-    let Ok(now) = fs::read_to_string(format!("/proc/self/task/{tid}/syscall")) else {
+    // Either "running", or the number of the system call, its arguments and two addresses.
+    let Ok(call) = fs::read_to_string(format!("/proc/self/task/{tid}/syscall")) else {
         return sleeps(tid);
     };
-    let number = now.split(' ').next().and_then(|word| word.parse().ok());
+    let number = call.split(' ').next().and_then(|word| word.parse().ok());
     [Some(libc::SYS_waitid), Some(libc::SYS_wait4)].contains(&number)
 }
 

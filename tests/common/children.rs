@@ -1,4 +1,4 @@
-//! Children to test with. All are killed when the test's thread ends, whatever happens.
+//! Children to test with. The kernel kills them when the thread of the test ends, even by a panic.
 
 use std::io::Read;
 use std::os::unix::process::CommandExt;
@@ -8,12 +8,12 @@ use nix::libc;
 
 use super::await_zombie;
 
-/// A child that runs a shell script.
+/// Starts a child that runs a shell script.
 pub(crate) fn sh(script: &str) -> Child {
     shell(script).spawn().expect("sh starts")
 }
 
-/// The same, not started yet.
+/// Returns a command that runs a shell script.
 pub(crate) fn shell(script: &str) -> Command {
     let mut command = Command::new("sh");
     command.args(["-c", script]);
@@ -21,12 +21,12 @@ pub(crate) fn shell(script: &str) -> Command {
     command
 }
 
-/// A child that runs until it is killed.
+/// Starts a child that runs until it is killed.
 pub(crate) fn sleeper() -> Child {
     sleep().spawn().expect("sleep starts")
 }
 
-/// The same, not started yet.
+/// Returns a command that runs until it is killed.
 pub(crate) fn sleep() -> Command {
     let mut command = Command::new("sleep");
     command.arg("600").stdin(Stdio::null());
@@ -34,28 +34,29 @@ pub(crate) fn sleep() -> Command {
     command
 }
 
-/// A child that exits with code 3 when its standard input closes, which is handed out for that.
-pub(crate) fn held() -> (Child, ChildStdin) {
+/// Starts a child that exits with code 3 when its standard input closes, and returns the other end
+/// of that pipe.
+pub(crate) fn blocked_on_stdin() -> (Child, ChildStdin) {
     let mut command = shell("read x; exit 3");
     let mut child = command.stdin(Stdio::piped()).spawn().expect("sh starts");
     let stdin = child.stdin.take().expect("a pipe");
     (child, stdin)
 }
 
-/// A child that has exited and is not reaped yet.
+/// Starts a child and returns when it is a zombie.
 pub(crate) fn zombie(script: &str) -> Child {
     let child = sh(script);
     await_zombie(child.id());
     child
 }
 
-/// A child that runs a script with its standard output piped.
-pub(crate) fn writer(script: &str) -> Child {
+/// Starts a child that runs a script with its standard output piped.
+pub(crate) fn with_piped_stdout(script: &str) -> Child {
     let mut command = shell(script);
     command.stdout(Stdio::piped()).spawn().expect("sh starts")
 }
 
-/// A child that runs a script which says "ready" when it has set its traps.
+/// Starts a child and waits until its script prints "ready", after it has set its traps.
 pub(crate) fn ready(script: &str) -> Child {
     let mut command = shell(script);
     command.stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -64,17 +65,17 @@ pub(crate) fn ready(script: &str) -> Child {
     child
 }
 
-/// A child that does not mind SIGTERM.
-pub(crate) fn stubborn() -> Child {
+/// Starts a child that ignores SIGTERM.
+pub(crate) fn ignoring_sigterm() -> Child {
     ready("trap '' TERM; echo ready; exec sleep 600")
 }
 
-/// The next line that a child writes to its piped standard output: it has come that far.
+/// Waits for the next line of a child's piped standard output and returns it.
 pub(crate) fn line(child: &mut Child) -> String {
     let stdout = child.stdout.as_mut().expect("a pipe");
     let mut line = String::new();
     loop {
-        // No more than the line: the rest is the test's.
+        // Read byte by byte: what follows the line belongs to the test.
         let mut byte = [0];
         stdout.read_exact(&mut byte).expect("a line");
         match char::from(byte[0]) {
@@ -84,18 +85,17 @@ pub(crate) fn line(child: &mut Child) -> String {
     }
 }
 
-/// Starts a child that does nothing but exit, which is sooner than any program does; returns its
-/// pid.
+/// Starts a child that exits at once, without the delay of an exec, and returns its PID.
 pub(crate) fn fork_and_exit(code: i32) -> u32 {
     clone_and_exit(libc::SIGCHLD, code)
 }
 
-/// The same with the signal that its end is to send; unless that is SIGCHLD, ordinary waits do not
-/// own to it.
+/// Like [`fork_and_exit`], with a choice of the exit signal. Waits without `__WALL` or `__WCLONE`
+/// ignore a child whose exit signal is not SIGCHLD.
 pub(crate) fn clone_and_exit(signal: i32, code: i32) -> u32 {
     const NONE: libc::c_long = 0;
     let flags = libc::c_long::from(signal);
-    // SAFETY: without a stack of its own it is a fork; all that the child does is below.
+    // SAFETY: without a stack argument it is a fork, and the child only calls `_exit`.
     match unsafe { libc::syscall(libc::SYS_clone, flags, NONE, NONE, NONE, NONE) } {
         // SAFETY: async-signal-safe, and does not return.
         0 => unsafe { libc::_exit(code) },
@@ -103,13 +103,14 @@ pub(crate) fn clone_and_exit(signal: i32, code: i32) -> u32 {
     }
 }
 
-/// Kills the child when the *thread* that spawns it ends: a test's children end with the test.
+/// Makes the kernel kill the child when the *thread* that spawns it ends, so that the children of a
+/// test end with the test.
 fn die_with_parent(command: &mut Command) {
     let set = || {
-        // SAFETY: prctl takes integers here, and is async-signal-safe.
+        // SAFETY: this prctl takes integers and is async-signal-safe.
         unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
         Ok(())
     };
-    // SAFETY: between fork and exec the closure makes that one call, and allocates nothing.
+    // SAFETY: between fork and exec the closure makes one system call and does not allocate.
     unsafe { command.pre_exec(set) };
 }

@@ -1,5 +1,4 @@
-//! Descriptors: pidfds, whether one is readable, pipes and files of a certain kind, and how many
-//! there are and may be.
+//! File descriptors: pidfds, polling, pipes and files, the open descriptors and their limit.
 
 use std::fs::{self, File};
 use std::io;
@@ -10,10 +9,11 @@ use nix::errno::Errno;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags};
 
-/// Long enough, in milliseconds, for any exit that a test has seen to.
+/// A poll timeout in milliseconds that is long enough for any exit that a test has caused.
 pub(crate) const LONG: u16 = 60_000;
 
-/// Whether a descriptor is readable, after at most so many milliseconds. A signal begins them anew.
+/// Returns whether a descriptor becomes readable within a timeout in milliseconds. The timeout
+/// restarts after a signal.
 pub(crate) fn readable(fd: &impl AsFd, millis: u16) -> bool {
     let mut fds = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
     let ready = loop {
@@ -28,19 +28,19 @@ pub(crate) fn readable(fd: &impl AsFd, millis: u16) -> bool {
             .is_some_and(|it| it.contains(PollFlags::POLLIN))
 }
 
-/// `pidfd_open`.
+/// Calls `pidfd_open`.
 pub(crate) fn pidfd_open(pid: u32, flags: u32) -> io::Result<OwnedFd> {
-    // SAFETY: the call touches no memory of ours.
+    // SAFETY: the call takes integers.
     let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, flags) };
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
-    let fd = i32::try_from(fd).expect("a descriptor");
-    // SAFETY: the kernel has just made it for us.
+    let fd = i32::try_from(fd).expect("a file descriptor");
+    // SAFETY: the call above returned it, and nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Whether calls on a descriptor wait.
+/// Returns whether a descriptor is in blocking mode.
 pub(crate) fn is_blocking(fd: &impl AsRawFd) -> bool {
     // SAFETY: F_GETFL takes no third argument.
     let flags = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) };
@@ -48,49 +48,50 @@ pub(crate) fn is_blocking(fd: &impl AsRawFd) -> bool {
     flags & libc::O_NONBLOCK == 0
 }
 
-/// Makes a pipe hold so many bytes.
-pub(crate) fn enlarge(pipe: &impl AsRawFd, bytes: libc::c_int) {
+/// Sets the capacity of a pipe.
+pub(crate) fn set_pipe_size(pipe: &impl AsRawFd, bytes: libc::c_int) {
     // SAFETY: the third argument is an integer.
     let holds = unsafe { libc::fcntl(pipe.as_raw_fd(), libc::F_SETPIPE_SZ, bytes) };
     assert!(holds >= bytes, "{}", io::Error::last_os_error());
 }
 
-/// A file of so many zeroes, which takes no room.
-pub(crate) fn zeroes(bytes: usize) -> File {
-    // SAFETY: the name ends with a zero and lives on.
+/// Returns a sparse file in memory that reads as this many zero bytes.
+pub(crate) fn file_of_zeros(bytes: usize) -> File {
+    // SAFETY: the name is a static string with a terminating zero.
     let fd = unsafe { libc::memfd_create(b"zeroes\0".as_ptr().cast(), libc::MFD_CLOEXEC) };
     assert!(fd >= 0, "{}", io::Error::last_os_error());
-    // SAFETY: the kernel has just made it for us.
+    // SAFETY: the call above returned it, and nothing else owns it.
     let file = unsafe { File::from_raw_fd(fd) };
     file.set_len(bytes as u64).expect("a size");
     file
 }
 
-/// How many descriptors this process has open. Only a process of one's own stands still.
+/// Returns how many descriptors this process has open. The number is stable only in a test that runs
+/// isolated.
 pub(crate) fn open_descriptors() -> usize {
     let listed = fs::read_dir("/proc/self/fd").expect("/proc/self/fd");
-    listed.count() - 1 // The directory's own.
+    listed.count() - 1 // Without the descriptor of the directory itself.
 }
 
-/// How many descriptors this process may have.
+/// Returns the limit on open descriptors.
 pub(crate) fn descriptor_limit() -> libc::rlimit {
     let mut limit = MaybeUninit::<libc::rlimit>::zeroed();
     // SAFETY: `limit` is valid for writes during the call.
     let got = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, limit.as_mut_ptr()) };
     assert_eq!(got, 0, "getrlimit: {}", io::Error::last_os_error());
-    // SAFETY: zeroed, and filled in.
+    // SAFETY: zeroed above and written by the kernel.
     unsafe { limit.assume_init() }
 }
 
 pub(crate) fn set_descriptor_limit(limit: libc::rlimit) -> io::Result<()> {
-    // SAFETY: reads a local.
+    // SAFETY: reads a local variable.
     match unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
 }
 
-/// Lowers that, or raises it again.
+/// Sets the soft limit on open descriptors.
 pub(crate) fn limit_descriptors(most: libc::rlim_t) {
     let mut limit = descriptor_limit();
     limit.rlim_cur = most;

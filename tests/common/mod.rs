@@ -1,23 +1,23 @@
-//! What the test binaries share: children to test with, and the bare system calls, so that no test
-//! leans on what it tests.
+//! Shared by the test binaries: child processes to test with, and raw system calls, so that no test
+//! relies on the code that it tests.
 
-#![allow(dead_code)] // No binary needs all of it.
-#![allow(unsafe_code)] // The bare system calls that the crate is measured by.
+#![allow(dead_code)] // No binary uses all of it.
+#![allow(unsafe_code)] // Raw system calls give the expected results.
 #![allow(unused_imports)]
 
-pub(crate) mod again;
 mod blocked;
 mod children;
 mod cpu;
 mod descriptors;
-pub(crate) mod pids;
+pub(crate) mod isolated;
+mod non_child;
+pub(crate) mod pid_namespace;
 mod process;
 pub(crate) mod seccomp;
 mod signals;
-mod stranger;
+pub(crate) mod smoke;
 mod trace;
 mod wait;
-pub(crate) mod works;
 
 use std::fmt::Debug;
 use std::fs;
@@ -29,66 +29,72 @@ use nix::libc;
 use pidwait::{Backend, PidHandle};
 
 pub(crate) use {
-    blocked::*, children::*, cpu::*, descriptors::*, process::*, signals::*, stranger::*, trace::*,
-    wait::*,
+    blocked::*, children::*, cpu::*, descriptors::*, non_child::*, process::*, signals::*,
+    trace::*, wait::*,
 };
 
-/// The backends to test handles with: the one that this run is for, or all that there are here.
+/// Returns the backends to test: the one in PIDWAIT_BACKEND, or all that this system supports.
 pub(crate) fn backends() -> Vec<Backend> {
     let mut backends = all_backends();
-    if let Ok(wish) = std::env::var("PIDWAIT_BACKEND") {
-        backends.retain(|backend| wish.is_empty() || backend.to_string() == wish);
-        assert!(!backends.is_empty(), "PIDWAIT_BACKEND={wish} cannot be had");
+    if let Ok(requested) = std::env::var("PIDWAIT_BACKEND") {
+        backends.retain(|backend| requested.is_empty() || backend.to_string() == requested);
+        assert!(
+            !backends.is_empty(),
+            "PIDWAIT_BACKEND={requested} is not supported here"
+        );
     }
     backends
 }
 
-/// The backends that there are here, whichever this run is for.
+/// Returns all backends that this system supports, even if PIDWAIT_BACKEND names one.
 pub(crate) fn all_backends() -> Vec<Backend> {
-    if there_are_pidfds() {
+    if pidfds_supported() {
         vec![Backend::Pidfd, Backend::Waitpid]
     } else {
         vec![Backend::Waitpid]
     }
 }
 
-/// Whether this system has pidfds, and not a word where it has; else half of the test is skipped.
-pub(crate) fn there_are_pidfds() -> bool {
+/// Returns whether this system supports pidfds. If not, prints that the pidfd part of the test is
+/// skipped.
+pub(crate) fn pidfds_supported() -> bool {
     let tried = PidHandle::open_with(std::process::id(), Backend::Pidfd);
     if let Err(error) = &tried {
-        skip(&format!("the pidfd backend's part: {error}"));
+        skip(&format!("the pidfd part: {error}"));
     }
     tried.is_ok()
 }
 
-/// Whether a handle of that backend can tell how a process ended that it did not reap itself.
-pub(crate) fn knows_of_others(backend: Backend) -> bool {
-    static KEPT: OnceLock<bool> = OnceLock::new();
-    backend == Backend::Pidfd && *KEPT.get_or_init(keeps_exit_records)
+/// Returns whether a handle of this backend can read the exit status of a process that it did not
+/// reap itself.
+pub(crate) fn has_exit_records(backend: Backend) -> bool {
+    static SUPPORTED: OnceLock<bool> = OnceLock::new();
+    backend == Backend::Pidfd && *SUPPORTED.get_or_init(probe_exit_records)
 }
 
-/// Whether this kernel keeps a record of how a process ended (Linux 6.15), by what it says itself:
-/// the bare `PIDFD_GET_INFO` with `PIDFD_INFO_EXIT`, of a child that was reaped.
-fn keeps_exit_records() -> bool {
+/// Returns whether this kernel keeps the exit status of a reaped process for its pidfds (Linux
+/// 6.15). Probes with a raw `PIDFD_GET_INFO` and `PIDFD_INFO_EXIT` for a reaped child.
+fn probe_exit_records() -> bool {
     const GET_INFO: libc::Ioctl = 0xC040_FF0B_u32 as libc::Ioctl;
     const INFO_EXIT: u64 = 1 << 3;
     let child = zombie("exit 3");
-    let fd = pidfd_open(child.id(), 0).expect("the pidfd backend is there");
-    steal(child.id());
+    let fd = pidfd_open(child.id(), 0).expect("pidfds are supported");
+    reap_externally(child.id());
     let mut info = [0_u64; 8];
     info[0] = INFO_EXIT;
-    // SAFETY: the request's number says that it is of 64 bytes, and so long is `info`.
+    // SAFETY: the request number encodes a size of 64 bytes, which is the size of `info`.
     let got = unsafe { libc::ioctl(fd.as_raw_fd(), GET_INFO, info.as_mut_ptr()) };
-    let kept = got == 0 && info[0] & INFO_EXIT != 0;
+    let supported = got == 0 && info[0] & INFO_EXIT != 0;
     assert!(
-        kept || kernel() < (6, 15),
+        supported || kernel() < (6, 15),
         "GET_INFO: {}",
         io::Error::last_os_error()
     );
-    kept
+    supported
 }
 
-/// The kernel's version, of which no test asks more than what it must be able to do.
+/// Returns the kernel version. Tests use it only to require a feature, never to assume that one is
+/// missing.
 pub(crate) fn kernel() -> (u32, u32) {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").expect("/proc");
     let mut numbers = release
@@ -97,32 +103,32 @@ pub(crate) fn kernel() -> (u32, u32) {
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
-/// Says that a test, or a part of it, is left out; where nothing may be, fails.
+/// Prints that a test, or a part of it, is skipped. Panics under PIDWAIT_REQUIRE_ALL=1.
 pub(crate) fn skip(why: &str) {
     assert!(
         std::env::var_os("PIDWAIT_REQUIRE_ALL").map_or(true, |all| all != "1"),
-        "skipped, and PIDWAIT_REQUIRE_ALL=1 forbids it: {why}"
+        "PIDWAIT_REQUIRE_ALL=1 does not allow to skip: {why}"
     );
     let thread = std::thread::current();
     let test = thread.name().unwrap_or("main");
-    // Not eprintln, which the test harness swallows.
+    // Not eprintln, because the test harness captures its output.
     let _ = writeln!(io::stderr(), "skipped: {test}: {why}");
 }
 
-/// How often a race is played, which PIDWAIT_TEST_ROUNDS multiplies: 1 at a desk, 0.2 on a slow
-/// machine. Never less than twice.
+/// Returns how often to repeat a race: `once` times the factor in PIDWAIT_TEST_ROUNDS (default 1;
+/// 0.2 suits a slow machine), but at least twice.
 pub(crate) fn rounds(once: u32) -> usize {
     let times = std::env::var("PIDWAIT_TEST_ROUNDS").map(|times| times.parse());
     let times: f64 = times
         .unwrap_or(Ok(1.0))
         .expect("PIDWAIT_TEST_ROUNDS: a number");
-    // A number of rounds that does not fit is as many as there can be.
+    // The cast saturates, and the factor is positive.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     let rounds = (f64::from(once) * times) as usize;
     rounds.max(2)
 }
 
-/// The errno of a result that must be an error.
+/// Returns the errno of a result. Panics if it is not an error with an errno.
 #[track_caller]
 pub(crate) fn errno<T: Debug>(result: io::Result<T>) -> i32 {
     let error = result.expect_err("an error");

@@ -1,4 +1,4 @@
-//! What an `AsyncPidHandle` promises, on whichever reactor.
+//! Tests of `AsyncPidHandle` that run on every reactor.
 
 use std::future::{poll_fn, Future};
 use std::io;
@@ -13,8 +13,8 @@ use nix::libc::{ECHILD, EINVAL, SIGKILL};
 use pidwait::{InsertError, PidHandle};
 
 use crate::common::{
-    await_state, await_zombie, backends, errno, sleeper, steal, traceable_sleeper, zombie, Rest,
-    Stranger, Tracer,
+    await_state, await_zombie, backends, errno, reap_externally, sleeper, traceable_sleeper,
+    zombie, IdleCheck, NonChild, Tracer,
 };
 
 /// A reactor, with an executor to run futures on.
@@ -25,7 +25,7 @@ pub(crate) trait Reactor {
     fn sleep(time: Duration) -> impl Future<Output = ()>;
 }
 
-/// The type under test.
+/// The async handle under test.
 pub(crate) trait AsyncHandle: Sized + Deref<Target = PidHandle> {
     fn new(handle: PidHandle) -> Result<Self, InsertError>;
     fn wait(&self) -> impl Future<Output = io::Result<ExitStatus>>;
@@ -33,7 +33,8 @@ pub(crate) trait AsyncHandle: Sized + Deref<Target = PidHandle> {
     fn into_inner(self) -> PidHandle;
 }
 
-/// Makes a type one under test: all of them have the same methods, and no trait in common.
+/// Implements `AsyncHandle` for an async handle. The crate's types have the same methods, but no
+/// common trait.
 macro_rules! async_handle {
     ($handle:ty) => {
         impl crate::reactor::AsyncHandle for $handle {
@@ -54,7 +55,7 @@ macro_rules! async_handle {
 }
 pub(crate) use async_handle;
 
-/// Has every behaviour of this module tested on a reactor.
+/// Generates one test for each function of this module.
 macro_rules! test_on {
     ($reactor:ty: $($behaviour:ident),+ $(,)?) => {
         $(#[test]
@@ -64,15 +65,24 @@ macro_rules! test_on {
     };
     ($reactor:ty) => {
         crate::reactor::test_on! { $reactor:
-            running, zombies, reaped_into_its_handle, reaped_through_the_handle, several_at_once,
-            a_thousand_cancelled, cancelled_when_it_was_ready, strangers, refused, released,
-            taken_out_and_put_in_again, in_the_hands_of_a_tracer,
+            wait_for_running_child_returns_its_status,
+            wait_for_zombie_returns_its_status,
+            wait_for_child_reaped_at_conversion_returns_its_status,
+            wait_fails_with_echild_after_blocking_wait_reaped,
+            only_one_of_concurrent_waits_gets_the_status,
+            a_thousand_cancelled_waits_lose_nothing,
+            wait_cancelled_when_ready_loses_nothing,
+            wait_for_non_child_fails_with_echild,
+            done_or_released_handle_is_rejected,
+            wait_after_release_fails_with_einval,
+            handle_can_be_registered_again,
+            wait_sleeps_while_tracer_holds_zombie,
         }
     };
 }
 pub(crate) use test_on;
 
-/// Runs a test on each backend, with a way to open processes by it.
+/// Runs a test on each backend. The test gets a function that opens a PID with that backend.
 fn on_each<R: Reactor, F: Future<Output = ()>>(test: impl Fn(Box<dyn Fn(u32) -> PidHandle>) -> F) {
     for backend in backends() {
         let open = move |pid| PidHandle::open_with(pid, backend).unwrap();
@@ -80,7 +90,7 @@ fn on_each<R: Reactor, F: Future<Output = ()>>(test: impl Fn(Box<dyn Fn(u32) -> 
     }
 }
 
-/// Polls a future that is not ready.
+/// Polls a future once and asserts that it is pending.
 async fn poll_once<T>(mut future: Pin<&mut impl Future<Output = T>>) {
     poll_fn(|context| {
         assert!(future.as_mut().poll(context).is_pending());
@@ -89,12 +99,12 @@ async fn poll_once<T>(mut future: Pin<&mut impl Future<Output = T>>) {
     .await;
 }
 
-/// The same, and then it is dropped.
+/// Polls a future once, asserts that it is pending and drops it.
 async fn cancel<T>(future: impl Future<Output = T>) {
     poll_once(pin!(future)).await;
 }
 
-pub(crate) fn running<R: Reactor>() {
+pub(crate) fn wait_for_running_child_returns_its_status<R: Reactor>() {
     on_each::<R, _>(|open| async move {
         let child = R::Handle::new(open(sleeper().id())).unwrap();
         let kill = async { child.kill().unwrap() };
@@ -106,7 +116,7 @@ pub(crate) fn running<R: Reactor>() {
     });
 }
 
-pub(crate) fn zombies<R: Reactor>() {
+pub(crate) fn wait_for_zombie_returns_its_status<R: Reactor>() {
     on_each::<R, _>(|open| async move {
         let child = R::Handle::new(open(zombie("exit 3").id())).unwrap();
         child.exited().await.unwrap();
@@ -116,7 +126,7 @@ pub(crate) fn zombies<R: Reactor>() {
     });
 }
 
-pub(crate) fn reaped_into_its_handle<R: Reactor>() {
+pub(crate) fn wait_for_child_reaped_at_conversion_returns_its_status<R: Reactor>() {
     R::block_on(async {
         let child = R::Handle::new(PidHandle::from(zombie("exit 3"))).unwrap();
         child.exited().await.unwrap();
@@ -125,8 +135,8 @@ pub(crate) fn reaped_into_its_handle<R: Reactor>() {
     });
 }
 
-/// By a wait that is none of its own, while a future is under way.
-pub(crate) fn reaped_through_the_handle<R: Reactor>() {
+/// The blocking wait runs through the inner `PidHandle` while futures are pending.
+pub(crate) fn wait_fails_with_echild_after_blocking_wait_reaped<R: Reactor>() {
     on_each::<R, _>(|open| async move {
         let child = R::Handle::new(open(sleeper().id())).unwrap();
         let reap = async {
@@ -140,7 +150,7 @@ pub(crate) fn reaped_through_the_handle<R: Reactor>() {
     });
 }
 
-pub(crate) fn several_at_once<R: Reactor>() {
+pub(crate) fn only_one_of_concurrent_waits_gets_the_status<R: Reactor>() {
     on_each::<R, _>(|open| async move {
         let child = R::Handle::new(open(sleeper().id())).unwrap();
         let kill = async { child.kill().unwrap() };
@@ -157,7 +167,7 @@ pub(crate) fn several_at_once<R: Reactor>() {
         assert_eq!(
             got.len(),
             1,
-            "one of them gets the status: {got:?} {missed:?}"
+            "exactly one wait gets the status: {got:?} {missed:?}"
         );
         for result in missed {
             assert_eq!(errno(result), ECHILD);
@@ -165,7 +175,7 @@ pub(crate) fn several_at_once<R: Reactor>() {
     });
 }
 
-pub(crate) fn a_thousand_cancelled<R: Reactor>() {
+pub(crate) fn a_thousand_cancelled_waits_lose_nothing<R: Reactor>() {
     on_each::<R, _>(|open| async move {
         let child = R::Handle::new(open(sleeper().id())).unwrap();
         for _ in 0..1000 {
@@ -178,8 +188,8 @@ pub(crate) fn a_thousand_cancelled<R: Reactor>() {
     });
 }
 
-/// The exit was there, and the reactor may have told that future already.
-pub(crate) fn cancelled_when_it_was_ready<R: Reactor>() {
+/// The child has exited and the reactor may already have woken the future that is dropped.
+pub(crate) fn wait_cancelled_when_ready_loses_nothing<R: Reactor>() {
     on_each::<R, _>(|open| async move {
         let pid = sleeper().id();
         let child = R::Handle::new(open(pid)).unwrap();
@@ -193,47 +203,47 @@ pub(crate) fn cancelled_when_it_was_ready<R: Reactor>() {
     });
 }
 
-pub(crate) fn strangers<R: Reactor>() {
+pub(crate) fn wait_for_non_child_fails_with_echild<R: Reactor>() {
     on_each::<R, _>(|open| async move {
-        let mut stranger = Stranger::new();
-        let other = R::Handle::new(open(stranger.pid)).unwrap();
-        assert_eq!(errno(other.wait().await), ECHILD, "at once");
+        let mut non_child = NonChild::new();
+        let other = R::Handle::new(open(non_child.pid)).unwrap();
+        assert_eq!(errno(other.wait().await), ECHILD, "while it runs");
         cancel(other.exited()).await;
-        let end = async { assert_eq!(stranger.reaped(), Some(7)) };
+        let end = async { assert_eq!(non_child.finish(), Some(7)) };
         let (exited, ()) = tokio::join!(other.exited(), end);
         exited.unwrap();
         assert_eq!(errno(other.wait().await), ECHILD);
     });
 }
 
-pub(crate) fn refused<R: Reactor>() {
+pub(crate) fn done_or_released_handle_is_rejected<R: Reactor>() {
     on_each::<R, _>(|open| async move {
         let done = open(zombie("exit 3").id());
         done.wait().unwrap();
         let released = open(std::process::id());
         released.release().unwrap();
-        for (handle, why) in [(done, ECHILD), (released, EINVAL)] {
+        for (handle, errno) in [(done, ECHILD), (released, EINVAL)] {
             let pid = handle.id();
-            let Err(refused) = R::Handle::new(handle) else {
-                panic!("taken up");
+            let Err(rejected) = R::Handle::new(handle) else {
+                panic!("accepted");
             };
-            assert_eq!(refused.handle.id(), pid);
-            assert_eq!(refused.error.raw_os_error(), Some(why));
+            assert_eq!(rejected.handle.id(), pid);
+            assert_eq!(rejected.error.raw_os_error(), Some(errno));
         }
     });
 }
 
-pub(crate) fn released<R: Reactor>() {
+pub(crate) fn wait_after_release_fails_with_einval<R: Reactor>() {
     on_each::<R, _>(|open| async move {
         let child = R::Handle::new(open(zombie("exit 3").id())).unwrap();
         child.release().unwrap();
         assert_eq!(errno(child.wait().await), EINVAL);
         assert_eq!(errno(child.exited().await), EINVAL);
-        steal(child.id());
+        reap_externally(child.id());
     });
 }
 
-pub(crate) fn taken_out_and_put_in_again<R: Reactor>() {
+pub(crate) fn handle_can_be_registered_again<R: Reactor>() {
     on_each::<R, _>(|open| async move {
         let mut handle = open(sleeper().id());
         for _ in 0..3 {
@@ -248,24 +258,24 @@ pub(crate) fn taken_out_and_put_in_again<R: Reactor>() {
     });
 }
 
-/// The wait goes on, at rest, until the tracer lets go of the zombie.
-pub(crate) fn in_the_hands_of_a_tracer<R: Reactor>() {
+/// The wait stays pending until the tracer detaches from the zombie.
+pub(crate) fn wait_sleeps_while_tracer_holds_zombie<R: Reactor>() {
     on_each::<R, _>(|open| async move {
         let pid = traceable_sleeper().id();
-        let Some(tracer) = Tracer::of(pid) else {
+        let Some(tracer) = Tracer::attach(pid) else {
             return;
         };
         let child = R::Handle::new(open(pid)).unwrap();
         child.kill().unwrap();
         await_state(pid, 'Z');
-        let rest = Rest::begin();
+        let idle = IdleCheck::start();
         tokio::select! {
             status = child.wait() => panic!("{status:?}"),
             () = R::sleep(Duration::from_millis(500)) => {}
         }
-        rest.end();
-        let let_go = async { tracer.let_go() };
-        let (status, ()) = tokio::join!(child.wait(), let_go);
+        idle.finish();
+        let end_tracer = async { tracer.end() };
+        let (status, ()) = tokio::join!(child.wait(), end_tracer);
         assert_eq!(status.unwrap().signal(), Some(SIGKILL));
     });
 }

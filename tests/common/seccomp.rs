@@ -1,4 +1,4 @@
-//! Kernels that are older or stricter than this one: a filter makes some system calls fail.
+//! Seccomp filters that make some system calls fail, as on an older or stricter kernel.
 
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -6,23 +6,23 @@ use std::process::Command;
 
 use nix::libc::{self, c_int, c_long};
 
-/// A system call that fails.
+/// A system call that the filter makes fail.
 #[derive(Clone, Copy)]
-pub(crate) struct Refused {
+pub(crate) struct DeniedCall {
     pub(crate) call: c_long,
-    /// Only where the argument of that index has that value.
+    /// The index and the value of an argument: other calls are let through.
     pub(crate) only_if: Option<(u32, u32)>,
     pub(crate) errno: c_int,
 }
 
-/// A program, in BPF, that refuses some system calls and lets all others through.
-fn program(refused: &[Refused]) -> Vec<libc::sock_filter> {
+/// Returns a BPF program that denies some system calls and allows all others.
+fn program(denied: &[DeniedCall]) -> Vec<libc::sock_filter> {
     const NUMBER: u32 = 0;
-    // `struct seccomp_data`: number, architecture and address come before the arguments, of which
-    // the lower half is enough here.
+    // In `struct seccomp_data` the number, the architecture and the address precede the arguments,
+    // and the lower half of an argument is enough here.
     let argument = |index: u32| 16 + 8 * index + if cfg!(target_endian = "big") { 4 } else { 0 };
     let operation = |code: u32, k, jf| libc::sock_filter {
-        code: u16::try_from(code).expect("codes are short"),
+        code: u16::try_from(code).expect("a BPF code"),
         jt: 0,
         jf,
         k,
@@ -30,52 +30,52 @@ fn program(refused: &[Refused]) -> Vec<libc::sock_filter> {
     let load = |from| operation(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, from, 0);
     let unless_skip =
         |value, count| operation(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, value, count);
-    let answer = |what| operation(libc::BPF_RET | libc::BPF_K, what, 0);
+    let result = |action| operation(libc::BPF_RET | libc::BPF_K, action, 0);
 
     let mut program = Vec::new();
-    for rule in refused {
-        let call = u32::try_from(rule.call).expect("calls have small numbers");
+    for rule in denied {
+        let call = u32::try_from(rule.call).expect("a system call number");
         let errno = rule.errno.unsigned_abs();
-        let refusal = answer(libc::SECCOMP_RET_ERRNO | errno);
+        let failure = result(libc::SECCOMP_RET_ERRNO | errno);
         program.push(load(NUMBER));
         match rule.only_if {
-            None => program.extend([unless_skip(call, 1), refusal]),
+            None => program.extend([unless_skip(call, 1), failure]),
             Some((index, value)) => program.extend([
                 unless_skip(call, 3),
                 load(argument(index)),
                 unless_skip(value, 1),
-                refusal,
+                failure,
             ]),
         }
     }
-    program.push(answer(libc::SECCOMP_RET_ALLOW));
+    program.push(result(libc::SECCOMP_RET_ALLOW));
     program
 }
 
-/// From now on these calls fail in the calling thread, and in all that it starts.
-pub(crate) fn refuse(refused: &[Refused]) -> io::Result<()> {
-    put_on(&program(refused))
+/// Makes these calls fail in the calling thread and in everything it starts from now on.
+pub(crate) fn deny(denied: &[DeniedCall]) -> io::Result<()> {
+    install(&program(denied))
 }
 
-/// The same in a command that is about to be run, from its first instruction on.
-pub(crate) fn refuse_in(command: &mut Command, refused: &[Refused]) {
-    let program = program(refused);
-    let set = move || put_on(&program);
-    // SAFETY: between fork and exec the closure makes two system calls, and allocates nothing.
+/// Makes these calls fail in a command, from its exec on.
+pub(crate) fn deny_in(command: &mut Command, denied: &[DeniedCall]) {
+    let program = program(denied);
+    let set = move || install(&program);
+    // SAFETY: between fork and exec the closure makes two system calls and does not allocate.
     unsafe { command.pre_exec(set) };
 }
 
-fn put_on(program: &[libc::sock_filter]) -> io::Result<()> {
+fn install(program: &[libc::sock_filter]) -> io::Result<()> {
     let program = libc::sock_fprog {
         len: u16::try_from(program.len()).unwrap_or(0),
         filter: program.as_ptr().cast_mut(),
     };
-    // SAFETY: PR_SET_NO_NEW_PRIVS takes integers.
+    // SAFETY: this prctl takes integers.
     if unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) } != 0 {
         return Err(io::Error::last_os_error());
     }
     let filter = libc::SECCOMP_MODE_FILTER;
-    // SAFETY: `program` is a local that points to `len` instructions, which the kernel only reads.
+    // SAFETY: `program` points to `len` instructions, and the kernel only reads them.
     if unsafe { libc::prctl(libc::PR_SET_SECCOMP, filter, &program) } != 0 {
         return Err(io::Error::last_os_error());
     }

@@ -1,4 +1,4 @@
-//! Tracing a child, by this process or by another one.
+//! Tracing a child with ptrace, from this process or from another one.
 
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -9,7 +9,7 @@ use nix::libc;
 
 use super::{await_state, shell, skip, sleep};
 
-/// What a tracer does to its tracee, from the thread that traces it.
+/// A ptrace request, which the tracing thread makes for its tracee.
 #[derive(Clone, Copy)]
 pub(crate) enum Trace {
     Seize,
@@ -25,9 +25,9 @@ pub(crate) fn ptrace(what: Trace, pid: u32) -> io::Result<()> {
         Trace::Continue => libc::PTRACE_CONT,
         Trace::Detach => libc::PTRACE_DETACH,
     };
-    let pid = libc::pid_t::try_from(pid).expect("a pid");
+    let pid = libc::pid_t::try_from(pid).expect("a PID");
     let null = null_mut::<libc::c_void>();
-    // SAFETY: none of these requests reads or writes memory of ours.
+    // SAFETY: these requests neither read nor write memory of this process.
     let done = unsafe { libc::ptrace(request, pid, null, null) };
     match done {
         -1 => Err(io::Error::last_os_error()),
@@ -35,37 +35,38 @@ pub(crate) fn ptrace(what: Trace, pid: u32) -> io::Result<()> {
     }
 }
 
-/// A child that the calling thread traces, and that stands in a trace stop, at its exec, until it
-/// is let go by `detach`.
-pub(crate) fn trapped(script: &str) -> Child {
+/// Starts a child that the calling thread traces. It is in a trace stop, at its exec, until
+/// `detach` resumes it.
+pub(crate) fn trace_stopped(script: &str) -> Child {
     let mut command = shell(script);
     let trace_me = || {
         // SAFETY: PTRACE_TRACEME takes no further arguments.
         unsafe { libc::ptrace(libc::PTRACE_TRACEME) };
         Ok(())
     };
-    // SAFETY: between fork and exec the closure makes that one call, and allocates nothing.
+    // SAFETY: between fork and exec the closure makes one system call and does not allocate.
     unsafe { command.pre_exec(trace_me) };
     let child = command.spawn().expect("sh starts");
     await_state(child.id(), 't');
     child
 }
 
-/// Lets a traced child go on, untraced.
+/// Resumes a traced child and stops tracing it.
 pub(crate) fn detach(pid: u32) {
-    ptrace(Trace::Detach, pid).expect("it is traced by this thread");
+    ptrace(Trace::Detach, pid).expect("this thread traces it");
 }
 
-/// A process that traces a child of ours and never looks at it: when that exits, its zombie is
-/// seen by nobody else until the tracer lets go.
+/// Another process that traces a child of this one and never waits for it. When the child exits,
+/// the kernel hides its zombie from the parent until the tracer detaches.
 pub(crate) struct Tracer(Child);
 
 impl Tracer {
-    /// Of a child that was made `traceable`. `None`, said aloud: this user may not trace here.
-    pub(crate) fn of(pid: u32) -> Option<Self> {
-        let mut command = sleep(); // A tracer it stays through its exec.
-
-        // SAFETY: between fork and exec the closure makes that one call, and allocates nothing.
+    /// Traces a child that was made `traceable`. Returns `None`, and prints `skipped`, if this user
+    /// may not trace.
+    pub(crate) fn attach(pid: u32) -> Option<Self> {
+        let mut command = sleep();
+        // The process stays the tracer across its exec.
+        // SAFETY: between fork and exec the closure makes one system call and does not allocate.
         unsafe { command.pre_exec(move || ptrace(Trace::Seize, pid)) };
         match command.spawn() {
             Ok(tracer) => Some(Self(tracer)),
@@ -76,26 +77,26 @@ impl Tracer {
         }
     }
 
-    /// Ends the tracer, and so lets go of what it traces.
-    pub(crate) fn let_go(mut self) {
+    /// Kills the tracer, which detaches it from the child.
+    pub(crate) fn end(mut self) {
         self.0.kill().expect("kill");
-        self.0.wait().expect("the tracer ends");
+        self.0.wait().expect("wait");
     }
 }
 
-/// A child that runs until it is killed, and lets anybody trace it.
+/// Starts a child that runs until it is killed and that any process may trace.
 pub(crate) fn traceable_sleeper() -> Child {
     traceable(&mut sleep()).spawn().expect("sleep starts")
 }
 
-/// Lets any process trace this one, where the system has only ancestors do that.
+/// Lets any process trace the child, even if the system (Yama) allows only ancestors to.
 pub(crate) fn traceable(command: &mut Command) -> &mut Command {
     let allow = || {
-        // Without Yama it fails, and is not needed.
-        // SAFETY: prctl takes integers here, and is async-signal-safe.
+        // Fails if the kernel has no Yama, and then it is not needed.
+        // SAFETY: this prctl takes integers and is async-signal-safe.
         unsafe { libc::prctl(libc::PR_SET_PTRACER, libc::PR_SET_PTRACER_ANY) };
         Ok(())
     };
-    // SAFETY: between fork and exec the closure makes that one call, and allocates nothing.
+    // SAFETY: between fork and exec the closure makes one system call and does not allocate.
     unsafe { command.pre_exec(allow) }
 }

@@ -1,5 +1,5 @@
-//! The bare calls that wait for a child, by pid: looking, and reaping as a stranger to the crate
-//! would.
+//! Raw system calls that wait for a child by PID: peeking, and reaping as other code in the process
+//! would do it.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -10,33 +10,34 @@ use nix::libc;
 
 use super::kill;
 
-/// Blocks until a child has changed as asked for (WEXITED, WSTOPPED, WCONTINUED), and leaves the
-/// report where it is.
+/// Blocks until a child has changed state (WEXITED, WSTOPPED, WCONTINUED), without consuming the
+/// event.
 pub(crate) fn await_change(pid: u32, change: i32) {
-    look(pid, change);
+    peek(pid, change);
 }
 
-/// Blocks until a child has exited, and leaves it to be reaped.
+/// Blocks until a child has exited, without reaping it.
 pub(crate) fn await_zombie(pid: u32) {
     await_change(pid, libc::WEXITED);
 }
 
-/// Stops a child, and comes back once it is.
+/// Stops a child and returns when it has stopped.
 pub(crate) fn stop(pid: u32) {
     kill(pid, libc::SIGSTOP);
     await_change(pid, libc::WSTOPPED);
 }
 
-/// Reaps a child, whatever signal its end sends; returns the raw wait status.
+/// Reaps a child behind the back of its handle and returns the raw wait status. Also finds children
+/// whose exit signal is not SIGCHLD (`__WALL`).
 #[track_caller]
-pub(crate) fn steal(pid: u32) -> i32 {
-    try_steal(pid).unwrap_or_else(|error| panic!("waitpid {pid}: {error}"))
+pub(crate) fn reap_externally(pid: u32) -> i32 {
+    try_reap_externally(pid).unwrap_or_else(|error| panic!("waitpid {pid}: {error}"))
 }
 
-/// The same where there may be none.
-pub(crate) fn try_steal(pid: u32) -> io::Result<i32> {
+/// Like [`reap_externally`], but returns the error.
+pub(crate) fn try_reap_externally(pid: u32) -> io::Result<i32> {
     let mut status = 0;
-    let pid = libc::pid_t::try_from(pid).expect("a pid");
+    let pid = libc::pid_t::try_from(pid).expect("a PID");
     // SAFETY: `status` is valid for writes during the call.
     let reaped = unsafe { libc::waitpid(pid, &mut status, libc::__WALL) };
     if reaped == pid {
@@ -45,41 +46,41 @@ pub(crate) fn try_steal(pid: u32) -> io::Result<i32> {
     Err(io::Error::last_os_error())
 }
 
-/// The status of a zombie, as the kernel has it; it stays one.
+/// Returns the status of a zombie without reaping it.
 pub(crate) fn status_of_zombie(pid: u32) -> ExitStatus {
-    let info = look(pid, libc::WEXITED);
-    // SAFETY: this is the field that `waitid` fills in.
+    let info = peek(pid, libc::WEXITED);
+    // SAFETY: `waitid` has set this field.
     let status = unsafe { info.si_status() };
     ExitStatus::from_raw(match info.si_code {
         libc::CLD_EXITED => status << 8,
         libc::CLD_KILLED => status,
         libc::CLD_DUMPED => status | 0x80,
-        other => panic!("no exit: si_code {other}"),
+        other => panic!("not an exit: si_code {other}"),
     })
 }
 
-/// What a zombie has used, as the kernel has it; it stays one.
+/// Returns the resource usage of a zombie without reaping it.
 pub(crate) fn usage_of_zombie(pid: u32) -> libc::rusage {
     let mut usage = MaybeUninit::<libc::rusage>::zeroed();
     let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
     let options = libc::WEXITED | libc::WNOWAIT;
     let (info, out) = (info.as_mut_ptr(), usage.as_mut_ptr());
-    // SAFETY: both pointers are valid for writes during the call. libc's own `waitid` has no place
-    // for the usage.
+    // SAFETY: both pointers are valid for writes during the call. A raw system call, because
+    // libc's `waitid` has no parameter for the usage.
     let seen = unsafe { libc::syscall(libc::SYS_waitid, libc::P_PID, pid, info, options, out) };
     assert_eq!(seen, 0, "waitid {pid}: {}", io::Error::last_os_error());
-    // SAFETY: the kernel has filled it in.
+    // SAFETY: zeroed above and written by the kernel.
     unsafe { usage.assume_init() }
 }
 
-fn look(pid: u32, change: i32) -> libc::siginfo_t {
+fn peek(pid: u32, change: i32) -> libc::siginfo_t {
     loop {
         let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
         let options = change | libc::WNOWAIT;
         // SAFETY: `info` is valid for writes during the call.
         let seen = unsafe { libc::waitid(libc::P_PID, pid, info.as_mut_ptr(), options) };
         if seen == 0 {
-            // SAFETY: zeroed, and filled in.
+            // SAFETY: zeroed above and written by the kernel.
             return unsafe { info.assume_init() };
         }
         let error = io::Error::last_os_error();

@@ -1,113 +1,118 @@
-//! The cases that rows are about, each made anew. What is left of them ends with the process.
+//! The cases of the rows. Each row sets up a new one; what a row leaves behind ends with the test's
+//! process.
 
 use std::os::unix::process::{parent_id, CommandExt};
 use std::process::{Child, ChildStdin};
 
 use pidwait::{Backend, PidHandle};
 
-use crate::answer::NOT_HERE;
 use crate::common;
+use crate::outcome::SKIPPED;
 
-/// No kernel gives out that pid.
+/// A handle for a PID that no kernel assigns.
 pub(crate) fn missing() -> PidHandle {
     open(i32::MAX.unsigned_abs())
 }
 
+/// A running child.
 pub(crate) fn running() -> PidHandle {
     open(common::sleeper().id())
 }
 
-/// Exits with 3 and is a zombie already.
+/// A zombie that exited with 3.
 pub(crate) fn exited() -> PidHandle {
     open(common::zombie("exit 3").id())
 }
 
-/// Exits with 3, now or in a moment.
+/// A child that is about to exit with 3, or already has.
 pub(crate) fn exiting() -> PidHandle {
     open(common::sh("exit 3").id())
 }
 
+/// A handle whose wait has returned exit code 3.
 pub(crate) fn done() -> PidHandle {
     let handle = exiting();
-    handle.wait().expect("the first wait has the status");
+    handle.wait().expect("the first wait returns the status");
     handle
 }
 
+/// A released handle for a running child.
 pub(crate) fn released() -> PidHandle {
     let handle = running();
     handle.release().expect("release cannot fail");
     handle
 }
 
-/// Reaped by somebody else.
-pub(crate) fn stolen() -> PidHandle {
+/// A child that other code has reaped.
+pub(crate) fn reaped_externally() -> PidHandle {
     let handle = exited();
-    common::steal(handle.id());
+    common::reap_externally(handle.id());
     handle
 }
 
-/// Exits with 3 once the second of the two is dropped.
-pub(crate) fn waiting() -> (PidHandle, ChildStdin) {
-    let (child, opener) = common::held();
-    (open(child.id()), opener)
+/// A child that exits with 3 when the returned stdin is dropped.
+pub(crate) fn until_stdin_closes() -> (PidHandle, ChildStdin) {
+    let (child, stdin) = common::blocked_on_stdin();
+    (open(child.id()), stdin)
 }
 
-/// Exited while SIGCHLD was ignored: the kernel has thrown its status away.
-pub(crate) fn discarded() -> PidHandle {
-    let (handle, opener) = waiting();
+/// A child that exited while SIGCHLD was ignored, so that the kernel discarded its status.
+pub(crate) fn status_discarded() -> PidHandle {
+    let (handle, stdin) = until_stdin_closes();
     common::ignore_sigchld();
-    drop(opener);
+    drop(stdin);
     common::await_gone(handle.id());
-    common::heed_sigchld();
+    common::restore_sigchld();
     handle
 }
 
-/// Runs, and is no child of ours.
-pub(crate) fn stranger() -> PidHandle {
+/// A running process that is not a child of this one.
+pub(crate) fn non_child() -> PidHandle {
     open(parent_id())
 }
 
-/// Somebody else's child, which has exited and is not reaped.
-pub(crate) fn zombie_of_another() -> PidHandle {
-    let mut stranger = common::Stranger::new();
-    stranger.let_go_unreaped();
-    open(stranger.pid)
+/// A zombie that is not a child of this process.
+pub(crate) fn non_child_zombie() -> PidHandle {
+    let mut non_child = common::NonChild::new();
+    non_child.let_exit_unreaped();
+    open(non_child.pid)
 }
 
+/// A child stopped by SIGSTOP.
 pub(crate) fn stopped() -> PidHandle {
     let handle = running();
     common::stop(handle.id());
     handle
 }
 
-/// In a trace stop, and this thread is the tracer.
+/// A child in a trace stop. The calling thread is its tracer.
 pub(crate) fn trace_stopped() -> Child {
-    common::trapped("exit 3")
+    common::trace_stopped("exit 3")
 }
 
-/// Leads a process group of its own, and runs.
+/// A running child that leads its own process group.
 pub(crate) fn leader() -> PidHandle {
     let mut command = common::shell("exec sleep 600");
     open(command.process_group(0).spawn().expect("sh starts").id())
 }
 
-/// Does something while no descriptor is to be had.
+/// Calls `call` while the process has no file descriptor left.
 pub(crate) fn without_descriptors<T>(call: impl FnOnce() -> T) -> T {
     common::limit_descriptors(0);
-    let answer = call();
+    let result = call();
     common::limit_descriptors(256);
-    answer
+    result
 }
 
 pub(crate) fn open(pid: u32) -> PidHandle {
     PidHandle::open(pid).expect("open")
 }
 
-/// Where the backend has an exit record, this kernel must have it too.
-pub(crate) fn on_linux_6_15(handle: &PidHandle, observe: fn(&PidHandle) -> String) -> String {
+/// Runs `observe`, unless the backend reads exit records and this kernel keeps none.
+pub(crate) fn with_exit_record(handle: &PidHandle, observe: fn(&PidHandle) -> String) -> String {
     let backend = handle.backend();
-    if backend == Backend::Pidfd && !common::knows_of_others(backend) {
-        return NOT_HERE.to_owned();
+    if backend == Backend::Pidfd && !common::has_exit_records(backend) {
+        return SKIPPED.to_owned();
     }
     observe(handle)
 }

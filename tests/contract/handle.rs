@@ -1,4 +1,4 @@
-//! Section 3: how a handle waits, signals and is released.
+//! What the waits, signals and `release` of a handle return.
 
 use std::sync::mpsc;
 use std::thread;
@@ -8,170 +8,171 @@ use nix::libc;
 use nix::unistd::gettid;
 use pidwait::PidHandle;
 
-use crate::answer::{Said, NOT_HERE};
 use crate::cases::*;
 use crate::common::{self, Waiter};
+use crate::outcome::{Describe, SKIPPED};
 use crate::{both, row, Row};
 
 const SHORT: Duration = Duration::from_millis(2);
 
-#[rustfmt::skip] // A row a line, as far as that goes.
+#[rustfmt::skip] // One row a line where it fits.
 pub(crate) fn rows() -> Vec<Row> {
     vec![
-        row("process is there", "`open`, `signal(0)`", both("Ok"), || running().signal(0).said()),
-        row("no such process", "`open`, `wait`", both("ECHILD"), || missing().wait().said()),
-        row("no such process", "`try_wait`", both("ECHILD"), || missing().try_wait().said()),
-        row("no such process", "`signal(0)`", both("ECHILD"), || missing().signal(0).said()),
-        row("no such process", "`kill`", both("ECHILD"), || missing().kill().said()),
-        row("pid 0", "`open`", both("InvalidInput"), || open_said(0)),
-        row("pid above `i32::MAX`", "`open`", both("InvalidInput"), || open_said(1 << 31)),
-        row("thread id that is no process", "`open`", ["EINVAL", "Ok"], a_thread),
-        row("no descriptor left", "`open`", ["EMFILE", "Ok"], || {
+        row("running", "`open`, `signal(0)`", both("Ok"), || running().signal(0).describe()),
+        row("no such process", "`open`, `wait`", both("ECHILD"), || missing().wait().describe()),
+        row("no such process", "`try_wait`", both("ECHILD"), || missing().try_wait().describe()),
+        row("no such process", "`signal(0)`", both("ECHILD"), || missing().signal(0).describe()),
+        row("no such process", "`kill`", both("ECHILD"), || missing().kill().describe()),
+        row("PID 0", "`open`", both("InvalidInput"), || open_outcome(0)),
+        row("PID above `i32::MAX`", "`open`", both("InvalidInput"), || open_outcome(1 << 31)),
+        row("thread ID, not a PID", "`open`", ["EINVAL", "Ok"], open_thread_id),
+        row("out of descriptors", "`open`", ["EMFILE", "Ok"], || {
             let child = common::sleeper();
-            PidHandle::open(child.id()).expect("whatever is to be had once is had");
-            without_descriptors(|| open_said(child.id()))
+            PidHandle::open(child.id()).expect("the probe runs while there are descriptors");
+            without_descriptors(|| open_outcome(child.id()))
         }),
 
-        row("running", "`try_wait`", both("Ok(None)"), || running().try_wait().said()),
-        row("stopped", "`try_wait`", both("Ok(None)"), || stopped().try_wait().said()),
+        row("running", "`try_wait`", both("Ok(None)"), || running().try_wait().describe()),
+        row("stopped", "`try_wait`", both("Ok(None)"), || stopped().try_wait().describe()),
         row("continued", "`try_wait`", both("Ok(None)"), || {
             let handle = stopped();
             common::kill(handle.id(), libc::SIGCONT);
             common::await_state(handle.id(), 'S');
-            handle.try_wait().said()
+            handle.try_wait().describe()
         }),
-        row("trace stop", "`try_wait`", both("Ok(None)"), || open(trace_stopped().id()).try_wait().said()),
-        row("zombie", "`try_wait`", both("Ok(Some(exit 3))"), || exited().try_wait().said()),
-        row("about to exit", "`wait`", both("Ok(exit 3)"), || exiting().wait().said()),
-        row("zombie", "`wait`", both("Ok(exit 3)"), || exited().wait().said()),
-        row("zombie", "`wait_usage`", both("Ok(exit 3, usage)"), || exited().wait_usage().said()),
+        row("in a trace stop", "`try_wait`", both("Ok(None)"), || open(trace_stopped().id()).try_wait().describe()),
+        row("zombie", "`try_wait`", both("Ok(Some(exit 3))"), || exited().try_wait().describe()),
+        row("about to exit", "`wait`", both("Ok(exit 3)"), || exiting().wait().describe()),
+        row("zombie", "`wait`", both("Ok(exit 3)"), || exited().wait().describe()),
+        row("zombie", "`wait_usage`", both("Ok(exit 3, usage)"), || exited().wait_usage().describe()),
         row("killed by SIGKILL", "`wait`", both("Ok(signal 9)"), || killed_by(libc::SIGKILL)),
         row("killed by a real-time signal", "`wait`", both("Ok(signal 64)"), || killed_by(libc::SIGRTMAX())),
-        row("done", "`wait`", both("ECHILD"), || done().wait().said()),
-        row("done", "`try_wait`", both("ECHILD"), || done().try_wait().said()),
-        row("done", "`wait_timeout`", both("ECHILD"), || done().wait_timeout(SHORT).said()),
-        row("done", "`signal`", both("ECHILD"), || done().signal(libc::SIGTERM).said()),
-        row("several `wait`s at once", "each, `exit_status`", both("Ok(exit 3), ECHILD, Some(exit 3)"), two_waits),
+        row("done", "`wait`", both("ECHILD"), || done().wait().describe()),
+        row("done", "`try_wait`", both("ECHILD"), || done().try_wait().describe()),
+        row("done", "`wait_timeout`", both("ECHILD"), || done().wait_timeout(SHORT).describe()),
+        row("done", "`signal`", both("ECHILD"), || done().signal(libc::SIGTERM).describe()),
+        row("two concurrent `wait`s", "both results, then `exit_status`", both("Ok(exit 3), ECHILD, Some(exit 3)"), concurrent_waits),
 
-        row("not our child", "`wait`", both("ECHILD"), || stranger().wait().said()),
-        row("not our child", "`wait_timeout`", both("ECHILD"), || stranger().wait_timeout(Duration::MAX).said()),
-        row("reaped by somebody else", "`wait`", both("ECHILD"), || stolen().wait().said()),
-        row("reaped by somebody else", "`wait_timeout`", both("ECHILD"), || stolen().wait_timeout(Duration::MAX).said()),
-        row("reaped by somebody else", "`signal`", both("ECHILD"), || stolen().signal(libc::SIGTERM).said()),
-        row("reaped by somebody else", "`exit_status`, Linux 6.15", ["Some(exit 3)", "None"], || {
-            on_linux_6_15(&stolen(), |handle| handle.exit_status().said())
+        row("non-child", "`wait`", both("ECHILD"), || non_child().wait().describe()),
+        row("non-child", "`wait_timeout`", both("ECHILD"), || non_child().wait_timeout(Duration::MAX).describe()),
+        row("reaped by other code", "`wait`", both("ECHILD"), || reaped_externally().wait().describe()),
+        row("reaped by other code", "`wait_timeout`", both("ECHILD"), || reaped_externally().wait_timeout(Duration::MAX).describe()),
+        row("reaped by other code", "`signal`", both("ECHILD"), || reaped_externally().signal(libc::SIGTERM).describe()),
+        row("reaped by other code", "`exit_status`, Linux 6.15 and later", ["Some(exit 3)", "None"], || {
+            with_exit_record(&reaped_externally(), |handle| handle.exit_status().describe())
         }),
-        row("SIGCHLD ignored", "`wait`", both("ECHILD"), || discarded().wait().said()),
-        row("SIGCHLD ignored", "`wait`, `exit_status`, Linux 6.15", ["ECHILD, Some(exit 3)", "ECHILD, None"], || {
-            on_linux_6_15(&discarded(), |handle| format!("{}, {}", handle.wait().said(), handle.exit_status().said()))
+        row("SIGCHLD ignored", "`wait`", both("ECHILD"), || status_discarded().wait().describe()),
+        row("SIGCHLD ignored", "`wait`, `exit_status`, Linux 6.15 and later", ["ECHILD, Some(exit 3)", "ECHILD, None"], || {
+            with_exit_record(&status_discarded(), |handle| format!("{}, {}", handle.wait().describe(), handle.exit_status().describe()))
         }),
 
-        row("running", "`wait_timeout` of 2 ms", both("Ok(None)"), || running().wait_timeout(SHORT).said()),
-        row("running", "`wait_timeout(ZERO)`", both("Ok(None)"), || running().wait_timeout(Duration::ZERO).said()),
-        row("running", "`wait_deadline`, past", both("Ok(None)"), || running().wait_deadline(Instant::now()).said()),
-        row("zombie", "`wait_deadline`, past", both("Ok(Some(exit 3))"), || exited().wait_deadline(Instant::now()).said()),
-        row("zombie", "`wait_timeout(ZERO)`", both("Ok(Some(exit 3))"), || exited().wait_timeout(Duration::ZERO).said()),
-        row("about to exit", "`wait_timeout(MAX)`", both("Ok(Some(exit 3))"), || exiting().wait_timeout(Duration::MAX).said()),
+        row("running", "`wait_timeout` of 2 ms", both("Ok(None)"), || running().wait_timeout(SHORT).describe()),
+        row("running", "`wait_timeout(ZERO)`", both("Ok(None)"), || running().wait_timeout(Duration::ZERO).describe()),
+        row("running", "`wait_deadline` in the past", both("Ok(None)"), || running().wait_deadline(Instant::now()).describe()),
+        row("zombie", "`wait_deadline` in the past", both("Ok(Some(exit 3))"), || exited().wait_deadline(Instant::now()).describe()),
+        row("zombie", "`wait_timeout(ZERO)`", both("Ok(Some(exit 3))"), || exited().wait_timeout(Duration::ZERO).describe()),
+        row("about to exit", "`wait_timeout(MAX)`", both("Ok(Some(exit 3))"), || exiting().wait_timeout(Duration::MAX).describe()),
 
         row("running", "`signal`, `wait`", both("Ok, Ok(signal 15)"), || {
             let handle = running();
-            format!("{}, {}", handle.signal(libc::SIGTERM).said(), handle.wait().said())
+            format!("{}, {}", handle.signal(libc::SIGTERM).describe(), handle.wait().describe())
         }),
         row("zombie", "`signal`, `wait`", both("Ok, Ok(exit 3)"), || {
             let handle = exited();
-            format!("{}, {}", handle.signal(libc::SIGTERM).said(), handle.wait().said())
+            format!("{}, {}", handle.signal(libc::SIGTERM).describe(), handle.wait().describe())
         }),
-        row("no such signal", "`signal`", both("EINVAL"), || running().signal(65).said()),
-        row("no permission", "`signal`", both("EPERM"), forbidden),
+        row("no such signal", "`signal`", both("EINVAL"), || running().signal(65).describe()),
+        row("no permission", "`signal`", both("EPERM"), signal_without_permission),
 
         row("running", "`release` twice", both("Ok, Ok"), || {
             let handle = running();
-            format!("{}, {}", handle.release().said(), handle.release().said())
+            format!("{}, {}", handle.release().describe(), handle.release().describe())
         }),
-        row("released", "`wait`", both("EINVAL"), || released().wait().said()),
-        row("released", "`try_wait`", both("EINVAL"), || released().try_wait().said()),
-        row("released", "`wait_timeout`", both("EINVAL"), || released().wait_timeout(SHORT).said()),
-        row("released", "`signal`", both("EINVAL"), || released().signal(0).said()),
+        row("released", "`wait`", both("EINVAL"), || released().wait().describe()),
+        row("released", "`try_wait`", both("EINVAL"), || released().try_wait().describe()),
+        row("released", "`wait_timeout`", both("EINVAL"), || released().wait_timeout(SHORT).describe()),
+        row("released", "`signal`", both("EINVAL"), || released().signal(0).describe()),
         row("done", "`release`, `wait`, `exit_status`", both("Ok, ECHILD, Some(exit 3)"), || {
             let handle = done();
-            format!("{}, {}, {}", handle.release().said(), handle.wait().said(), handle.exit_status().said())
+            format!("{}, {}, {}", handle.release().describe(), handle.wait().describe(), handle.exit_status().describe())
         }),
-        row("`release` during a `wait`", "that `wait`, `try_wait`", both("Ok(exit 3), EINVAL"), release_during_wait),
-        row("running", "drop; the process", both("runs on"), || {
+        row("released while a `wait` blocks", "that `wait`, later `try_wait`", both("Ok(exit 3), EINVAL"), release_during_wait),
+        row("running", "drop, then process state", both("still running"), || {
             let child = common::sleeper();
             drop(open(child.id()));
-            gone_or_not(child.id(), &['S', 'R', 'D'], "runs on")
+            state_or(child.id(), &['S', 'R', 'D'], "still running")
         }),
-        row("zombie", "drop; the process", both("stays a zombie"), || {
+        row("zombie", "drop, then process state", both("still a zombie"), || {
             let child = common::zombie("exit 3");
             drop(open(child.id()));
-            gone_or_not(child.id(), &['Z'], "stays a zombie")
+            state_or(child.id(), &['Z'], "still a zombie")
         }),
     ]
 }
 
-fn open_said(pid: u32) -> String {
-    PidHandle::open(pid).map(drop).said()
+fn open_outcome(pid: u32) -> String {
+    PidHandle::open(pid).map(drop).describe()
 }
 
-fn a_thread() -> String {
-    let (stay, staying) = mpsc::channel::<()>();
-    let (say, hear) = mpsc::channel();
+fn open_thread_id() -> String {
+    let (end, until_end) = mpsc::channel::<()>();
+    let (send_tid, tid) = mpsc::channel();
     thread::spawn(move || {
-        say.send(gettid().as_raw()).expect("somebody listens");
-        staying.recv()
+        send_tid.send(gettid().as_raw()).expect("the test receives");
+        until_end.recv()
     });
-    let answer = open_said(hear.recv().expect("a thread id").unsigned_abs());
-    drop(stay);
-    answer
+    let outcome = open_outcome(tid.recv().expect("a thread ID").unsigned_abs());
+    drop(end);
+    outcome
 }
 
 fn killed_by(signal: i32) -> String {
     let handle = running();
     common::kill(handle.id(), signal);
-    handle.wait().said()
+    handle.wait().describe()
 }
 
-fn two_waits() -> String {
-    let (handle, opener) = waiting();
-    let mut answers = thread::scope(|scope| {
-        let waits = [(); 2].map(|()| Waiter::start(scope, || handle.wait().said()));
-        drop(opener);
+fn concurrent_waits() -> String {
+    let (handle, stdin) = until_stdin_closes();
+    let mut outcomes = thread::scope(|scope| {
+        let waits = [(); 2].map(|()| Waiter::start(scope, || handle.wait().describe()));
+        drop(stdin);
         waits.map(Waiter::join)
     });
-    answers.sort();
-    let [nothing, status] = answers;
-    format!("{status}, {nothing}, {}", handle.exit_status().said())
+    outcomes.sort();
+    let [echild, status] = outcomes;
+    format!("{status}, {echild}, {}", handle.exit_status().describe())
 }
 
 fn release_during_wait() -> String {
-    let (handle, opener) = waiting();
+    let (handle, stdin) = until_stdin_closes();
     thread::scope(|scope| {
-        let wait = Waiter::start(scope, || handle.wait().said());
+        let waiter = Waiter::start(scope, || handle.wait().describe());
         handle.release().expect("release cannot fail");
-        let later = handle.try_wait().said();
-        drop(opener);
-        format!("{}, {later}", wait.join())
+        let later = handle.try_wait().describe();
+        drop(stdin);
+        format!("{}, {later}", waiter.join())
     })
 }
 
-/// Only root can make a process that may not signal its own child.
-fn forbidden() -> String {
+/// Needs root: only root can give up the right to signal its own child.
+fn signal_without_permission() -> String {
     if !common::is_root() {
-        common::skip("EPERM in the table of answers: needs root");
-        return NOT_HERE.to_owned();
+        common::skip("the EPERM row: needs root");
+        return SKIPPED.to_owned();
     }
     let handle = running();
     thread::scope(|scope| {
-        let nobody = scope.spawn(|| {
-            common::become_nobody();
-            handle.signal(0).said()
+        let unprivileged = scope.spawn(|| {
+            common::drop_privileges();
+            handle.signal(0).describe()
         });
-        nobody.join().expect("no panic")
+        unprivileged.join().expect("no panic")
     })
 }
 
-fn gone_or_not(pid: u32, states: &[char], word: &str) -> String {
+/// `word` if the process is in one of these states, else its state.
+fn state_or(pid: u32, states: &[char], word: &str) -> String {
     match common::state_of(pid) {
         Some(state) if states.contains(&state) => word.to_owned(),
         other => format!("{other:?}"),

@@ -1,136 +1,136 @@
-//! Sections 3 and 4 of the contract, row by row: what each call answers in each case.
+//! The tables of docs/contract.md, row by row: what each call returns in each case.
 //!
-//! Every row is tried on both backends, and the README shows the same table. After a change of a
-//! row, `PIDWAIT_UPDATE_README=1 cargo test --test contract` writes it there.
+//! Each row runs on both backends. After changing a row, run
+//! `PIDWAIT_UPDATE_CONTRACT=1 cargo test --test contract` to write the tables into the document.
 
 #[path = "../common/mod.rs"]
 mod common;
 
-mod answer;
 mod cases;
 mod child;
 mod handle;
 mod others;
+mod outcome;
 
 use std::fs;
 use std::io::{self, Write};
 
-use common::again;
+use common::isolated;
 
 /// One row of the table.
 struct Row {
     case: &'static str,
     call: &'static str,
-    /// What the contract says: by pidfd, by waitpid.
-    must: [&'static str; 2],
-    /// Makes the case, does the call by the backend that the environment names, and says what the
-    /// answer was, or [`answer::NOT_HERE`].
+    /// The required outcome, by the order of `BACKENDS`.
+    expected: [&'static str; 2],
+    /// Sets up the case and makes the call, on the backend that the environment selects. Returns
+    /// the outcome, or [`outcome::SKIPPED`].
     observe: fn() -> String,
 }
 
 fn row(
     case: &'static str,
     call: &'static str,
-    must: [&'static str; 2],
+    expected: [&'static str; 2],
     observe: fn() -> String,
 ) -> Row {
     Row {
         case,
         call,
-        must,
+        expected,
         observe,
     }
 }
 
-/// The same by both backends, as nearly everything is.
-fn both(answer: &'static str) -> [&'static str; 2] {
-    [answer; 2]
+/// The same outcome on both backends.
+fn both(outcome: &'static str) -> [&'static str; 2] {
+    [outcome; 2]
 }
 
 const BACKENDS: [&str; 2] = ["pidfd", "waitpid"];
 
 fn tables() -> [(&'static str, Vec<Row>); 3] {
     [
-        ("`PidHandle`: waits, signals, release", handle::rows()),
-        ("`PidHandle`: everything else", others::rows()),
+        ("`PidHandle`: open, wait, signal, release", handle::rows()),
+        ("`PidHandle` and `WaitSet`: all other calls", others::rows()),
         ("`ChildExt`", child::rows()),
     ]
 }
 
 #[test]
-fn pidfd() {
-    column(0);
+fn pidfd_rows() {
+    check_column("pidfd_rows", 0);
 }
 
 #[test]
-fn waitpid() {
-    column(1);
+fn waitpid_rows() {
+    check_column("waitpid_rows", 1);
 }
 
-/// Tries every row by one backend, in a process of its own: the backend is chosen once in a
-/// process, and some cases change all of it.
-fn column(backend: usize) {
+/// Runs every row on one backend, in a separate process: a process chooses its backend once, and
+/// some cases change process-wide state.
+fn check_column(test: &str, backend: usize) {
     let name = BACKENDS[backend];
-    if again::part().is_none() {
+    if isolated::current_part().is_none() {
         if common::all_backends().iter().any(|b| b.to_string() == name) {
-            again::play(name, "column", |command| {
+            isolated::run_isolated(test, name, |command| {
                 command.env("PIDWAIT_BACKEND", name);
             });
         }
         return;
     }
-    // Should a row block for good, this ends it, and that row was said last.
+    // Ends the process if a row blocks forever. The last line printed names that row.
     nix::unistd::alarm::set(60);
     let mut wrong = String::new();
     for row in tables().iter().flat_map(|(_, rows)| rows) {
-        let (case, call, must) = (row.case, row.call, row.must[backend]);
+        let (case, call, expected) = (row.case, row.call, row.expected[backend]);
         write!(io::stdout(), "\n{case}: {call}: ").expect("stdout");
-        let answer = (row.observe)();
-        write!(io::stdout(), "{answer}").expect("stdout");
-        if answer != must && answer != answer::NOT_HERE {
-            wrong += &format!("\n{case}: {call}: must be {must}, is {answer}");
+        let outcome = (row.observe)();
+        write!(io::stdout(), "{outcome}").expect("stdout");
+        if outcome != expected && outcome != outcome::SKIPPED {
+            wrong += &format!("\n{case}: {call}: expected {expected}, got {outcome}");
         }
     }
     assert!(wrong.is_empty(), "{wrong}");
 }
 
-const BEGIN: &str = "<!-- contract table -->\n";
-const END: &str = "<!-- end of contract table -->";
+const BEGIN: &str = "<!-- tables: written by tests/contract -->\n";
+const END: &str = "<!-- end of tables -->";
 
 #[test]
-#[allow(clippy::print_stdout)] // The test harness keeps it unless it is asked for.
-fn readme_shows_the_table() {
-    let table = markdown();
-    print!("{table}");
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
-    let Ok(readme) = fs::read_to_string(path) else {
-        return common::skip("there is no README.md here");
+#[allow(clippy::print_stdout)] // The test harness captures it.
+fn document_has_these_tables() {
+    let tables = markdown();
+    print!("{tables}");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/contract.md");
+    let Ok(document) = fs::read_to_string(path) else {
+        return common::skip("docs/contract.md is not on this machine");
     };
-    let parts = readme.split_once(BEGIN).and_then(|(before, rest)| {
+    let parts = document.split_once(BEGIN).and_then(|(before, rest)| {
         let (shown, after) = rest.split_once(END)?;
         Some((before, shown, after))
     });
     let Some((before, shown, after)) = parts else {
-        panic!("README.md must have the lines {BEGIN:?} and {END:?} around its table of answers");
+        panic!("docs/contract.md must have the lines {BEGIN:?} and {END:?} around its tables");
     };
-    if std::env::var_os("PIDWAIT_UPDATE_README").is_some_and(|wish| wish == "1") {
-        let written = format!("{before}{BEGIN}{table}{END}{after}");
-        return fs::write(path, written).expect("README.md can be written");
+    if std::env::var_os("PIDWAIT_UPDATE_CONTRACT").is_some_and(|value| value == "1") {
+        let updated = format!("{before}{BEGIN}{tables}{END}{after}");
+        return fs::write(path, updated).expect("docs/contract.md is writable");
     }
     assert!(
-        shown == table,
-        "README.md shows another table than tests/contract has: \
-         PIDWAIT_UPDATE_README=1 cargo test --test contract writes it"
+        shown == tables,
+        "docs/contract.md differs from tests/contract; to update it, run \
+         PIDWAIT_UPDATE_CONTRACT=1 cargo test --test contract"
     );
 }
 
 fn markdown() -> String {
     let mut text = String::new();
     for (title, rows) in tables() {
-        text += &format!("\n{title}:\n\n| case | call | pidfd | waitpid |\n|---|---|---|---|\n");
+        text += &format!("\n### {title}\n\n| case | call | pidfd | waitpid |\n|---|---|---|---|\n");
         for row in rows {
             let (case, call) = (row.case, row.call);
-            let [pidfd, waitpid] = row.must;
+            let [pidfd, waitpid] = row.expected;
             text += &format!("| {case} | {call} | {pidfd} | {waitpid} |\n");
         }
     }

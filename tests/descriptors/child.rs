@@ -1,20 +1,20 @@
-//! `ChildExt`, and handles made of a `Child`.
+//! `ChildExt`, and handles made from a `Child`.
 
 use std::process::{Child, ExitStatus};
 
 use nix::libc;
 use pidwait::{Backend, Captured, ChildExt, PidHandle};
 
-use crate::common::{self, writer};
+use crate::common::{self, with_piped_stdout};
 use crate::{settle, unless_emfile};
 use crate::{Case, Emfile, LONG, SHORT};
 
 pub(crate) const CASES: &[(&str, Case)] = &[
     ("From<Child>, zombie", |emfile, backend| {
-        taken_over(emfile, backend, common::zombie("exit 3"));
+        converted(emfile, backend, common::zombie("exit 3"));
     }),
     ("From<Child>, running", |emfile, backend| {
-        taken_over(emfile, backend, common::sleeper());
+        converted(emfile, backend, common::sleeper());
     }),
     ("pidfd_wait", |emfile, _| {
         let mut child = common::zombie("exit 3");
@@ -23,20 +23,20 @@ pub(crate) const CASES: &[(&str, Case)] = &[
     }),
     ("pidfd_try_wait", |emfile, _| {
         let mut child = common::zombie("exit 3");
-        let answer = emfile.during(|| child.pidfd_try_wait());
-        assert_ne!(unless_emfile(answer), Some(None));
+        let result = emfile.during(|| child.pidfd_try_wait());
+        assert_ne!(unless_emfile(result), Some(None));
         collect(child);
     }),
     ("pidfd_wait_timeout, zombie", |emfile, _| {
         let mut child = common::zombie("exit 3");
-        let answer = emfile.during(|| child.pidfd_wait_timeout(LONG));
-        assert_ne!(unless_emfile(answer), Some(None));
+        let result = emfile.during(|| child.pidfd_wait_timeout(LONG));
+        assert_ne!(unless_emfile(result), Some(None));
         collect(child);
     }),
     ("pidfd_wait_timeout, running", |emfile, _| {
         let mut child = common::sleeper();
-        let answer = emfile.during(|| child.pidfd_wait_timeout(SHORT));
-        assert_eq!(unless_emfile(answer).flatten(), None);
+        let result = emfile.during(|| child.pidfd_wait_timeout(SHORT));
+        assert_eq!(unless_emfile(result).flatten(), None);
         collect(child);
     }),
     ("pidfd_signal", |emfile, _| {
@@ -53,14 +53,14 @@ pub(crate) const CASES: &[(&str, Case)] = &[
         let child = common::zombie("exit 3");
         let pid = child.id();
         emfile.during(|| child.pidfd_release()).expect("release");
-        common::steal(pid);
+        common::reap_externally(pid);
     }),
     ("pidfd_output_timeout, zombie", |emfile, _| {
-        let child = writer("printf out; exit 3");
+        let child = with_piped_stdout("printf out; exit 3");
         common::await_zombie(child.id());
         let pid = child.id();
-        let answer = emfile.during(|| child.pidfd_output_timeout(LONG));
-        match unless_emfile(answer) {
+        let result = emfile.during(|| child.pidfd_output_timeout(LONG));
+        match unless_emfile(result) {
             Some(Captured::Exited(output)) => {
                 assert_eq!(
                     (output.stdout.as_slice(), output.status.code()),
@@ -68,30 +68,30 @@ pub(crate) const CASES: &[(&str, Case)] = &[
                 );
             }
             Some(Captured::TimedOut(late)) => panic!("timed out: {late:?}"),
-            None => given_up(pid),
+            None => reap_after_error(pid),
         }
     }),
     ("pidfd_output_timeout, running", |emfile, _| {
-        let child = writer("exec sleep 600");
+        let child = with_piped_stdout("exec sleep 600");
         let pid = child.id();
-        let answer = emfile.during(|| child.pidfd_output_timeout(SHORT));
-        match unless_emfile(answer) {
+        let result = emfile.during(|| child.pidfd_output_timeout(SHORT));
+        match unless_emfile(result) {
             Some(Captured::TimedOut(late)) => collect(late.child),
-            Some(Captured::Exited(output)) => panic!("has exited: {output:?}"),
-            None => given_up(pid),
+            Some(Captured::Exited(output)) => panic!("exited: {output:?}"),
+            None => reap_after_error(pid),
         }
     }),
 ];
 
-fn taken_over(emfile: &Emfile, backend: Backend, child: Child) {
+fn converted(emfile: &Emfile, backend: Backend, child: Child) {
     let handle = emfile.during(|| PidHandle::from(child));
-    let fell_back = emfile.struck() == Some(libc::SYS_pidfd_open);
+    let fell_back = emfile.failed_call() == Some(libc::SYS_pidfd_open);
     let backend = if fell_back { Backend::Waitpid } else { backend };
     assert_eq!(handle.backend(), backend);
     settle(&handle, None);
 }
 
-/// Whatever became of the call, std's `wait` gives the status.
+/// Asserts that std's `wait` returns the status, whether or not the call failed.
 #[track_caller]
 fn collect(mut child: Child) {
     child.kill().expect("std kills");
@@ -100,10 +100,10 @@ fn collect(mut child: Child) {
     assert!(status.code() == Some(3) || killed.is_some(), "{status}");
 }
 
-/// The error came instead of the child: by pid it can be had still, unless std has reaped it.
-fn given_up(pid: u32) {
+/// Reaps by PID after an error consumed the `Child`, unless std has reaped it already.
+fn reap_after_error(pid: u32) {
     if common::exists(pid) {
         common::kill(pid, libc::SIGKILL);
-        common::steal(pid);
+        common::reap_externally(pid);
     }
 }

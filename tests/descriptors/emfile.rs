@@ -1,9 +1,10 @@
-//! One system call that fails with EMFILE: the n-th that a thread makes.
+//! Makes the n-th system call of a thread fail with EMFILE.
 //!
-//! The thread puts a filter on itself by which the kernel asks us before each of its calls
-//! (seccomp_unotify(2), Linux 5.5), and whoever starts as its thread inherits it.
+//! The thread installs a seccomp filter on itself. The kernel then notifies a supervisor thread before
+//! each system call and lets it decide (seccomp_unotify(2), Linux 5.5). Threads that the filtered
+//! thread starts inherit the filter.
 
-#![allow(unsafe_code)] // Nobody offers that but the kernel itself.
+#![allow(unsafe_code)] // No safe wrapper for seccomp notifications.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -16,9 +17,9 @@ use nix::libc::{self, c_long, pid_t};
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::unistd::gettid;
 
-/// What never wants a descriptor, nor fails but for a mistake of ours: clock, locks, memory,
-/// which std and libc have no answer to, and `close`, which would leave it open.
-const SPARED: [c_long; 17] = [
+/// Calls that are never failed: they need no descriptor, and std and libc do not handle an error from
+/// them (clock, locks, memory). A failed `close` would leave the descriptor open.
+const EXEMPT: [c_long; 17] = [
     libc::SYS_brk,
     libc::SYS_clock_gettime,
     libc::SYS_clock_nanosleep,
@@ -38,21 +39,22 @@ const SPARED: [c_long; 17] = [
     libc::SYS_write,
 ];
 
-/// Strikes once, if the call comes to so many.
+/// Fails one system call, if the thread makes that many.
 pub(crate) struct Emfile {
     state: Arc<State>,
-    judge: Mutex<Option<JoinHandle<()>>>,
+    supervisor: Mutex<Option<JoinHandle<()>>>,
 }
 
 struct State {
+    /// The index of the call to fail.
     at: usize,
-    /// The listener's descriptor, once there is one.
+    /// The seccomp listener, or -1 before the filter is installed.
     listener: AtomicI32,
-    /// The thread that is judged.
+    /// The ID of the thread whose calls are counted.
     thread: AtomicI32,
-    over: AtomicBool,
-    /// The call that was struck, or -1.
-    struck: AtomicI64,
+    finished: AtomicBool,
+    /// The number of the system call that failed, or -1.
+    failed_call: AtomicI64,
 }
 
 impl Emfile {
@@ -61,132 +63,147 @@ impl Emfile {
             at,
             listener: AtomicI32::new(-1),
             thread: AtomicI32::new(0),
-            over: AtomicBool::new(false),
-            struck: AtomicI64::new(-1),
+            finished: AtomicBool::new(false),
+            failed_call: AtomicI64::new(-1),
         };
         Self {
             state: Arc::new(state),
-            judge: Mutex::default(),
+            supervisor: Mutex::default(),
         }
     }
 
-    /// Does `call` in a thread of its own, whose n-th system call fails.
+    /// Runs `call` in a new thread, whose n-th system call fails.
     pub(crate) fn during<T: Send>(&self, call: impl FnOnce() -> T + Send) -> T {
         let state = Arc::clone(&self.state);
-        let judge = thread::spawn(move || judge(&state));
-        self.judge.lock().expect("no panic").replace(judge);
+        let supervisor = thread::spawn(move || supervise(&state));
+        self.supervisor
+            .lock()
+            .expect("no panic")
+            .replace(supervisor);
         let calling = || {
             self.state.thread.store(gettid().as_raw(), SeqCst);
-            let listener = put_on_filter().expect("a filter");
-            // Nothing but memory tells the judge, for calls of this thread wait for it by now.
+            let listener = install_filter().expect("a filter");
+            // Through an atomic only: from here on each system call of this thread blocks until the
+            // supervisor decides.
             self.state.listener.store(listener, SeqCst);
-            let answer = call();
-            self.state.over.store(true, SeqCst);
-            answer
+            let result = call();
+            self.state.finished.store(true, SeqCst);
+            result
         };
         thread::scope(|scope| scope.spawn(calling).join().expect("no panic"))
     }
 
-    /// The number of the call that has failed; `None`: there were not so many.
-    pub(crate) fn struck(&self) -> Option<c_long> {
-        let struck = self.state.struck.load(SeqCst);
-        (struck >= 0).then_some(struck)
+    /// The system call that failed. `None` if the thread made fewer calls.
+    pub(crate) fn failed_call(&self) -> Option<c_long> {
+        let call = self.state.failed_call.load(SeqCst);
+        (call >= 0).then_some(call)
     }
 
-    /// Returns once nobody has the filter on, watchers included.
-    pub(crate) fn lift(&self) {
-        let judge = self.judge.lock().expect("no panic").take();
-        judge.map(JoinHandle::join).transpose().expect("no panic");
+    /// Returns when all threads with the filter have ended, watchers included.
+    pub(crate) fn join(&self) {
+        let supervisor = self.supervisor.lock().expect("no panic").take();
+        supervisor
+            .map(JoinHandle::join)
+            .transpose()
+            .expect("no panic");
     }
 }
 
-/// Answers each call's question until nobody is left to ask.
-fn judge(state: &State) {
+/// Decides about each system call until no thread has the filter any more.
+fn supervise(state: &State) {
     while state.listener.load(SeqCst) < 0 {
         thread::yield_now();
     }
-    // SAFETY: the kernel has made it for us, and nobody else closes it.
+    // SAFETY: the descriptor is newly created, and nothing else closes it.
     let listener = unsafe { OwnedFd::from_raw_fd(state.listener.load(SeqCst)) };
     let mut calls = 0;
     loop {
         let mut fds = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
         nix::poll::poll(&mut fds, PollTimeout::NONE).expect("poll");
         if fds[0].revents() != Some(PollFlags::POLLIN) {
-            return; // POLLHUP: the last one has ended.
+            return; // POLLHUP: the last filtered thread has ended.
         }
-        let mut asked = MaybeUninit::<libc::seccomp_notif>::zeroed();
-        // SAFETY: `asked` is zeroed, as it must be, and valid for writes during the call.
+        let mut notification = MaybeUninit::<libc::seccomp_notif>::zeroed();
+        // SAFETY: `notification` is zeroed, as the kernel requires, and valid for writes during the
+        // call.
         if unsafe {
             libc::ioctl(
                 listener.as_raw_fd(),
                 libc::SECCOMP_IOCTL_NOTIF_RECV,
-                asked.as_mut_ptr(),
+                notification.as_mut_ptr(),
             )
         } != 0
         {
-            continue; // Whoever asked was killed meanwhile.
+            continue; // The thread was killed in the meantime.
         }
-        // SAFETY: zeroed, and filled in.
-        let asked = unsafe { asked.assume_init() };
-        let mut verdict = libc::seccomp_notif_resp {
-            id: asked.id,
+        // SAFETY: zeroed and filled in by the call.
+        let notification = unsafe { notification.assume_init() };
+        let mut response = libc::seccomp_notif_resp {
+            id: notification.id,
             val: 0,
             error: 0,
             flags: u32::try_from(libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE).expect("a flag"),
         };
-        let judged = pid_t::try_from(asked.pid) == Ok(state.thread.load(SeqCst));
-        if judged && !state.over.load(SeqCst) && !is_stds_check(&asked.data) {
+        let counted = pid_t::try_from(notification.pid) == Ok(state.thread.load(SeqCst));
+        if counted && !state.finished.load(SeqCst) && !is_std_close_check(&notification.data) {
             if calls == state.at {
-                (verdict.error, verdict.flags) = (-libc::EMFILE, 0);
-                state.struck.store(asked.data.nr.into(), SeqCst);
+                (response.error, response.flags) = (-libc::EMFILE, 0);
+                state.failed_call.store(notification.data.nr.into(), SeqCst);
             }
             calls += 1;
         }
-        // SAFETY: reads a local. That it fails means that whoever asked was killed meanwhile.
+        // Fails only if the thread was killed in the meantime.
+        // SAFETY: the call reads a local.
         unsafe {
             libc::ioctl(
                 listener.as_raw_fd(),
                 libc::SECCOMP_IOCTL_NOTIF_SEND,
-                &verdict,
+                &response,
             )
         };
     }
 }
 
-/// Whether a descriptor is open, which std asks in debug builds before it closes one.
-fn is_stds_check(call: &libc::seccomp_data) -> bool {
+/// Whether this is the check that std makes in debug builds before it closes a descriptor.
+fn is_std_close_check(call: &libc::seccomp_data) -> bool {
     c_long::from(call.nr) == libc::SYS_fcntl && Ok(libc::F_GETFD) == call.args[1].try_into()
 }
 
-/// Whether this system lets a thread do that.
+/// Fails if this system does not let a thread install such a filter.
 pub(crate) fn check() -> io::Result<()> {
-    let try_it = || {
-        let listener = put_on_filter()?;
-        // SAFETY: nobody else knows it. And nobody would answer what std asks in debug builds
-        // before it closes a descriptor.
+    let install = || {
+        let listener = install_filter()?;
+        // Not through `OwnedFd`: in debug builds std checks the descriptor before it closes it, and
+        // without a supervisor that system call would block forever.
+        // SAFETY: the descriptor is not used anywhere else.
         unsafe { libc::close(listener) };
         Ok(())
     };
-    thread::spawn(try_it).join().expect("no panic")
+    thread::spawn(install).join().expect("no panic")
 }
 
-/// Has the kernel ask a listener about all but the spared calls of this thread.
-fn put_on_filter() -> io::Result<RawFd> {
-    let operation = |code: u32, k, jf| libc::sock_filter {
-        code: u16::try_from(code).expect("codes are short"),
+/// Makes the kernel notify a listener of all system calls of this thread that are not exempt. Returns
+/// the listener.
+fn install_filter() -> io::Result<RawFd> {
+    let instruction = |code: u32, k, jf| libc::sock_filter {
+        code: u16::try_from(code).expect("a 16-bit code"),
         jt: 0,
         jf,
         k,
     };
-    let answer = |what| operation(libc::BPF_RET | libc::BPF_K, what, 0);
-    // The number of the call is what comes first in `struct seccomp_data`.
-    let mut program = vec![operation(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0)];
-    for call in SPARED {
-        let call = u32::try_from(call).expect("calls have small numbers");
-        let unless_skip = operation(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, call, 1);
-        program.extend([unless_skip, answer(libc::SECCOMP_RET_ALLOW)]);
+    let verdict = |what| instruction(libc::BPF_RET | libc::BPF_K, what, 0);
+    // The call's number is the first field of `struct seccomp_data`.
+    let mut program = vec![instruction(
+        libc::BPF_LD | libc::BPF_W | libc::BPF_ABS,
+        0,
+        0,
+    )];
+    for call in EXEMPT {
+        let call = u32::try_from(call).expect("a small number");
+        let skip_unless_equal = instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, call, 1);
+        program.extend([skip_unless_equal, verdict(libc::SECCOMP_RET_ALLOW)]);
     }
-    program.push(answer(libc::SECCOMP_RET_USER_NOTIF));
+    program.push(verdict(libc::SECCOMP_RET_USER_NOTIF));
     let program = libc::sock_fprog {
         len: u16::try_from(program.len()).expect("a short program"),
         filter: program.as_mut_ptr(),
@@ -199,7 +216,7 @@ fn put_on_filter() -> io::Result<RawFd> {
         libc::SECCOMP_SET_MODE_FILTER,
         libc::SECCOMP_FILTER_FLAG_NEW_LISTENER,
     );
-    // SAFETY: `program` points to `len` instructions that live on, which the kernel only reads.
+    // SAFETY: `program` points to `len` live instructions, which the kernel only reads.
     let fd = unsafe { libc::syscall(libc::SYS_seccomp, filter, listen, &program) };
     match RawFd::try_from(fd) {
         Ok(fd) if fd >= 0 => Ok(fd),

@@ -1,4 +1,4 @@
-//! The methods of a handle.
+//! The methods of `PidHandle`.
 
 use std::os::unix::process::CommandExt;
 use std::time::Instant;
@@ -7,50 +7,50 @@ use nix::libc;
 use pidwait::{Backend, KillOnDrop, PidHandle};
 
 use crate::common;
-use crate::{is_for_a_watcher, open, running, settle, unless_emfile, zombie};
+use crate::{open, running, settle, starts_watcher, unless_emfile, zombie};
 use crate::{Case, Emfile, LONG, SHORT};
 
 pub(crate) const CASES: &[(&str, Case)] = &[
     ("open", |emfile, backend| {
         let child = common::zombie("exit 3");
-        let answer = emfile.during(|| PidHandle::open_with(child.id(), backend));
-        match unless_emfile(answer) {
+        let result = emfile.during(|| PidHandle::open_with(child.id(), backend));
+        match unless_emfile(result) {
             Some(handle) => settle(&handle, None),
-            None => drop(common::steal(child.id())),
+            None => drop(common::reap_externally(child.id())),
         }
     }),
     ("from_pidfd", from_pidfd),
     ("wait", |emfile, backend| {
         let handle = zombie(backend);
-        let answer = emfile.during(|| handle.wait());
-        settle(&handle, unless_emfile(answer));
+        let result = emfile.during(|| handle.wait());
+        settle(&handle, unless_emfile(result));
     }),
     ("try_wait", |emfile, backend| {
         let handle = zombie(backend);
-        let answer = emfile.during(|| handle.try_wait());
-        settle(&handle, unless_emfile(answer).flatten());
+        let result = emfile.during(|| handle.try_wait());
+        settle(&handle, unless_emfile(result).flatten());
     }),
     ("wait_usage", |emfile, backend| {
         let handle = zombie(backend);
-        let answer = emfile.during(|| handle.wait_usage());
-        settle(&handle, unless_emfile(answer).map(|(status, _)| status));
+        let result = emfile.during(|| handle.wait_usage());
+        settle(&handle, unless_emfile(result).map(|(status, _)| status));
     }),
     ("wait_timeout, zombie", |emfile, backend| {
         let handle = zombie(backend);
-        let answer = emfile.during(|| handle.wait_timeout(LONG));
-        settle(&handle, unless_emfile(answer).flatten());
+        let result = emfile.during(|| handle.wait_timeout(LONG));
+        settle(&handle, unless_emfile(result).flatten());
     }),
     ("wait_timeout, running", |emfile, backend| {
         let handle = running(backend);
-        let answer = emfile.during(|| handle.wait_timeout(SHORT));
-        let looks_again = backend == Backend::Waitpid && is_for_a_watcher(emfile.struck());
-        assert!(answer.is_ok() || !looks_again, "{answer:?}");
-        settle(&handle, unless_emfile(answer).flatten());
+        let result = emfile.during(|| handle.wait_timeout(SHORT));
+        let falls_back = backend == Backend::Waitpid && starts_watcher(emfile.failed_call());
+        assert!(result.is_ok() || !falls_back, "{result:?}");
+        settle(&handle, unless_emfile(result).flatten());
     }),
     ("wait_deadline", |emfile, backend| {
         let handle = zombie(backend);
-        let answer = emfile.during(|| handle.wait_deadline(Instant::now()));
-        settle(&handle, unless_emfile(answer).flatten());
+        let result = emfile.during(|| handle.wait_deadline(Instant::now()));
+        settle(&handle, unless_emfile(result).flatten());
     }),
     ("signal", |emfile, backend| {
         let handle = running(backend);
@@ -66,29 +66,29 @@ pub(crate) const CASES: &[(&str, Case)] = &[
     }),
     ("terminate, zombie", |emfile, backend| {
         let handle = zombie(backend);
-        let answer = emfile.during(|| handle.terminate(LONG));
-        settle(&handle, unless_emfile(answer));
+        let result = emfile.during(|| handle.terminate(LONG));
+        settle(&handle, unless_emfile(result));
     }),
     ("terminate, running", |emfile, backend| {
         let handle = running(backend);
-        let answer = emfile.during(|| handle.terminate(LONG));
-        settle(&handle, unless_emfile(answer));
+        let result = emfile.during(|| handle.terminate(LONG));
+        settle(&handle, unless_emfile(result));
     }),
     ("release", |emfile, backend| {
         let handle = zombie(backend);
         emfile.during(|| handle.release()).expect("release");
-        common::steal(handle.id());
+        common::reap_externally(handle.id());
     }),
     ("drop", |emfile, backend| {
         let handle = zombie(backend);
         let pid = handle.id();
         emfile.during(|| drop(handle));
-        common::steal(pid);
+        common::reap_externally(pid);
     }),
     ("has_exited", |emfile, backend| {
         let handle = zombie(backend);
-        let answer = emfile.during(|| handle.has_exited());
-        assert_ne!(unless_emfile(answer), Some(false));
+        let result = emfile.during(|| handle.has_exited());
+        assert_ne!(unless_emfile(result), Some(false));
         settle(&handle, None);
     }),
     ("wait_exited", |emfile, backend| {
@@ -98,15 +98,15 @@ pub(crate) const CASES: &[(&str, Case)] = &[
     }),
     ("wait_exited_timeout", |emfile, backend| {
         let handle = running(backend);
-        let answer = emfile.during(|| handle.wait_exited_timeout(SHORT));
-        assert_ne!(unless_emfile(answer), Some(true));
+        let result = emfile.during(|| handle.wait_exited_timeout(SHORT));
+        assert_ne!(unless_emfile(result), Some(true));
         settle(&handle, None);
     }),
     ("exit_status", |emfile, backend| {
         let handle = zombie(backend);
-        common::steal(handle.id());
-        let answer = emfile.during(|| handle.exit_status());
-        assert_eq!(answer.map_or(Some(3), |status| status.code()), Some(3));
+        common::reap_externally(handle.id());
+        let result = emfile.during(|| handle.exit_status());
+        assert_eq!(result.map_or(Some(3), |status| status.code()), Some(3));
     }),
     ("exit_fd", |emfile, backend| {
         let handle = running(backend);
@@ -118,7 +118,7 @@ pub(crate) const CASES: &[(&str, Case)] = &[
         let pid = handle.id();
         emfile.during(|| drop(KillOnDrop::new(handle)));
         if common::exists(pid) {
-            assert!(emfile.struck().is_some());
+            assert!(emfile.failed_call().is_some());
             settle(&open(pid, backend), None);
         }
     }),
@@ -127,9 +127,9 @@ pub(crate) const CASES: &[(&str, Case)] = &[
 fn from_pidfd(emfile: &Emfile, _: Backend) {
     let child = common::zombie("exit 3");
     let fd = common::pidfd_open(child.id(), 0).expect("a pidfd");
-    let answer = emfile.during(|| PidHandle::from_pidfd(fd));
-    match unless_emfile(answer) {
+    let result = emfile.during(|| PidHandle::from_pidfd(fd));
+    match unless_emfile(result) {
         Some(handle) => settle(&handle, None),
-        None => drop(common::steal(child.id())),
+        None => drop(common::reap_externally(child.id())),
     }
 }

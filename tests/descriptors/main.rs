@@ -1,6 +1,6 @@
-//! Out of descriptors at the worst moment: EMFILE at every system call of every public call in
-//! turn. Each time there is an error or a right answer, nothing is left open, and no status is
-//! lost.
+//! Every public call runs once for each of its system calls, with that one failing with EMFILE.
+//! Each time the call must return that error or a correct result, leave no descriptor open and lose
+//! no status.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -17,34 +17,34 @@ use std::time::Duration;
 use nix::libc::{self, c_long};
 use pidwait::{Backend, PidHandle};
 
-use common::again;
+use common::isolated;
 use emfile::Emfile;
 
-/// A public call, on a process of its own. Makes it under the given fate, and sees to it that the
-/// status of that process, a 3 where it exits, is had by somebody in the end.
+/// Makes one public call on a new process, with the given fault, and asserts that the status of the
+/// process can still be collected.
 type Case = fn(&Emfile, Backend);
 
 const LONG: Duration = Duration::MAX;
 const SHORT: Duration = Duration::from_millis(2);
 
 #[test]
-fn every_call_in_turn() {
-    if !again::alone("every_call_in_turn") {
-        return; // Descriptors are counted, and the probe is done once in a process.
+fn emfile_at_any_system_call_leaks_and_loses_nothing() {
+    if !isolated::enter("emfile_at_any_system_call_leaks_and_loses_nothing") {
+        return; // This process counts its descriptors, and a process probes only once.
     }
     if let Err(error) = emfile::check() {
         return common::skip(&format!("no seccomp listener: {error}"));
     }
-    // Should a call block for good, this ends it.
+    // Ends the process if a call blocks forever.
     nix::unistd::alarm::set(60);
-    probe();
+    fail_each_call_of_the_probe();
     set::start_reactors();
     for backend in common::backends() {
         let cases = handle::CASES.iter().chain(set::CASES);
         cases.for_each(|(name, case)| sweep(name, *case, backend));
     }
-    // These choose their backend themselves.
-    let chosen = pidwait::support().expect("it was had before").backend();
+    // These calls choose the backend themselves.
+    let chosen = pidwait::support().expect("probed before").backend();
     let cases = child::CASES.iter();
     cases.for_each(|(name, case)| sweep(name, *case, chosen));
 }
@@ -55,40 +55,43 @@ fn sweep(name: &str, case: Case, backend: Backend) {
         let before = common::open_descriptors();
         let emfile = Emfile::at(at);
         case(&emfile, backend);
-        emfile.lift();
-        // What a watcher has open it closes when it ends, a moment after the process.
-        common::eventually("nothing is left open", || {
+        emfile.join();
+        // A watcher thread closes its descriptors when it ends, shortly after the process does.
+        common::eventually("no descriptor is left open", || {
             common::open_descriptors() == before
         });
-        if emfile.struck().is_none() {
+        if emfile.failed_call().is_none() {
             return;
         }
     }
 }
 
-/// `support` says so, and asks again the next time.
-fn probe() {
+/// `support` returns EMFILE and probes again at the next call.
+fn fail_each_call_of_the_probe() {
     std::env::remove_var("PIDWAIT_BACKEND");
     let mut times = 0;
     loop {
         let emfile = Emfile::at(times);
-        let answer = emfile.during(pidwait::support);
-        emfile.lift();
-        if emfile.struck().is_none() {
-            answer.expect("the kernel's word");
+        let result = emfile.during(pidwait::support);
+        emfile.join();
+        if emfile.failed_call().is_none() {
+            result.expect("a definite result");
             break;
         }
-        assert_eq!(common::errno(answer), libc::EMFILE);
+        assert_eq!(common::errno(result), libc::EMFILE);
         times += 1;
     }
-    assert_eq!(times, 3, "a probe is three calls and a close");
+    assert_eq!(
+        times, 3,
+        "the probe makes three calls and a close, which is exempt"
+    );
 }
 
-/// What was answered, unless that there are no descriptors.
+/// The value, or `None` if the call failed with EMFILE. Panics on any other error.
 #[track_caller]
-fn unless_emfile<T: Debug>(answer: io::Result<T>) -> Option<T> {
-    match answer {
-        Ok(answer) => Some(answer),
+fn unless_emfile<T: Debug>(result: io::Result<T>) -> Option<T> {
+    match result {
+        Ok(value) => Some(value),
         Err(error) => {
             assert_eq!(error.raw_os_error(), Some(libc::EMFILE), "{error}");
             None
@@ -96,8 +99,8 @@ fn unless_emfile<T: Debug>(answer: io::Result<T>) -> Option<T> {
     }
 }
 
-/// What only asks for the exit before it happens: without it, looking again does.
-fn is_for_a_watcher(call: Option<c_long>) -> bool {
+/// Whether this call is part of starting a watcher. Without a watcher, a timed wait polls instead.
+fn starts_watcher(call: Option<c_long>) -> bool {
     [libc::SYS_socketpair, libc::SYS_clone3, libc::SYS_clone]
         .map(Some)
         .contains(&call)
@@ -107,7 +110,7 @@ fn open(pid: u32, backend: Backend) -> PidHandle {
     PidHandle::open_with(pid, backend).expect("open")
 }
 
-/// Has exited with 3.
+/// A zombie that exited with 3.
 fn zombie(backend: Backend) -> PidHandle {
     open(common::zombie("exit 3").id(), backend)
 }
@@ -116,12 +119,12 @@ fn running(backend: Backend) -> PidHandle {
     open(common::sleeper().id(), backend)
 }
 
-/// The status was had, or is still to be had.
+/// Asserts that the status was returned, or that a wait still returns it.
 #[track_caller]
-fn settle(handle: &PidHandle, had: Option<std::process::ExitStatus>) {
-    let status = had.unwrap_or_else(|| {
-        handle.kill().expect("nobody else has reaped it");
-        handle.wait().expect("a status for the first to ask")
+fn settle(handle: &PidHandle, returned: Option<std::process::ExitStatus>) {
+    let status = returned.unwrap_or_else(|| {
+        handle.kill().expect("it is not reaped");
+        handle.wait().expect("the first wait returns the status")
     });
     let killed = std::os::unix::process::ExitStatusExt::signal(&status);
     assert!(status.code() == Some(3) || killed.is_some(), "{status}");

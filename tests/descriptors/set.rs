@@ -1,4 +1,4 @@
-//! Sets, and handles on a reactor.
+//! `WaitSet`, and the async handles.
 
 use std::time::Duration;
 
@@ -15,11 +15,11 @@ pub(crate) const CASES: &[(&str, Case)] = &[
         let mut set = WaitSet::new().expect("a set");
         let handle = zombie(backend);
         let handle = match emfile.during(|| set.insert(handle, "value")) {
-            Ok(key) => set.remove(key).expect("it is in there").0,
-            Err(refused) => {
-                assert_eq!((set.len(), refused.value), (0, "value"));
-                unless_emfile(Err::<(), _>(refused.error));
-                refused.handle
+            Ok(key) => set.remove(key).expect("it is a member").0,
+            Err(rejected) => {
+                assert_eq!((set.len(), rejected.value), (0, "value"));
+                unless_emfile(Err::<(), _>(rejected.error));
+                rejected.handle
             }
         };
         settle(&handle, None);
@@ -32,38 +32,38 @@ pub(crate) const CASES: &[(&str, Case)] = &[
     }),
     ("WaitSet::remove", |emfile, backend| {
         let mut set = WaitSet::new().expect("a set");
-        let key = set.insert(zombie(backend), ()).expect("a place");
-        let (handle, ()) = emfile.during(|| set.remove(key)).expect("it was in there");
+        let key = set.insert(zombie(backend), ()).expect("insert");
+        let (handle, ()) = emfile.during(|| set.remove(key)).expect("it was a member");
         assert!(set.is_empty());
         settle(&handle, None);
-        assert!(set.wait().expect("an answer").is_none());
+        assert!(set.wait().expect("wait").is_none());
     }),
     #[cfg(feature = "tokio")]
     ("tokio::AsyncPidHandle::new", |emfile, backend| {
         let handle = zombie(backend);
-        let answer = emfile.during(|| {
+        let result = emfile.during(|| {
             let _inside = runtime().enter();
             pidwait::tokio::AsyncPidHandle::new(handle).map(|it| it.into_inner())
         });
-        settle(&given_back(answer), None);
+        settle(&handle_of(result), None);
     }),
     #[cfg(feature = "async-io")]
     ("async_io::AsyncPidHandle::new", |emfile, backend| {
         let handle = zombie(backend);
-        let answer = emfile
+        let result = emfile
             .during(|| pidwait::async_io::AsyncPidHandle::new(handle).map(|it| it.into_inner()));
-        settle(&given_back(answer), None);
+        settle(&handle_of(result), None);
     }),
 ];
 
-/// Starts the reactors, whose own descriptors and threads stay.
+/// Starts the reactors before descriptors are counted: their own descriptors and threads stay open.
 pub(crate) fn start_reactors() {
     #[cfg(feature = "tokio")]
     runtime();
     #[cfg(feature = "async-io")]
     {
         let (end, _) = std::os::unix::net::UnixStream::pair().expect("a pair");
-        async_io::Async::new(end).expect("a place");
+        async_io::Async::new(end).expect("registered");
     }
 }
 
@@ -77,22 +77,22 @@ fn runtime() -> &'static tokio::runtime::Runtime {
 }
 
 #[cfg(any(feature = "tokio", feature = "async-io"))]
-fn given_back(answer: Result<pidwait::PidHandle, pidwait::InsertError>) -> pidwait::PidHandle {
-    answer.unwrap_or_else(|refused| {
-        unless_emfile(Err::<(), _>(refused.error));
-        refused.handle
+fn handle_of(result: Result<pidwait::PidHandle, pidwait::InsertError>) -> pidwait::PidHandle {
+    result.unwrap_or_else(|rejected| {
+        unless_emfile(Err::<(), _>(rejected.error));
+        rejected.handle
     })
 }
 
 type Reported = std::io::Result<Option<pidwait::Exited<()>>>;
 
-/// The exit is reported once, at the second time at last.
+/// Asserts that the exit is reported exactly once, by a second wait if the first one failed.
 fn reported(emfile: &Emfile, backend: Backend, wait: fn(&mut WaitSet<()>) -> Reported) {
     let mut set = WaitSet::new().expect("a set");
-    set.insert(zombie(backend), ()).expect("a place");
-    let answer = emfile.during(|| wait(&mut set));
-    let exited = unless_emfile(answer).unwrap_or_else(|| set.wait().expect("nothing is lost"));
+    set.insert(zombie(backend), ()).expect("insert");
+    let result = emfile.during(|| wait(&mut set));
+    let exited = unless_emfile(result).unwrap_or_else(|| set.wait().expect("the exit is not lost"));
     let exited = exited.expect("the set was not empty");
     settle(&exited.handle, exited.status);
-    assert!(set.wait().expect("an answer").is_none(), "reported twice");
+    assert!(set.wait().expect("wait").is_none(), "reported twice");
 }

@@ -1,4 +1,4 @@
-//! The examples, as people run them: what they say and what they exit with, on both backends.
+//! The examples run as programs: their output and exit codes, on both backends.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -12,28 +12,29 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
-use common::{backends, shell, sleeper, there_are_pidfds, zombie};
+use common::{backends, pidfds_supported, shell, sleeper, zombie};
 use nix::libc::{SIGINT, SIGKILL, SIGTERM};
 use pidwait::{Backend, ChildExt, KillOnDrop, PidHandle};
 
-const NOBODY: &str = "2147483647";
-/// Outlives every test: whoever waits for the end of one hangs, if nobody ends it.
+/// No kernel assigns this PID.
+const UNUSED_PID: &str = "2147483647";
+/// Runs longer than any test, so a test that fails to end it hangs.
 const FOREVER: &str = "sleep 2147483";
 
 #[cfg(feature = "tokio")]
 #[test]
-fn tokio() {
-    asynchronous("tokio");
+fn tokio_example_waits_for_a_process_with_a_timeout() {
+    check_async_example("tokio");
 }
 
 #[cfg(feature = "async-io")]
 #[test]
-fn async_io() {
-    asynchronous("async_io");
+fn async_io_example_waits_for_a_process_with_a_timeout() {
+    check_async_example("async_io");
 }
 
 #[cfg(any(feature = "tokio", feature = "async-io"))]
-fn asynchronous(name: &str) {
+fn check_async_example(name: &str) {
     for backend in backends() {
         let sleeper = KillOnDrop::new(PidHandle::from(sleeper()));
         let pid = sleeper.id().to_string();
@@ -41,7 +42,8 @@ fn asynchronous(name: &str) {
         assert_eq!(output.status.code(), Some(1));
         assert!(stderr(&output).contains("still runs"), "{output:?}");
 
-        // A child of its own, so that by pid its exit can be seen before it is reaped.
+        // A child of the example itself (`exec` keeps the parent): without pidfds it could not see that a
+        // non-child is a zombie.
         let mut command = Command::new("sh");
         command.args(["-c", "sleep 0.1 & exec \"$0\" $! 600"]);
         command.arg(path(name));
@@ -49,25 +51,28 @@ fn asynchronous(name: &str) {
         let output = command.output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{output:?}");
 
-        for (args, says) in [
-            (&[NOBODY, "600"][..], NOBODY),
+        for (args, text) in [
+            (&[UNUSED_PID, "600"][..], UNUSED_PID),
             (&["0", "600"], "pid 0"),
             (&[&pid], "usage"),
             (&["init", "600"], "usage"),
         ] {
             let output = run(name, args, backend);
             assert_eq!(output.status.code(), Some(1), "{args:?}: {output:?}");
-            assert!(stderr(&output).contains(says), "{args:?}: {output:?}");
+            assert!(stderr(&output).contains(text), "{args:?}: {output:?}");
         }
     }
 }
 
-/// Where cargo has put an example: beside the folder of the test binaries.
+/// The path of an example: cargo puts them next to the directory of the test binaries.
 fn path(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let profile = test.parent().and_then(|deps| deps.parent()).unwrap();
     let path = profile.join("examples").join(name);
-    assert!(path.exists(), "{path:?}: `cargo build --examples` makes it");
+    assert!(
+        path.exists(),
+        "{path:?} is missing: run `cargo build --examples`"
+    );
     path
 }
 
@@ -77,19 +82,19 @@ fn example(name: &str) -> Command {
     command
 }
 
-/// An example, by that backend.
+/// An example, with that backend forced.
 fn on(name: &str, backend: Backend) -> Command {
     let mut command = example(name);
     command.env("PIDWAIT_BACKEND", backend.to_string());
     command
 }
 
-/// Runs it to its end, and to that of all that hold its output.
+/// Runs an example until it has exited and all writers to its output have closed it.
 fn run(name: &str, args: &[impl AsRef<std::ffi::OsStr>], backend: Backend) -> Output {
     on(name, backend).args(args).output().unwrap()
 }
 
-/// Starts it, with its standard output to be read.
+/// Starts a command with its standard output piped.
 fn start(command: &mut Command) -> (Child, BufReader<ChildStdout>) {
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     let stdout = child.stdout.take().unwrap();

@@ -1,14 +1,14 @@
-//! What `parallel` runs, tells and ends.
+//! `parallel`: what it runs, prints and ends.
 
 use crate::*;
 
 #[test]
-fn tells_how_each_ended() {
+fn prints_how_each_command_ended() {
     for backend in backends() {
         let output = feed(&["-j", "2"], "exit 3\n\nkill -9 $$\n  \ntrue\n", backend);
         assert_eq!(output.status.code(), Some(1), "{output:?}");
         let table = stdout(&output);
-        // In the order of the input, below a heading; empty lines are none.
+        // In the order of the input, below a heading. Empty lines are not commands.
         let statuses: Vec<_> = table.lines().skip(1).map(status_and_command).collect();
         let expected = [
             "exit code 3|exit 3",
@@ -20,7 +20,7 @@ fn tells_how_each_ended() {
 }
 
 #[test]
-fn tells_what_each_used() {
+fn prints_cpu_time_and_memory_of_each_command() {
     for backend in backends() {
         let work = "i=0; while [ $i -lt 200000 ]; do i=$((i + 1)); done";
         let output = feed(&[], work, backend);
@@ -32,7 +32,7 @@ fn tells_what_each_used() {
 }
 
 #[test]
-fn runs_a_file() {
+fn runs_the_lines_of_a_file() {
     let path = std::env::temp_dir().join(format!("pidwait-parallel-{}", std::process::id()));
     std::fs::write(&path, "true\ntrue\n").unwrap();
     let output = run("parallel", &[&path], Backend::Waitpid);
@@ -42,8 +42,8 @@ fn runs_a_file() {
 }
 
 #[test]
-fn runs_as_many_at_a_time_as_it_is_told() {
-    // Each waits for the other: one at a time they would not get anywhere.
+fn runs_as_many_commands_at_once_as_requested() {
+    // Each command waits for the other, so they finish only if they run at once.
     let pipes = std::env::temp_dir().join(format!("pidwait-pipes-{}", std::process::id()));
     std::fs::create_dir(&pipes).unwrap();
     let [a, b] = ["a", "b"].map(|name| pipes.join(name));
@@ -59,20 +59,20 @@ fn runs_as_many_at_a_time_as_it_is_told() {
 }
 
 #[test]
-fn ends_a_group_that_takes_too_long() {
+fn ends_the_whole_group_at_the_time_limit() {
     for backend in backends() {
-        // One of the group does not listen: it is killed once the leader has gone.
+        // One member ignores SIGTERM and must be killed after the leader has exited.
         let line = format!("(trap '' TERM; exec {FOREVER}) & {FOREVER}");
-        // The output ends when all who could write to it have gone.
+        // The output ends when all processes that hold it have exited.
         let output = feed(&["--time-limit", "0.2"], &line, backend);
         assert_eq!(output.status.code(), Some(1), "{output:?}");
-        let says = "killed by SIGTERM (time limit)";
-        assert!(stdout(&output).contains(says), "{output:?}");
+        let text = "killed by SIGTERM (time limit)";
+        assert!(stdout(&output).contains(text), "{output:?}");
     }
 }
 
 #[test]
-fn kills_what_will_not_end() {
+fn kills_a_command_that_ignores_sigterm() {
     for backend in backends() {
         let line = format!("trap '' TERM; while :; do {FOREVER}; done");
         let args = ["--time-limit", "0.2", "-k", "0.01"];
@@ -83,7 +83,7 @@ fn kills_what_will_not_end() {
 }
 
 #[test]
-fn ctrl_c_leaves_nobody_behind() {
+fn ctrl_c_ends_all_commands() {
     for backend in backends() {
         let mut command = on("parallel", backend);
         command.args(["-j", "2"]).stdin(Stdio::piped());
@@ -96,7 +96,7 @@ fn ctrl_c_leaves_nobody_behind() {
             assert_eq!(line(&mut lines), "started");
         }
         parallel.pidfd_signal(SIGINT).unwrap();
-        // Ends when all who could write to it have gone.
+        // The output ends when all processes that hold it have exited.
         let table = rest(lines);
         assert_eq!(parallel.wait().unwrap().code(), Some(128 + SIGINT));
         assert_eq!(table.matches("(interrupted)").count(), 2, "{table}");
@@ -105,8 +105,8 @@ fn ctrl_c_leaves_nobody_behind() {
 }
 
 #[test]
-fn what_it_cannot_understand() {
-    for (args, says) in [
+fn bad_arguments_exit_with_2() {
+    for (args, text) in [
         (&["-j", "0"][..], "\"0\""),
         (&["--time-limit", "soon"], "\"soon\": a duration"),
         (&["/dev/null", "/dev/zero"], "\"/dev/zero\""),
@@ -114,11 +114,11 @@ fn what_it_cannot_understand() {
     ] {
         let output = run("parallel", args, Backend::Waitpid);
         assert_eq!(output.status.code(), Some(2), "{args:?}: {output:?}");
-        assert!(stderr(&output).contains(says), "{args:?}: {output:?}");
+        assert!(stderr(&output).contains(text), "{args:?}: {output:?}");
     }
 }
 
-/// Runs the lines.
+/// Runs the lines, fed to standard input.
 fn feed(args: &[&str], lines: &str, backend: Backend) -> Output {
     let mut command = on("parallel", backend);
     command.args(args).stdin(Stdio::piped());
@@ -130,7 +130,7 @@ fn feed(args: &[&str], lines: &str, backend: Backend) -> Output {
     child.wait_with_output().unwrap()
 }
 
-/// What is in a row behind the three measures, and their units.
+/// The part of a row after the three measures and their units.
 fn status_and_command(row: &str) -> String {
     let words: Vec<_> = row.split_whitespace().skip(6).collect();
     let row = words.join(" ");

@@ -1,10 +1,10 @@
-//! What `run` says and exits with.
+//! `run`: its output and exit codes.
 
 use crate::*;
 
 #[test]
-fn exits_as_a_shell_would() {
-    for (args, code, says) in [
+fn exits_with_the_codes_of_a_shell() {
+    for (args, code, text) in [
         (&["sh", "-c", "exit 3"][..], 3, "exit code 3"),
         (&["sh", "-c", "kill -9 $$"], 128 + 9, "killed by SIGKILL"),
         (&["no-such-command"], 127, "\"no-such-command\""),
@@ -14,7 +14,7 @@ fn exits_as_a_shell_would() {
         for backend in backends() {
             let output = run("run", args, backend);
             assert_eq!(output.status.code(), Some(code), "{args:?}: {output:?}");
-            assert!(stderr(&output).contains(says), "{args:?}: {output:?}");
+            assert!(stderr(&output).contains(text), "{args:?}: {output:?}");
         }
     }
 }
@@ -27,25 +27,25 @@ fn names_real_time_signals() {
     for backend in backends() {
         let output = run("run", &["sh", "-c", &script], backend);
         assert_eq!(output.status.code(), Some(128 + signal), "{output:?}");
-        let says = "killed by SIGRTMIN+3";
-        assert!(stderr(&output).contains(says), "{output:?}");
+        let text = "killed by SIGRTMIN+3";
+        assert!(stderr(&output).contains(text), "{output:?}");
     }
 }
 
 #[test]
-fn tells_the_backend_and_why() {
+fn prints_the_backend_and_the_reason() {
     let output = example("run").arg("true").output().unwrap();
     let support = pidwait::support().unwrap();
-    let says = format!("run: exit code 0 (backend {support})\n");
-    assert_eq!(stderr(&output), says);
+    let text = format!("run: exit code 0 (backend {support})\n");
+    assert_eq!(stderr(&output), text);
 
     let output = run("run", &["true"], Backend::Waitpid);
-    let says = "run: exit code 0 (backend waitpid: PIDWAIT_BACKEND says so)\n";
-    assert_eq!(stderr(&output), says);
+    let text = "run: exit code 0 (backend waitpid: PIDWAIT_BACKEND says so)\n";
+    assert_eq!(stderr(&output), text);
 }
 
 #[test]
-fn runs_nothing_by_a_backend_that_there_is_not() {
+fn an_unknown_backend_exits_with_125_and_runs_nothing() {
     let mut command = example("run");
     command.args(["echo", "ran"]).env("PIDWAIT_BACKEND", "both");
     let output = command.output().unwrap();

@@ -1,9 +1,9 @@
-//! What `timeout` exits with, and whom it signals.
+//! `timeout`: its exit codes and the processes it signals.
 
 use crate::*;
 
 #[test]
-fn exit_codes() {
+fn exits_with_the_codes_of_coreutils() {
     for (args, code) in [
         ("60 true", 0),
         ("60 sh -c exit\\ 4", 4),
@@ -19,7 +19,7 @@ fn exit_codes() {
         ("-s KILL 0.01 {FOREVER}", 137),
         ("-s 9 0.01 {FOREVER}", 137),
         ("--foreground -s sigkill 0.01 {FOREVER}", 137),
-        // Not heeded, unless a handler is set for it.
+        // Ignored by default.
         ("-s WINCH -k 0.01 0.01 {FOREVER}", 137),
         ("--kill-after=0.01s --signal=URG 0.01s {FOREVER}", 137),
         ("--preserve-status 0.01 {FOREVER}", 128 + 15),
@@ -34,8 +34,8 @@ fn exit_codes() {
 }
 
 #[test]
-fn what_it_cannot_understand() {
-    for (args, says) in [
+fn bad_arguments_exit_with_125() {
+    for (args, text) in [
         ("1x true", "\"1x\": a duration"),
         ("x true", "\"x\": a duration"),
         ("nan true", "\"nan\": a duration"),
@@ -48,22 +48,22 @@ fn what_it_cannot_understand() {
     ] {
         let output = run("timeout", &words(args), Backend::Waitpid);
         assert_eq!(output.status.code(), Some(125), "{args}: {output:?}");
-        assert!(stderr(&output).contains(says), "{args}: {output:?}");
+        assert!(stderr(&output).contains(text), "{args}: {output:?}");
     }
 }
 
 #[test]
-fn ends_all_that_the_command_has_started() {
+fn ends_everything_the_command_started() {
     for backend in backends() {
         let script = format!("{FOREVER} & echo started; wait");
-        // Its output ends when all who could write to it have gone.
+        // The output ends when all processes that hold it have exited.
         let output = run("timeout", &["0.2", "sh", "-c", &script], backend);
         assert_eq!(output.status.code(), Some(124), "{output:?}");
     }
 }
 
 #[test]
-fn in_the_foreground_it_signals_the_command_alone() {
+fn foreground_signals_only_the_command() {
     for backend in backends() {
         let script = format!("{FOREVER} & echo $!; exec {FOREVER}");
         let mut command = on("timeout", backend);
@@ -78,11 +78,12 @@ fn in_the_foreground_it_signals_the_command_alone() {
 }
 
 #[test]
-fn passes_signals_on() {
+fn forwards_signals_to_the_command() {
     for backend in backends() {
         let mut command = on("timeout", backend);
         command.args(["600", "sh", "-c"]);
-        // Said once the trap is off again: a shell that has just forked would swallow a signal.
+        // Printed by another program, after its exec: a shell that has just forked still has the trap and
+        // would lose the signal.
         let other = format!("sh -c 'echo ready; exec {FOREVER}'");
         command.arg(format!("trap 'exit 7' TERM; {other} & wait"));
         let (mut timeout, mut lines) = start(&mut command);
@@ -94,7 +95,7 @@ fn passes_signals_on() {
 }
 
 #[test]
-fn kills_who_does_not_heed_what_was_passed_on() {
+fn kills_a_command_that_ignores_the_forwarded_signal() {
     for backend in backends() {
         let mut command = on("timeout", backend);
         command.args(["-k", "0.01", "600", "sh", "-c"]);
@@ -107,7 +108,7 @@ fn kills_who_does_not_heed_what_was_passed_on() {
     }
 }
 
-/// `FOREVER` filled in; a space with a backslash before it does not part words.
+/// Splits at spaces, except escaped ones (`\ `), and fills in `FOREVER`.
 fn words(args: &str) -> Vec<String> {
     args.replace("{FOREVER}", FOREVER)
         .replace("\\ ", "\0")

@@ -1,4 +1,4 @@
-//! `ChildExt`: the waits of std's `Child`, and std's own beside them.
+//! `ChildExt`, and std's own methods of `Child` after it.
 
 use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
@@ -6,14 +6,14 @@ use std::process::{Child, Stdio};
 use std::thread;
 
 use crate::common::{
-    await_state, await_zombie, errno, exists, kill, sh, shell, sleeper, state_of, steal, try_steal,
-    zombie, Waiter,
+    await_state, await_zombie, errno, exists, kill, reap_externally, sh, shell, sleeper, state_of,
+    try_reap_externally, zombie, Waiter,
 };
-use crate::race::assert_one_has_it;
+use crate::race::assert_one_got_the_status;
 use nix::libc::{ECHILD, SIGCONT, SIGKILL, SIGSTOP, SIGTERM};
 use pidwait::ChildExt;
 
-/// A child that ends when its standard input does.
+/// Starts a child that exits when its standard input closes.
 fn cat() -> Child {
     let pipes = || Stdio::piped();
     let mut command = shell("exec cat");
@@ -28,10 +28,9 @@ fn assert_reaped(child: &mut Child) {
     assert_eq!(errno(child.pidfd_signal(SIGKILL)), ECHILD);
 }
 
-/// Row: first `pidfd_wait`: the status, for std as well. std's `kill` is `Ok`, and pid_reuse.rs
-/// shows that it sends nothing.
+/// std has the status, too. So std's `kill` returns `Ok`; pid_reuse.rs tests that it sends nothing.
 #[test]
-fn the_first_wait() {
+fn pidfd_wait_returns_the_status_once() {
     for mut child in [sh("exit 3"), zombie("exit 3")] {
         let status = child.pidfd_wait().unwrap();
         assert_eq!(status.code(), Some(3));
@@ -45,9 +44,8 @@ fn the_first_wait() {
     }
 }
 
-/// It blocks for as long as the child runs.
 #[test]
-fn a_wait_that_blocks() {
+fn pidfd_wait_blocks_until_the_exit() {
     let mut child = sleeper();
     let pid = child.id();
     thread::scope(|scope| {
@@ -59,9 +57,9 @@ fn a_wait_that_blocks() {
     assert_eq!(child.wait().unwrap().signal(), Some(SIGTERM));
 }
 
-/// `pidfd_try_wait`: nothing while it runs or is stopped, then the status, once, and for std.
+/// A stop or a continue is not an exit.
 #[test]
-fn try_wait() {
+fn pidfd_try_wait_returns_the_status_once_after_exit() {
     let mut child = sleeper();
     assert_eq!(child.pidfd_try_wait().unwrap(), None);
     for (signal, state) in [(SIGSTOP, 'T'), (SIGCONT, 'S')] {
@@ -77,48 +75,47 @@ fn try_wait() {
     assert_eq!(child.try_wait().unwrap(), status);
 }
 
-/// Row: after std's own wait returned the status.
 #[test]
-fn after_a_wait_of_std() {
+fn all_calls_fail_with_echild_after_wait_of_std() {
     let mut waited = sh("exit 4");
     let mut tried = zombie("exit 4");
     waited.wait().unwrap();
     tried.try_wait().unwrap().expect("a zombie");
     for mut child in [waited, tried] {
         assert_reaped(&mut child);
-        assert_eq!(child.wait().unwrap().code(), Some(4), "std has it still");
+        assert_eq!(child.wait().unwrap().code(), Some(4), "std still has it");
     }
 }
 
-/// Row: reaped by something else, before the wait or under its eyes.
+/// Other code reaps the child before the wait, or during it.
 #[test]
-fn reaped_by_something_else() {
+fn pidfd_wait_fails_with_echild_after_external_reap() {
     let mut child = zombie("exit 4");
-    steal(child.id());
+    reap_externally(child.id());
     assert_reaped(&mut child);
 
     let mut child = sleeper();
     let pid = child.id();
     thread::scope(|scope| {
         let waiter = Waiter::start(scope, || child.pidfd_wait());
-        let thief = Waiter::start(scope, || try_steal(pid));
+        let external = Waiter::start(scope, || try_reap_externally(pid));
         kill(pid, SIGKILL);
-        assert_one_has_it(waiter.join(), thief.join());
+        assert_one_got_the_status(waiter.join(), external.join());
     });
 }
 
-/// Row: `pidfd_wait` closes the child's stdin first, without which this one would never end.
+/// Otherwise `cat` would never exit.
 #[test]
-fn wait_closes_stdin() {
+fn pidfd_wait_closes_stdin_first() {
     let mut child = cat();
     assert!(child.pidfd_wait().unwrap().success());
     assert!(child.stdin.is_none());
-    assert!(child.stdout.is_some(), "that one is the user's");
+    assert!(child.stdout.is_some(), "stdout stays open");
 }
 
-/// Row: `pidfd_try_wait` leaves it open, as std's does.
+/// Like std's `try_wait`.
 #[test]
-fn try_wait_leaves_stdin_open() {
+fn pidfd_try_wait_leaves_stdin_open() {
     let mut child = cat();
     for _ in 0..3 {
         assert_eq!(child.pidfd_try_wait().unwrap(), None);
@@ -130,32 +127,30 @@ fn try_wait_leaves_stdin_open() {
     assert!(child.pidfd_try_wait().unwrap().unwrap().success());
 }
 
-/// Row: `pidfd_signal` to a zombie: `Ok`; the status stays to be collected.
 #[test]
-fn a_zombie_can_be_signalled() {
+fn pidfd_signal_to_zombie_keeps_its_status() {
     let mut child = zombie("exit 4");
     child.pidfd_signal(0).unwrap();
     child.pidfd_signal(SIGKILL).unwrap();
     assert_eq!(child.pidfd_wait().unwrap().code(), Some(4));
 }
 
-/// Row: `pidfd_release` drops the child and its pipes, and reaps nothing.
 #[test]
-fn release() {
+fn pidfd_release_closes_the_pipes_and_reaps_nothing() {
     let mut child = cat();
     let mut stdout = child.stdout.take().unwrap();
     let pid = child.id();
     child.pidfd_release().unwrap();
-    // It sees the end of its input, and no signal.
+    // The child sees the end of its input and gets no signal.
     assert_eq!(stdout.read_to_end(&mut Vec::new()).unwrap(), 0);
     await_zombie(pid);
     assert_eq!(state_of(pid), Some('Z'));
-    assert_eq!(steal(pid), 0);
+    assert_eq!(reap_externally(pid), 0);
 
     let running = sleeper();
     let pid = running.id();
     running.pidfd_release().unwrap();
     assert!(exists(pid));
     kill(pid, SIGTERM);
-    assert_eq!(steal(pid), SIGTERM);
+    assert_eq!(reap_externally(pid), SIGTERM);
 }

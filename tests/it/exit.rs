@@ -1,4 +1,4 @@
-//! Knowing that and how any process has exited: has_exited, wait_exited, exit_status.
+//! `has_exited`, `wait_exited` and `exit_status`, for children and for other processes.
 
 use std::io;
 use std::os::unix::process::ExitStatusExt;
@@ -10,25 +10,26 @@ use nix::libc::{ECHILD, EINVAL, SIGCONT};
 use pidwait::{Backend, PidHandle};
 
 use crate::common::{
-    await_state, backends, clone_and_exit, errno, held, kill, knows_of_others, sleeper, steal,
-    stop, while_asleep, zombie, Stranger,
+    await_state, backends, blocked_on_stdin, clone_and_exit, errno, has_exit_records, kill,
+    reap_externally, sleeper, stop, while_asleep, zombie, NonChild,
 };
 
 const MILLI: Duration = Duration::from_millis(1);
 
-/// Asked in every way that does not block for long. An exit is seen however short the limit, by
-/// the first of them to ask, too.
+/// Returns whether the process has exited. Asserts that all calls agree, and that even the shortest
+/// timeout notices an exit.
 fn exited(handle: &PidHandle) -> bool {
-    let has = handle.wait_exited_timeout(Duration::from_nanos(1)).unwrap();
-    assert_eq!(handle.has_exited().unwrap(), has);
-    assert_eq!(handle.wait_exited_timeout(Duration::ZERO).unwrap(), has);
-    assert_eq!(handle.wait_exited_timeout(MILLI).unwrap(), has);
-    has
+    let exited = handle.wait_exited_timeout(Duration::from_nanos(1)).unwrap();
+    assert_eq!(handle.has_exited().unwrap(), exited);
+    assert_eq!(handle.wait_exited_timeout(Duration::ZERO).unwrap(), exited);
+    assert_eq!(handle.wait_exited_timeout(MILLI).unwrap(), exited);
+    exited
 }
 
-/// The kernel's record of an end, where it can be had; `None` where not, and no error.
+/// Returns the status that `exit_status` is expected to read from the kernel: `None` if this backend
+/// or this kernel has no exit records.
 fn recorded(backend: Backend, status: ExitStatus) -> Option<ExitStatus> {
-    knows_of_others(backend).then_some(status)
+    has_exit_records(backend).then_some(status)
 }
 
 fn exit_code(code: i32) -> ExitStatus {
@@ -36,9 +37,9 @@ fn exit_code(code: i32) -> ExitStatus {
 }
 
 #[test]
-fn a_child_running_stopped_exited_reaped() {
+fn has_exited_is_true_only_after_the_exit() {
     for backend in backends() {
-        let (child, stdin) = held();
+        let (child, stdin) = blocked_on_stdin();
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
         assert!(!exited(&handle));
         stop(child.id());
@@ -49,7 +50,7 @@ fn a_child_running_stopped_exited_reaped() {
 
         while_asleep(|| handle.wait_exited().unwrap(), || drop(stdin));
         assert!(exited(&handle));
-        // Seen, and not reaped: neither the status nor the kernel's record is there yet.
+        // The child is not reaped, so there is neither a status nor an exit record yet.
         assert_eq!(handle.exit_status(), None);
 
         assert_eq!(handle.wait().unwrap().code(), Some(3));
@@ -60,14 +61,14 @@ fn a_child_running_stopped_exited_reaped() {
 }
 
 #[test]
-fn a_wait_with_a_limit_is_never_early() {
+fn wait_exited_timeout_never_ends_early() {
     for backend in backends() {
-        let (child, stdin) = held();
+        let (child, stdin) = blocked_on_stdin();
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
-        for limit in [Duration::from_nanos(1), MILLI, Duration::from_micros(3_700)] {
+        for timeout in [Duration::from_nanos(1), MILLI, Duration::from_micros(3_700)] {
             let start = Instant::now();
-            assert!(!handle.wait_exited_timeout(limit).unwrap());
-            assert!(start.elapsed() >= limit, "{limit:?}");
+            assert!(!handle.wait_exited_timeout(timeout).unwrap());
+            assert!(start.elapsed() >= timeout, "{timeout:?}");
         }
         let wait = || handle.wait_exited_timeout(Duration::MAX);
         assert!(while_asleep(wait, || drop(stdin)).unwrap());
@@ -76,12 +77,12 @@ fn a_wait_with_a_limit_is_never_early() {
 }
 
 #[test]
-fn a_stolen_status() {
+fn exit_status_after_external_reap_comes_from_the_exit_record() {
     for backend in backends() {
-        let (child, stdin) = held();
+        let (child, stdin) = blocked_on_stdin();
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
         drop(stdin);
-        assert_eq!(steal(child.id()), 3 << 8);
+        assert_eq!(reap_externally(child.id()), 3 << 8);
         assert!(exited(&handle));
         handle.wait_exited().unwrap();
         assert_eq!(errno(handle.wait()), ECHILD);
@@ -90,9 +91,9 @@ fn a_stolen_status() {
     }
 }
 
-/// Killed, so that the record is more than a code; and reaped by std, which hides it.
+/// Killed, so that the record holds a signal and not only a code.
 #[test]
-fn a_status_that_std_reaped() {
+fn exit_status_after_reap_by_std_comes_from_the_exit_record() {
     for backend in backends() {
         let mut child = sleeper();
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
@@ -105,22 +106,22 @@ fn a_status_that_std_reaped() {
     }
 }
 
-/// A running process has no status, whosever it is, though the field for it says 0.
+/// The kernel's exit code field is 0 while the process runs; that must not become a status.
 #[test]
-fn a_stranger() {
+fn non_child_has_a_status_only_after_its_reap() {
     for backend in backends() {
-        let mut stranger = Stranger::new();
-        let handle = PidHandle::open_with(stranger.pid, backend).unwrap();
+        let mut non_child = NonChild::new();
+        let handle = PidHandle::open_with(non_child.pid, backend).unwrap();
         assert!(!exited(&handle));
         assert_eq!(handle.exit_status(), None);
 
-        stranger.let_go_unreaped();
-        // By pid a zombie of somebody else's looks alive.
+        non_child.let_exit_unreaped();
+        // The waitpid backend cannot tell the zombie of another parent from a running process.
         assert_eq!(exited(&handle), backend == Backend::Pidfd);
         assert_eq!(handle.exit_status(), None);
         assert_eq!(errno(handle.wait()), ECHILD);
 
-        assert_eq!(stranger.reaped(), Some(7));
+        assert_eq!(non_child.finish(), Some(7));
         assert!(exited(&handle));
         handle.wait_exited().unwrap();
         assert_eq!(handle.exit_status(), recorded(backend, exit_code(7)));
@@ -129,47 +130,46 @@ fn a_stranger() {
 }
 
 #[test]
-fn a_stranger_that_exits_meanwhile() {
+fn wait_exited_returns_when_non_child_exits() {
     for backend in backends() {
-        for limit in [None, Some(Duration::MAX), Some(Duration::from_secs(600))] {
-            let mut stranger = Stranger::new();
-            let handle = PidHandle::open_with(stranger.pid, backend).unwrap();
-            let wait = || match limit {
+        for timeout in [None, Some(Duration::MAX), Some(Duration::from_secs(600))] {
+            let mut non_child = NonChild::new();
+            let handle = PidHandle::open_with(non_child.pid, backend).unwrap();
+            let wait = || match timeout {
                 None => handle.wait_exited().map(|()| true),
-                Some(limit) => handle.wait_exited_timeout(limit),
+                Some(timeout) => handle.wait_exited_timeout(timeout),
             };
-            let ended = while_asleep(wait, || assert_eq!(stranger.reaped(), Some(7)));
-            assert!(ended.unwrap());
+            let exited = while_asleep(wait, || assert_eq!(non_child.finish(), Some(7)));
+            assert!(exited.unwrap());
             assert_eq!(handle.exit_status(), recorded(backend, exit_code(7)));
         }
     }
 }
 
-/// Our own process: no child of its own, running, and without a status.
 #[test]
-fn this_process() {
+fn own_process_has_not_exited() {
     for backend in backends() {
-        let me = PidHandle::open_with(std::process::id(), backend).unwrap();
-        assert!(!exited(&me));
-        assert_eq!(me.exit_status(), None);
-        assert_eq!(errno(me.wait()), ECHILD);
-        assert_eq!(me.exit_status(), None);
+        let handle = PidHandle::open_with(std::process::id(), backend).unwrap();
+        assert!(!exited(&handle));
+        assert_eq!(handle.exit_status(), None);
+        assert_eq!(errno(handle.wait()), ECHILD);
+        assert_eq!(handle.exit_status(), None);
     }
 }
 
 #[test]
-fn nobody_has_exited_and_left_no_status() {
+fn missing_process_has_exited_without_a_status() {
     for backend in backends() {
-        let nobody = PidHandle::open_with(i32::MAX.unsigned_abs(), backend).unwrap();
-        assert!(exited(&nobody));
-        nobody.wait_exited().unwrap();
-        assert_eq!(nobody.exit_status(), None);
+        let missing = PidHandle::open_with(i32::MAX.unsigned_abs(), backend).unwrap();
+        assert!(exited(&missing));
+        missing.wait_exited().unwrap();
+        assert_eq!(missing.exit_status(), None);
     }
 }
 
-/// Released while live, what comes later is not its business; released once done, it is known.
+/// A handle that was live at its release fails with EINVAL. One that was done keeps its results.
 #[test]
-fn after_release() {
+fn release_keeps_the_results_of_done_handle_only() {
     for backend in backends() {
         let child = zombie("exit 3");
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
@@ -177,7 +177,7 @@ fn after_release() {
         assert_eq!(errno(handle.has_exited()), EINVAL);
         assert_eq!(errno(handle.wait_exited()), EINVAL);
         assert_eq!(errno(handle.wait_exited_timeout(Duration::MAX)), EINVAL);
-        steal(child.id());
+        reap_externally(child.id());
         assert_eq!(handle.exit_status(), None);
 
         let child = zombie("exit 3");
@@ -189,9 +189,9 @@ fn after_release() {
     }
 }
 
-/// A zombie that had to be reaped to make its handle is one all the same.
+/// `PidHandle::from` reaps the zombie and keeps its status.
 #[test]
-fn a_handle_of_a_zombie() {
+fn handle_from_zombie_or_finished_child_has_exited() {
     let handle = PidHandle::from(zombie("exit 3"));
     assert!(exited(&handle));
     handle.wait_exited().unwrap();
@@ -206,13 +206,13 @@ fn a_handle_of_a_zombie() {
     assert_eq!(handle.exit_status(), None);
 }
 
-/// Many threads share a `Child`: they wait by handle, and whoever is first reaps it through std.
-/// Had one of the waits reaped, std would have no status to give.
+/// Threads share a `Child`: they wait through a handle, and the first one reaps through std. If
+/// `wait_exited` reaped, std would get no status.
 #[test]
-fn many_share_a_child() {
+fn wait_exited_leaves_the_status_to_std() {
     for backend in backends() {
         for timed in [false, true] {
-            let (child, stdin) = held();
+            let (child, stdin) = blocked_on_stdin();
             let handle = PidHandle::open_with(child.id(), backend).unwrap();
             let child = Mutex::new(child);
             let wait = || -> io::Result<ExitStatus> {
@@ -235,30 +235,30 @@ fn many_share_a_child() {
     }
 }
 
-/// A wait that sees the exit first gives way to one that reaps, and the other way round.
+/// A wait that peeks must not hide the exit from one that reaps, and the other way round.
 #[test]
-fn beside_a_wait_that_reaps() {
+fn wait_exited_and_wait_both_return() {
     for backend in backends() {
-        let (child, stdin) = held();
+        let (child, stdin) = blocked_on_stdin();
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
         let both = || {
             std::thread::scope(|scope| {
-                let seen = scope.spawn(|| handle.wait_exited());
+                let untimed = scope.spawn(|| handle.wait_exited());
                 let timed = scope.spawn(|| handle.wait_exited_timeout(Duration::MAX));
                 let status = handle.wait().unwrap();
-                seen.join().unwrap().unwrap();
+                untimed.join().unwrap().unwrap();
                 assert!(timed.join().unwrap().unwrap());
                 status
             })
         };
         let pid = child.id();
         let status = while_asleep(both, || drop(stdin));
-        assert_eq!(status.code(), Some(3), "of {pid}");
+        assert_eq!(status.code(), Some(3), "PID {pid}");
     }
 }
 
 #[test]
-fn seen_by_two_handles() {
+fn second_handle_sees_the_exit_and_the_record() {
     for backend in backends() {
         let child = zombie("exit 3");
         let first = PidHandle::open_with(child.id(), backend).unwrap();
@@ -271,12 +271,13 @@ fn seen_by_two_handles() {
     }
 }
 
-/// A child that ordinary waits do not own to may be one that is just being reaped: its record is
-/// waited for, though not for ever. This one is none, and as good as one.
+/// While another thread reaps a child, waits already fail with ECHILD but the record is not there
+/// yet, so `exit_status` waits for it for a short time. This test gets the same state from a child
+/// without an exit signal, which ordinary waits ignore.
 #[test]
-fn a_child_that_waits_do_not_own_to() {
+fn exit_status_waits_for_the_record_of_child_being_reaped() {
     for backend in backends() {
-        if !knows_of_others(backend) {
+        if !has_exit_records(backend) {
             continue;
         }
         let reaped_in_time = || {
@@ -285,16 +286,16 @@ fn a_child_that_waits_do_not_own_to() {
             let handle = PidHandle::open_with(pid, backend).unwrap();
             assert_eq!(errno(handle.try_wait()), ECHILD);
             assert_eq!(handle.exit_status(), None);
-            let told = while_asleep(
+            let status = while_asleep(
                 || handle.exit_status(),
                 || {
-                    assert_eq!(steal(pid), 3 << 8);
+                    assert_eq!(reap_externally(pid), 3 << 8);
                 },
             );
             assert_eq!(handle.exit_status(), Some(exit_code(3)));
-            told == Some(exit_code(3))
+            status == Some(exit_code(3))
         };
-        // A busy machine may take longer than that now and then.
+        // On a busy machine the reap can come too late for that.
         assert!((0..50).any(|_| reaped_in_time()));
     }
 }

@@ -1,4 +1,4 @@
-//! exit_fd, under poll.
+//! `exit_fd`, tested with `poll`.
 
 use std::os::fd::{AsFd, AsRawFd};
 
@@ -6,13 +6,14 @@ use nix::libc::{ECHILD, EINVAL, SIGCONT};
 use pidwait::PidHandle;
 
 use crate::common::{
-    await_zombie, backends, errno, held, kill, readable, steal, stop, zombie, Stranger, LONG,
+    await_zombie, backends, blocked_on_stdin, errno, kill, readable, reap_externally, stop, zombie,
+    NonChild, LONG,
 };
 
 #[test]
-fn readable_from_the_exit_on_and_for_good() {
+fn exit_fd_is_readable_from_the_exit_on() {
     for backend in backends() {
-        let (child, stdin) = held();
+        let (child, stdin) = blocked_on_stdin();
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
         let exit = handle.exit_fd().unwrap();
         assert!(!readable(&exit, 20));
@@ -24,44 +25,44 @@ fn readable_from_the_exit_on_and_for_good() {
         drop(stdin);
         assert!(readable(&exit, LONG));
         assert!(readable(&handle.exit_fd().unwrap(), LONG));
-        await_zombie(child.id()); // Nothing has reaped it.
+        await_zombie(child.id()); // It is not reaped yet.
         assert_eq!(handle.wait().unwrap().code(), Some(3));
         assert!(readable(&exit, 0));
     }
 }
 
-/// Dropped or released, with the child still running.
+/// The handle is dropped or released while the child still runs.
 #[test]
-fn outlives_its_handle() {
-    let ends: [fn(PidHandle); 2] = [drop, |handle| handle.release().unwrap()];
+fn exit_fd_outlives_its_handle() {
+    let closers: [fn(PidHandle); 2] = [drop, |handle| handle.release().unwrap()];
     for backend in backends() {
-        for end in ends {
-            let (child, stdin) = held();
+        for close in closers {
+            let (child, stdin) = blocked_on_stdin();
             let handle = PidHandle::open_with(child.id(), backend).unwrap();
             let exit = handle.exit_fd().unwrap();
-            end(handle);
+            close(handle);
             assert!(!readable(&exit, 20));
             drop(stdin);
             assert!(readable(&exit, LONG));
-            assert_eq!(steal(child.id()), 3 << 8);
+            assert_eq!(reap_externally(child.id()), 3 << 8);
             assert!(readable(&exit, 0));
         }
     }
 }
 
-/// Dropped before the exit, it leaves nothing to a later one.
+/// Descriptors that are dropped before the exit do not affect later ones.
 #[test]
-fn asked_for_again_and_again() {
+fn exit_fd_can_be_requested_repeatedly() {
     for backend in backends() {
-        let (child, stdin) = held();
+        let (child, stdin) = blocked_on_stdin();
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
         for _ in 0..3 {
             let exit = handle.exit_fd().unwrap();
-            let twin = exit.clone();
+            let clone = exit.clone();
             assert_eq!(exit.as_raw_fd(), exit.as_fd().as_raw_fd());
-            assert_eq!(exit.as_raw_fd(), twin.as_raw_fd());
+            assert_eq!(exit.as_raw_fd(), clone.as_raw_fd());
             drop(exit);
-            assert!(!readable(&twin, 1));
+            assert!(!readable(&clone, 1));
         }
         let exit = handle.exit_fd().unwrap();
         drop(stdin);
@@ -70,26 +71,26 @@ fn asked_for_again_and_again() {
 }
 
 #[test]
-fn of_a_stranger() {
+fn exit_fd_of_non_child_is_readable_after_its_exit() {
     for backend in backends() {
-        let mut stranger = Stranger::new();
-        let handle = PidHandle::open_with(stranger.pid, backend).unwrap();
+        let mut non_child = NonChild::new();
+        let handle = PidHandle::open_with(non_child.pid, backend).unwrap();
         let exit = handle.exit_fd().unwrap();
         assert!(!readable(&exit, 20));
-        assert_eq!(stranger.reaped(), Some(7));
+        assert_eq!(non_child.finish(), Some(7));
         assert!(readable(&exit, LONG));
         assert!(readable(&handle.exit_fd().unwrap(), LONG));
     }
 }
 
-/// By somebody else than the handle, which does not know of it yet.
+/// The handle has not noticed the reap yet, so both results of `exit_fd` are valid.
 #[test]
-fn of_a_child_that_was_reaped() {
+fn exit_fd_is_readable_after_external_reap() {
     for backend in backends() {
         let child = zombie("exit 3");
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
         let before = handle.exit_fd().unwrap();
-        steal(child.id());
+        reap_externally(child.id());
         assert!(readable(&before, LONG));
         match handle.exit_fd() {
             Ok(after) => assert!(readable(&after, LONG)),
@@ -99,7 +100,7 @@ fn of_a_child_that_was_reaped() {
 }
 
 #[test]
-fn of_a_handle_made_of_a_zombie() {
+fn exit_fd_of_zombie_reaped_at_conversion_is_readable() {
     let handle = PidHandle::from(zombie("exit 3"));
     let exit = handle.exit_fd().unwrap();
     assert!(readable(&exit, 0));
@@ -109,17 +110,17 @@ fn of_a_handle_made_of_a_zombie() {
 }
 
 #[test]
-fn none_once_done_or_released() {
+fn exit_fd_of_done_or_released_handle_fails() {
     for backend in backends() {
         let handle = PidHandle::open_with(zombie("exit 3").id(), backend).unwrap();
         handle.wait().unwrap();
         assert_eq!(errno(handle.exit_fd()), ECHILD);
 
-        let nobody = PidHandle::open_with(i32::MAX.unsigned_abs(), backend).unwrap();
-        assert_eq!(errno(nobody.exit_fd()), ECHILD);
+        let missing = PidHandle::open_with(i32::MAX.unsigned_abs(), backend).unwrap();
+        assert_eq!(errno(missing.exit_fd()), ECHILD);
 
-        let me = PidHandle::open_with(std::process::id(), backend).unwrap();
-        me.release().unwrap();
-        assert_eq!(errno(me.exit_fd()), EINVAL);
+        let own = PidHandle::open_with(std::process::id(), backend).unwrap();
+        own.release().unwrap();
+        assert_eq!(errno(own.exit_fd()), EINVAL);
     }
 }

@@ -1,11 +1,12 @@
-//! Handles made of a `Child`: running, exited, finished, stolen.
+//! `PidHandle::from(Child)`: running, zombie, finished and externally reaped children.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 use std::thread;
 
 use crate::common::{
-    await_state, detach, errno, exists, sh, shell, sleeper, steal, stop, trapped, zombie, Waiter,
+    await_state, detach, errno, exists, reap_externally, sh, shell, sleeper, stop, trace_stopped,
+    zombie, Waiter,
 };
 use nix::libc::{c_int, ECHILD, EINVAL, SIGKILL, SIGTERM};
 use pidwait::PidHandle;
@@ -22,9 +23,9 @@ fn backend() -> pidwait::Backend {
     pidwait::support().unwrap().backend()
 }
 
-/// Running: live, and nothing was reaped, killed or waited for on the way.
+/// The conversion neither reaps nor kills nor waits.
 #[test]
-fn a_running_child() {
+fn running_child_becomes_a_live_handle() {
     let child = sleeper();
     let pid = child.id();
     let handle = PidHandle::from(child);
@@ -39,9 +40,9 @@ fn a_running_child() {
     assert_done(&handle);
 }
 
-/// Stopped is running, and stays stopped.
+/// The child stays stopped.
 #[test]
-fn a_stopped_child() {
+fn stopped_child_becomes_a_live_handle() {
     let child = sleeper();
     let pid = child.id();
     stop(pid);
@@ -52,10 +53,10 @@ fn a_stopped_child() {
     assert_eq!(handle.wait().unwrap().signal(), Some(SIGKILL));
 }
 
-/// A trace stop is running, too: std would take it for the exit.
+/// std's `try_wait` would take the trace stop for the exit.
 #[test]
-fn a_traced_child() {
-    let child = trapped("exit 4");
+fn trace_stopped_child_becomes_a_live_handle() {
+    let child = trace_stopped("exit 4");
     let pid = child.id();
     let handle = PidHandle::from(child);
     assert_eq!(handle.try_wait().unwrap(), None);
@@ -63,10 +64,10 @@ fn a_traced_child() {
     assert_eq!(handle.wait().unwrap().code(), Some(4));
 }
 
-/// Row: a zombie. It is reaped when the handle is made, and to the handle's users still is one:
-/// the first wait gets the status, signals go nowhere.
+/// The conversion reaps the zombie, but the handle behaves as if it still were one: signals succeed
+/// and the first wait returns the status.
 #[test]
-fn a_zombie() {
+fn zombie_is_reaped_and_its_handle_returns_the_status_once() {
     let waits: [fn(&PidHandle) -> Option<c_int>; 2] = [
         |handle| handle.wait().unwrap().code(),
         |handle| handle.try_wait().unwrap().expect("a zombie").code(),
@@ -75,13 +76,13 @@ fn a_zombie() {
         let child = zombie("exit 6");
         let pid = child.id();
         let handle = PidHandle::from(child);
-        assert!(!exists(pid), "reaped already");
+        assert!(!exists(pid), "it is reaped");
         assert_eq!((handle.id(), handle.backend()), (pid, backend()));
         handle.signal(0).unwrap();
         handle.signal(SIGTERM).unwrap();
         handle.kill().unwrap();
-        for impossible in [-1, 65_000, nix::libc::SIGRTMAX() + 1] {
-            assert_eq!(errno(handle.signal(impossible)), EINVAL);
+        for invalid in [-1, 65_000, nix::libc::SIGRTMAX() + 1] {
+            assert_eq!(errno(handle.signal(invalid)), EINVAL);
         }
         assert_eq!(wait(&handle), Some(6));
         assert_done(&handle);
@@ -91,9 +92,9 @@ fn a_zombie() {
     }
 }
 
-/// A zombie whose handle is released unasked: released, as any other, and nothing is unreaped.
+/// The handle is released before any wait took the status.
 #[test]
-fn a_zombie_released() {
+fn released_handle_from_zombie_fails_with_einval() {
     let child = zombie("exit 6");
     let pid = child.id();
     let handle = PidHandle::from(child);
@@ -104,9 +105,9 @@ fn a_zombie_released() {
     assert!(!exists(pid));
 }
 
-/// Row: a child whose status std already has: done.
+/// std already has the status.
 #[test]
-fn a_finished_child() {
+fn finished_child_becomes_a_done_handle() {
     let mut waited = sh("exit 6");
     let mut tried = zombie("exit 6");
     waited.wait().unwrap();
@@ -121,19 +122,18 @@ fn a_finished_child() {
     }
 }
 
-/// Reaped by somebody else: done as well.
 #[test]
-fn a_stolen_child() {
+fn externally_reaped_child_becomes_a_done_handle() {
     let child = zombie("exit 6");
-    steal(child.id());
+    reap_externally(child.id());
     let handle = PidHandle::from(child);
     assert_done(&handle);
     assert_eq!(handle.exit_status(), None);
 }
 
-/// It drops the child's pipes, and what was taken before stays.
+/// Pipes that the caller has taken before stay open.
 #[test]
-fn the_pipes() {
+fn conversion_closes_the_pipes() {
     let mut child = shell("cat; echo end")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -141,7 +141,7 @@ fn the_pipes() {
         .unwrap();
     let stdout = child.stdout.take().unwrap();
     let handle = PidHandle::from(child);
-    let said = std::io::read_to_string(stdout).unwrap();
-    assert_eq!(said, "end\n", "its input has ended, its output has not");
+    let output = std::io::read_to_string(stdout).unwrap();
+    assert_eq!(output, "end\n", "stdin is closed, stdout is not");
     assert!(handle.wait().unwrap().success());
 }

@@ -1,4 +1,4 @@
-//! from_pidfd.
+//! `PidHandle::from_pidfd`.
 
 use std::fs::File;
 use std::io::{stdin, ErrorKind};
@@ -10,19 +10,20 @@ use std::time::Duration;
 use nix::libc::{ECHILD, EINVAL, O_EXCL, O_NONBLOCK, SIGTERM};
 use pidwait::{Backend, PidHandle};
 
-use crate::common::pids::in_pid_namespace_with;
+use crate::common::pid_namespace::in_pid_namespace_with;
 use crate::common::{
-    errno, held, kernel, pidfd_open, readable, sleeper, steal, there_are_pidfds, while_asleep,
-    zombie, Stranger,
+    blocked_on_stdin, errno, kernel, pidfd_open, pidfds_supported, readable, reap_externally,
+    sleeper, while_asleep, zombie, NonChild,
 };
 
-/// PIDFD_NONBLOCK, and PIDFD_THREAD (Linux 6.9).
+/// PIDFD_NONBLOCK.
 const NONBLOCK: u32 = O_NONBLOCK.unsigned_abs();
+/// PIDFD_THREAD (Linux 6.9).
 const THREAD: u32 = O_EXCL.unsigned_abs();
 
-/// Without pidfds there is nothing to test here; `there_are_pidfds` has said so then.
+/// Without pidfds there is nothing to test here. `pidfds_supported` then prints `skipped`.
 fn no_pidfds() -> bool {
-    !there_are_pidfds()
+    !pidfds_supported()
 }
 
 fn adopt(pid: u32, flags: u32) -> PidHandle {
@@ -33,11 +34,11 @@ fn adopt(pid: u32, flags: u32) -> PidHandle {
 }
 
 #[test]
-fn of_a_child() {
+fn handle_from_pidfd_of_child_works() {
     if no_pidfds() {
         return;
     }
-    let (child, stdin) = held();
+    let (child, stdin) = blocked_on_stdin();
     let handle = adopt(child.id(), 0);
     assert_eq!(handle.try_wait().unwrap(), None);
     let status = while_asleep(|| handle.wait(), || drop(stdin)).unwrap();
@@ -49,14 +50,14 @@ fn of_a_child() {
     assert_eq!(handle.wait().unwrap().code(), Some(4));
 }
 
-/// `waitid` itself answers EAGAIN there, which no caller may see, and which must not make it spin
-/// or end early.
+/// `waitid` on such a pidfd fails with EAGAIN instead of blocking. The calls must still block, and
+/// must not spin.
 #[test]
-fn a_non_blocking_one_works_as_any_other() {
+fn handle_from_nonblocking_pidfd_blocks() {
     if no_pidfds() {
         return;
     }
-    let (child, stdin) = held();
+    let (child, stdin) = blocked_on_stdin();
     let handle = adopt(child.id(), NONBLOCK);
     let exit = handle.exit_fd().unwrap();
     assert_eq!(handle.try_wait().unwrap(), None);
@@ -68,7 +69,7 @@ fn a_non_blocking_one_works_as_any_other() {
     assert_eq!(status.code(), Some(3));
     assert!(usage.max_rss > 4096);
 
-    let (child, stdin) = held();
+    let (child, stdin) = blocked_on_stdin();
     let handle = adopt(child.id(), NONBLOCK);
     let wait = || handle.wait_timeout(Duration::MAX);
     let status = while_asleep(wait, || drop(stdin)).unwrap();
@@ -78,65 +79,65 @@ fn a_non_blocking_one_works_as_any_other() {
     let status = handle.terminate(Duration::MAX).unwrap();
     assert_eq!(status.signal(), Some(SIGTERM));
 
-    let (child, stdin) = held();
+    let (child, stdin) = blocked_on_stdin();
     let handle = adopt(child.id(), NONBLOCK);
     while_asleep(|| handle.wait_exited(), || drop(stdin)).unwrap();
     assert_eq!(handle.wait().unwrap().code(), Some(3));
 }
 
 #[test]
-fn of_a_stranger() {
+fn handle_from_pidfd_of_non_child_sees_its_exit() {
     if no_pidfds() {
         return;
     }
     for flags in [0, NONBLOCK] {
-        let mut stranger = Stranger::new();
-        let handle = adopt(stranger.pid, flags);
+        let mut non_child = NonChild::new();
+        let handle = adopt(non_child.pid, flags);
         assert_eq!(errno(handle.wait()), ECHILD);
         assert!(!handle.has_exited().unwrap());
-        assert_eq!(stranger.reaped(), Some(7));
+        assert_eq!(non_child.finish(), Some(7));
         handle.wait_exited().unwrap();
         assert_eq!(errno(handle.wait()), ECHILD);
     }
 }
 
 #[test]
-fn of_a_reaped_process_is_echild() {
+fn pidfd_of_reaped_child_fails_with_echild() {
     if no_pidfds() {
         return;
     }
     for flags in [0, NONBLOCK] {
         let child = zombie("exit 3");
         let fd = pidfd_open(child.id(), flags).unwrap();
-        steal(child.id());
+        reap_externally(child.id());
         assert_eq!(errno(PidHandle::from_pidfd(fd)), ECHILD);
     }
 }
 
-/// Refused by name, and closed: the child at the other end sees that.
+/// The call also closes the descriptor: the child at the other end of the pipe exits.
 #[test]
-fn a_pipe_is_refused() {
-    let (child, stdin) = held();
-    refuse(stdin.into());
-    assert_eq!(steal(child.id()), 3 << 8);
+fn non_pidfd_fails_with_invalid_input() {
+    let (child, stdin) = blocked_on_stdin();
+    assert_rejected(stdin.into());
+    assert_eq!(reap_externally(child.id()), 3 << 8);
 
-    refuse(File::open("/dev/null").unwrap().into());
-    refuse(File::open("/proc/self").unwrap().into());
-    refuse(File::open("/proc/self/stat").unwrap().into());
+    assert_rejected(File::open("/dev/null").unwrap().into());
+    assert_rejected(File::open("/proc/self").unwrap().into());
+    assert_rejected(File::open("/proc/self/stat").unwrap().into());
 }
 
-/// A thread's, even the first thread's: its exit is not the process's.
+/// The exit of a thread is not the exit of its process, even for the main thread.
 #[test]
-fn a_threads_is_refused() {
+fn pidfd_of_thread_fails_with_invalid_input() {
     if no_pidfds() {
         return;
     }
     let child = sleeper();
-    let me = nix::unistd::gettid().as_raw().unsigned_abs();
-    for id in [child.id(), me] {
+    let this_thread = nix::unistd::gettid().as_raw().unsigned_abs();
+    for id in [child.id(), this_thread] {
         match pidfd_open(id, THREAD) {
-            Ok(fd) => refuse(fd),
-            // An older kernel has none of them to give.
+            Ok(fd) => assert_rejected(fd),
+            // Kernels before 6.9 have no pidfds of threads.
             Err(error) => {
                 assert_eq!(error.raw_os_error(), Some(EINVAL));
                 assert!(kernel() < (6, 9));
@@ -145,7 +146,8 @@ fn a_threads_is_refused() {
     }
 }
 
-fn refuse(fd: OwnedFd) {
+/// Asserts that `from_pidfd` fails with `InvalidInput` and an error that names the descriptor.
+fn assert_rejected(fd: OwnedFd) {
     let text = format!("{fd:?}");
     let number: String = text.chars().filter(char::is_ascii_digit).collect();
     let error = PidHandle::from_pidfd(fd).unwrap_err();
@@ -153,16 +155,16 @@ fn refuse(fd: OwnedFd) {
     assert!(error.to_string().contains(&number), "{error}");
 }
 
-/// The way to a process that has no pid here, and so no handle: it came from outside.
+/// The process is outside of this PID namespace, so it has no PID here.
 #[test]
-fn of_a_process_that_has_no_pid_here() {
+fn pidfd_from_another_pid_namespace_fails_with_invalid_input() {
     if no_pidfds() {
         return;
     }
     let outsider = pidfd_open(std::process::id(), 0).unwrap();
-    let test = "from_pidfd::of_a_process_that_has_no_pid_here";
-    let hand_over = |command: &mut Command| _ = command.stdin(outsider);
-    if in_pid_namespace_with(test, hand_over) {
+    let test = "from_pidfd::pidfd_from_another_pid_namespace_fails_with_invalid_input";
+    let pass_outsider = |command: &mut Command| _ = command.stdin(outsider);
+    if in_pid_namespace_with(test, pass_outsider) {
         let outsider = stdin().as_fd().try_clone_to_owned().unwrap();
         let error = PidHandle::from_pidfd(outsider).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput);

@@ -1,4 +1,4 @@
-//! signal_group.
+//! `signal_group`.
 
 use std::io::Read;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -10,24 +10,25 @@ use nix::unistd::Pid;
 use pidwait::{Backend, PidHandle};
 
 use crate::common::{
-    await_zombie, backends, errno, held, kernel, line, shell, sleeper, steal, zombie, Stranger,
+    await_zombie, backends, blocked_on_stdin, errno, kernel, line, reap_externally, shell, sleeper,
+    zombie, NonChild,
 };
 
-/// The leader of a group of five, which exits with 3 at once. The four others stay until they are
-/// killed, or until a test that fails drops what holds them.
+/// Starts a process group of five, whose leader exits with code 3 at once. The four others run until
+/// they are killed, or until a failed test drops `Members`.
 fn leader() -> (Child, Members) {
-    let script = "exec 3<&0; for i in 1 2 3 4; do sh -c 'read x' <&3 & done; echo there; exit 3";
+    let script = "exec 3<&0; for i in 1 2 3 4; do sh -c 'read x' <&3 & done; echo ready; exit 3";
     let mut command = shell(script);
     command.process_group(0);
     command.stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = command.spawn().unwrap();
-    assert_eq!(line(&mut child), "there");
+    assert_eq!(line(&mut child), "ready");
     let _stdin = child.stdin.take().expect("a pipe");
     let stdout = child.stdout.take().expect("a pipe");
     (child, Members { _stdin, stdout })
 }
 
-/// All of them hold the standard output, so its end is the end of the last of them.
+/// The members of a group. All have the standard output open, so it ends when the last one exits.
 struct Members {
     _stdin: ChildStdin,
     stdout: ChildStdout,
@@ -41,9 +42,10 @@ impl Members {
     }
 }
 
-/// The way to end a whole group, as the documentation shows it: the unreaped leader keeps its name.
+/// The documented way to end a whole group: the unreaped leader keeps the group ID from being
+/// reused.
 #[test]
-fn five_of_a_zombie_leader_with_one_call() {
+fn signal_group_of_zombie_leader_signals_all_members() {
     for backend in backends() {
         let (leader, members) = leader();
         let handle = PidHandle::open_with(leader.id(), backend).unwrap();
@@ -59,14 +61,14 @@ fn five_of_a_zombie_leader_with_one_call() {
 }
 
 #[test]
-fn a_running_leader_and_all_the_others() {
+fn signal_group_of_running_leader_signals_all_members() {
     for backend in backends() {
-        let script = "exec 3<&0; sh -c 'read x' <&3 & echo there; wait";
+        let script = "exec 3<&0; sh -c 'read x' <&3 & echo ready; wait";
         let mut command = shell(script);
         command.process_group(0);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
-        assert_eq!(line(&mut child), "there");
+        assert_eq!(line(&mut child), "ready");
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
         handle.signal_group(SIGTERM).unwrap();
         let members = Members {
@@ -78,11 +80,12 @@ fn a_running_leader_and_all_the_others() {
     }
 }
 
-/// A child of this test's own group, and one of another child's: nobody is signalled.
+/// One child is in the group of this process, another one in the group of a sibling. Nothing is
+/// signalled.
 #[test]
-fn einval_of_one_that_leads_none() {
+fn signal_group_of_non_leader_fails_with_einval() {
     for backend in backends() {
-        let (child, _stdin) = held();
+        let (child, _stdin) = blocked_on_stdin();
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
         assert_eq!(errno(handle.signal_group(SIGKILL)), EINVAL);
         assert_eq!(errno(handle.signal_group(0)), EINVAL);
@@ -103,34 +106,34 @@ fn einval_of_one_that_leads_none() {
     }
 }
 
-/// A zombie that leads none, too, and it stays to be reaped.
+/// The zombie keeps its status.
 #[test]
-fn einval_of_a_zombie_and_of_a_stranger() {
+fn signal_group_of_non_leader_zombie_or_non_child_fails_with_einval() {
     for backend in backends() {
         let handle = PidHandle::open_with(zombie("exit 3").id(), backend).unwrap();
         assert_eq!(errno(handle.signal_group(SIGKILL)), EINVAL);
         assert_eq!(handle.wait().unwrap().code(), Some(3));
 
-        let mut stranger = Stranger::new();
-        let handle = PidHandle::open_with(stranger.pid, backend).unwrap();
+        let mut non_child = NonChild::new();
+        let handle = PidHandle::open_with(non_child.pid, backend).unwrap();
         assert_eq!(errno(handle.signal_group(SIGKILL)), EINVAL);
-        assert_eq!(stranger.reaped(), Some(7));
+        assert_eq!(non_child.finish(), Some(7));
         assert_eq!(errno(handle.signal_group(SIGKILL)), ECHILD);
     }
 }
 
-/// What outlives its leader can be signalled where the kernel takes the group from the pidfd;
-/// elsewhere its name may be another one's by then, and nobody is signalled.
+/// Since Linux 6.9 the kernel finds the group through the pidfd, even after the leader was reaped.
+/// Without that the group ID could belong to an unrelated group, so nothing is signalled.
 #[test]
-fn of_a_leader_that_was_reaped() {
+fn signal_group_of_reaped_leader_needs_pidfd_support() {
     let by_pidfd = kernel() >= (6, 9);
     for backend in backends() {
         let (leader, members) = leader();
         let handle = PidHandle::open_with(leader.id(), backend).unwrap();
-        assert_eq!(steal(leader.id()), 3 << 8);
+        assert_eq!(reap_externally(leader.id()), 3 << 8);
         end(&handle, members, by_pidfd);
     }
-    // Made of a zombie, and so reaped by the handle itself.
+    // `PidHandle::from` reaps the zombie itself.
     let (leader, members) = leader();
     await_zombie(leader.id());
     let handle = PidHandle::from(leader);
@@ -145,17 +148,17 @@ fn end(handle: &PidHandle, members: Members, by_pidfd: bool) {
     } else {
         assert_eq!(errno(result), ECHILD);
         let group = i32::try_from(handle.id()).unwrap();
-        // Nothing was sent: they are still there to be killed.
+        // Nothing was sent, so the members still run and can be killed.
         killpg(Pid::from_raw(group), Signal::SIGKILL).unwrap();
     }
     members.await_end();
 }
 
 #[test]
-fn none_once_done_or_released() {
+fn signal_group_of_done_or_released_handle_fails() {
     for backend in backends() {
-        let nobody = PidHandle::open_with(i32::MAX.unsigned_abs(), backend).unwrap();
-        assert_eq!(errno(nobody.signal_group(0)), ECHILD);
+        let missing = PidHandle::open_with(i32::MAX.unsigned_abs(), backend).unwrap();
+        assert_eq!(errno(missing.signal_group(0)), ECHILD);
 
         let child = sleeper();
         let handle = PidHandle::open_with(child.id(), backend).unwrap();

@@ -1,15 +1,17 @@
-//! KillOnDrop.
+//! `KillOnDrop`.
 
 use std::panic::{catch_unwind, AssertUnwindSafe};
 
 use nix::libc::{ECHILD, SIGTERM};
 use pidwait::{KillOnDrop, PidHandle};
 
-use crate::common::{backends, errno, held, sleeper, steal, stop, zombie, Stranger};
+use crate::common::{
+    backends, blocked_on_stdin, errno, reap_externally, sleeper, stop, zombie, NonChild,
+};
 
-/// Killed, and reaped: there is no child of that pid any longer, not even a zombie.
+/// std's `try_wait` then finds no child with this PID.
 #[test]
-fn leaves_no_zombie() {
+fn drop_kills_and_reaps_child() {
     for backend in backends() {
         for stopped in [false, true] {
             let mut child = sleeper();
@@ -25,7 +27,7 @@ fn leaves_no_zombie() {
 }
 
 #[test]
-fn reaps_one_that_has_exited() {
+fn drop_reaps_zombie() {
     for backend in backends() {
         let mut child = zombie("exit 3");
         drop(KillOnDrop::new(
@@ -36,7 +38,7 @@ fn reaps_one_that_has_exited() {
 }
 
 #[test]
-fn a_panic_drops_it() {
+fn panic_kills_and_reaps_child() {
     for backend in backends() {
         let mut child = sleeper();
         let guard = KillOnDrop::new(PidHandle::open_with(child.id(), backend).unwrap());
@@ -50,9 +52,9 @@ fn a_panic_drops_it() {
 }
 
 #[test]
-fn into_inner_lets_it_live() {
+fn into_inner_does_not_kill() {
     for backend in backends() {
-        let (child, stdin) = held();
+        let (child, stdin) = blocked_on_stdin();
         let guard = KillOnDrop::new(PidHandle::open_with(child.id(), backend).unwrap());
         let handle = guard.into_inner();
         assert_eq!((handle.id(), handle.backend()), (child.id(), backend));
@@ -63,9 +65,9 @@ fn into_inner_lets_it_live() {
 }
 
 #[test]
-fn a_released_one_lives_on() {
+fn drop_after_release_does_not_kill() {
     for backend in backends() {
-        let (mut child, stdin) = held();
+        let (mut child, stdin) = blocked_on_stdin();
         let guard = KillOnDrop::new(PidHandle::open_with(child.id(), backend).unwrap());
         guard.release().unwrap();
         drop(guard);
@@ -74,9 +76,9 @@ fn a_released_one_lives_on() {
     }
 }
 
-/// Nothing to do, and nothing to wait for.
+/// It must not block, either.
 #[test]
-fn a_done_one() {
+fn drop_of_done_handle_does_nothing() {
     for backend in backends() {
         let guard = KillOnDrop::new(PidHandle::open_with(sleeper().id(), backend).unwrap());
         guard.signal(SIGTERM).unwrap();
@@ -85,35 +87,35 @@ fn a_done_one() {
 
         let child = zombie("exit 3");
         let guard = KillOnDrop::new(PidHandle::open_with(child.id(), backend).unwrap());
-        steal(child.id());
+        reap_externally(child.id());
         drop(guard);
 
-        let nobody = PidHandle::open_with(i32::MAX.unsigned_abs(), backend).unwrap();
-        drop(KillOnDrop::new(nobody));
+        let missing = PidHandle::open_with(i32::MAX.unsigned_abs(), backend).unwrap();
+        drop(KillOnDrop::new(missing));
     }
 }
 
-/// Killed, as its parent sees by the shell's code for it, and left to that parent to reap.
+/// Its parent is stopped during the drop and reaps it later.
 #[test]
-fn a_stranger_is_killed_and_not_waited_for() {
+fn drop_kills_non_child_without_waiting() {
     for backend in backends() {
-        let mut stranger = Stranger::new();
-        stop(stranger.parent.id());
+        let mut non_child = NonChild::new();
+        stop(non_child.parent.id());
         drop(KillOnDrop::new(
-            PidHandle::open_with(stranger.pid, backend).unwrap(),
+            PidHandle::open_with(non_child.pid, backend).unwrap(),
         ));
-        assert_eq!(stranger.reaped(), Some(128 + 9));
+        assert_eq!(non_child.finish(), Some(128 + 9));
     }
 }
 
 #[test]
-fn of_a_child_by_value() {
+fn drop_kills_child_converted_to_handle() {
     let child = sleeper();
     let pid = child.id();
     drop(KillOnDrop::new(PidHandle::from(child)));
-    let gone = PidHandle::open(pid).unwrap();
-    assert_eq!(errno(gone.wait()), ECHILD);
-    assert!(gone.has_exited().unwrap());
+    let reaped = PidHandle::open(pid).unwrap();
+    assert_eq!(errno(reaped.wait()), ECHILD);
+    assert!(reaped.has_exited().unwrap());
 
     drop(KillOnDrop::new(PidHandle::from(zombie("exit 3"))));
 }

@@ -1,4 +1,4 @@
-//! Behaviour, a module for each.
+//! Tests of the crate's behaviour, one module per area.
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -1,4 +1,4 @@
-//! Opening by pid: what there is, what there is not, and what can never be.
+//! `PidHandle::open` and `open_with`: existing processes, missing ones and invalid PIDs.
 
 use std::io::ErrorKind;
 use std::os::unix::process::ExitStatusExt;
@@ -6,16 +6,16 @@ use std::process;
 use std::sync::mpsc;
 use std::thread;
 
-use crate::common::{backends, errno, sleeper, steal, zombie, Waiter};
+use crate::common::{backends, errno, reap_externally, sleeper, zombie, Waiter};
 use nix::libc::{ECHILD, EINVAL, SIGKILL};
 use pidwait::{Backend, PidHandle};
 
-/// No process has it: pids end at 2^22.
-const NOBODY: u32 = i32::MAX as u32;
+/// No process has this PID, because Linux PIDs are at most 2^22.
+const UNUSED_PID: u32 = i32::MAX as u32;
 
-/// Row: `open`, process is there. No permission is needed for pid 1.
+/// Opening needs no permission, even for PID 1.
 #[test]
-fn a_process_that_is_there() {
+fn open_existing_process_succeeds() {
     for backend in backends() {
         for pid in [1, process::id()] {
             let handle = PidHandle::open_with(pid, backend).unwrap();
@@ -26,39 +26,38 @@ fn a_process_that_is_there() {
     }
 }
 
-/// Row: `open` without a backend follows `support`.
 #[test]
-fn the_backend_that_support_names() {
-    let named = pidwait::support().unwrap().backend();
-    assert_eq!(PidHandle::open(1).unwrap().backend(), named);
-    assert_eq!(PidHandle::open(NOBODY).unwrap().backend(), named);
+fn open_uses_the_supported_backend() {
+    let supported = pidwait::support().unwrap().backend();
+    assert_eq!(PidHandle::open(1).unwrap().backend(), supported);
+    assert_eq!(PidHandle::open(UNUSED_PID).unwrap().backend(), supported);
 }
 
-/// Row: `open`, no such process. Go's lookup of a missing process.
+/// Opening succeeds, and the handle is done from the start.
 #[test]
-fn no_such_process() {
+fn open_missing_process_returns_a_done_handle() {
     for backend in backends() {
         let reaped = zombie("exit 0").id();
-        steal(reaped);
-        for pid in [NOBODY, reaped] {
-            let nobody = PidHandle::open_with(pid, backend).unwrap();
-            assert_eq!(nobody.id(), pid);
-            assert_eq!(nobody.backend(), backend);
-            assert_eq!(errno(nobody.wait()), ECHILD);
-            assert_eq!(errno(nobody.try_wait()), ECHILD);
-            assert_eq!(errno(nobody.signal(0)), ECHILD);
-            assert_eq!(errno(nobody.kill()), ECHILD);
-            assert_eq!(nobody.exit_status(), None);
-            nobody.release().unwrap();
-            assert_eq!(errno(nobody.wait()), ECHILD, "done before it was released");
+        reap_externally(reaped);
+        for pid in [UNUSED_PID, reaped] {
+            let missing = PidHandle::open_with(pid, backend).unwrap();
+            assert_eq!(missing.id(), pid);
+            assert_eq!(missing.backend(), backend);
+            assert_eq!(errno(missing.wait()), ECHILD);
+            assert_eq!(errno(missing.try_wait()), ECHILD);
+            assert_eq!(errno(missing.signal(0)), ECHILD);
+            assert_eq!(errno(missing.kill()), ECHILD);
+            assert_eq!(missing.exit_status(), None);
+            missing.release().unwrap();
+            assert_eq!(errno(missing.wait()), ECHILD, "it was done before release");
         }
     }
 }
 
-/// Row: `open(0)`, pid above `i32::MAX`. Named in the error, and stopped before any call that
-/// would take them for a process group, or for everybody.
+/// The PID must not reach `kill` or `waitid`, where 0 and negative numbers mean a process group or
+/// all processes. The error names it.
 #[test]
-fn impossible_pids() {
+fn open_invalid_pid_fails_with_invalid_input() {
     for backend in backends() {
         for pid in [0, 1 << 31, u32::MAX - 1, u32::MAX] {
             for opened in [PidHandle::open(pid), PidHandle::open_with(pid, backend)] {
@@ -71,16 +70,16 @@ fn impossible_pids() {
     }
 }
 
-/// Row: `open` of a thread id that is no process. By pid it cannot be told from one.
+/// The waitpid backend cannot tell a thread ID from a PID, so it fails at the wait.
 #[test]
-fn a_thread_id() {
+fn open_or_wait_with_thread_id_fails() {
     for backend in backends() {
         thread::scope(|scope| {
-            let (end, ends) = mpsc::channel::<()>();
-            let other = Waiter::start_unseen(scope, move || ends.recv());
+            let (stop, stopped) = mpsc::channel::<()>();
+            let other = Waiter::spawn(scope, move || stopped.recv());
             let tid = u32::try_from(other.tid).unwrap();
             let opened = PidHandle::open_with(tid, backend);
-            drop(end);
+            drop(stop);
             match backend {
                 Backend::Pidfd => assert_eq!(errno(opened), EINVAL),
                 Backend::Waitpid => assert_eq!(errno(opened.unwrap().wait()), ECHILD),
@@ -89,9 +88,8 @@ fn a_thread_id() {
     }
 }
 
-/// A handle that was opened by pid reaches the child as its `Child` would.
 #[test]
-fn kill_through_it() {
+fn kill_through_opened_handle_kills_the_child() {
     for backend in backends() {
         let child = sleeper();
         let handle = PidHandle::open_with(child.id(), backend).unwrap();

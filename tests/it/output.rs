@@ -1,6 +1,6 @@
-//! pidfd_output_timeout: what a child wrote, until its own end and no longer.
+//! `pidfd_output_timeout`: captures the output of a child until the child itself exits.
 
-mod late;
+mod timeout;
 
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use pidwait::{Captured, ChildExt, TimedOut};
 
-use crate::common::{await_zombie, enlarge, errno, is_blocking, rounds, shell, steal};
+use crate::common::{
+    await_zombie, errno, is_blocking, reap_externally, rounds, set_pipe_size, shell,
+};
 use nix::libc::{ECHILD, SIGKILL};
 
 const LONG: Duration = Duration::from_secs(600);
@@ -22,8 +24,8 @@ fn both_piped(script: &str) -> Command {
     command
 }
 
-/// A child with both pipes, and with a standard input that ends when what is handed out with it is
-/// dropped: not the `Child`'s own, which the call closes.
+/// Starts a child with both output pipes. Its standard input ends when the returned socket is
+/// dropped. It is not the `Child`'s own `stdin`, because the call under test closes that.
 fn gated(script: &str) -> (Child, UnixStream) {
     let (gate, opener) = gate();
     (both_piped(script).stdin(gate).spawn().unwrap(), opener)
@@ -39,23 +41,23 @@ fn run(script: &str) -> Output {
 }
 
 #[track_caller]
-fn exited(child: Child, limit: Duration) -> Output {
-    match child.pidfd_output_timeout(limit).unwrap() {
+fn exited(child: Child, timeout: Duration) -> Output {
+    match child.pidfd_output_timeout(timeout).unwrap() {
         Captured::Exited(output) => output,
         Captured::TimedOut(late) => panic!("timed out: {late:?}"),
     }
 }
 
 #[track_caller]
-fn timed_out(child: Child, limit: Duration) -> TimedOut {
-    match child.pidfd_output_timeout(limit).unwrap() {
+fn timed_out(child: Child, timeout: Duration) -> TimedOut {
+    match child.pidfd_output_timeout(timeout).unwrap() {
         Captured::TimedOut(late) => late,
         Captured::Exited(output) => panic!("exited: {}", output.status),
     }
 }
 
 #[test]
-fn both_streams_and_the_status() {
+fn captures_both_streams_and_the_status() {
     let output = run("echo out; echo err >&2; exit 3");
     assert_eq!(output.stdout, b"out\n");
     assert_eq!(output.stderr, b"err\n");
@@ -66,14 +68,14 @@ fn both_streams_and_the_status() {
 }
 
 #[test]
-fn bytes_and_not_text() {
+fn captures_bytes_that_are_not_utf8() {
     let output = run(r"printf '\377\376\000\200'; printf '\303' >&2");
     assert_eq!(output.stdout, [0xff, 0xfe, 0, 0x80]);
     assert_eq!(output.stderr, [0xc3]);
 }
 
 #[test]
-fn what_is_not_piped_is_empty() {
+fn stream_without_pipe_is_empty() {
     let script = "echo out; echo err >&2; exit 3";
     for (out, err) in [(true, false), (false, true), (false, false)] {
         let stdio = |piped| if piped { Stdio::piped() } else { Stdio::null() };
@@ -87,7 +89,7 @@ fn what_is_not_piped_is_empty() {
 }
 
 #[test]
-fn sixteen_mebibytes_on_both_pipes_at_once() {
+fn captures_16_mib_from_both_pipes_at_once() {
     let out = "head -c 16777216 /dev/zero";
     let err = "yes | head -c 16777216 >&2";
     let output = run(&format!("{out} & {err}; wait"));
@@ -97,24 +99,24 @@ fn sixteen_mebibytes_on_both_pipes_at_once() {
     assert!(output.stderr == b"y\n".repeat(8 << 20), "{length}");
 }
 
-/// Each pipe is filled before the other is touched.
+/// The child fills one pipe before it writes to the other.
 #[test]
-fn one_pipe_after_the_other() {
+fn captures_one_pipe_after_the_other() {
     let megabyte = |stream| format!("head -c 1048576 /dev/zero >&{stream};");
     for (first, second) in [(1, 2), (2, 1)] {
         let script = megabyte(first) + &megabyte(second) + &megabyte(first);
         let output = run(&script);
-        let (more, less) = match first {
+        let (long, short) = match first {
             1 => (output.stdout, output.stderr),
             _ => (output.stderr, output.stdout),
         };
-        assert_eq!((more.len(), less.len()), (2 << 20, 1 << 20));
+        assert_eq!((long.len(), short.len()), (2 << 20, 1 << 20));
     }
 }
 
-/// Megabytes, and the end right behind them; it must not matter who sees which of them first.
+/// The exit follows the last write at once. Whichever the call sees first, no byte may be lost.
 #[test]
-fn all_that_was_written_before_the_exit() {
+fn captures_all_output_written_before_the_exit() {
     for _ in 0..rounds(10) {
         let output = run("head -c 3000000 /dev/zero; exit 4");
         assert_eq!(output.stdout.len(), 3_000_000);
@@ -122,14 +124,14 @@ fn all_that_was_written_before_the_exit() {
     }
 }
 
-/// All of it lies in the pipes when the call begins.
+/// All output is in the pipes before the call.
 #[test]
-fn of_a_zombie() {
-    for limit in [LONG, Duration::ZERO, Duration::MAX] {
+fn captures_output_of_zombie() {
+    for timeout in [LONG, Duration::ZERO, Duration::MAX] {
         let script = "head -c 65536 /dev/zero; echo err >&2; exit 4";
         let child = both_piped(script).spawn().unwrap();
         await_zombie(child.id());
-        let output = exited(child, limit);
+        let output = exited(child, timeout);
         assert_eq!(output.stdout.len(), 65536);
         assert_eq!(output.stderr, b"err\n");
         assert_eq!(output.status.code(), Some(4));
@@ -137,18 +139,18 @@ fn of_a_zombie() {
 }
 
 #[test]
-fn of_a_zombie_from_a_large_pipe() {
+fn captures_output_of_zombie_from_large_pipe() {
     let script = "head -c 1048576 /dev/zero; exit 4";
     let child = both_piped(script).spawn().unwrap();
-    // The child, in the middle of a write or not there yet, goes on when the pipe has grown.
-    enlarge(child.stdout.as_ref().unwrap(), 1 << 20);
+    // A write that blocks because the pipe is full continues when the pipe grows.
+    set_pipe_size(child.stdout.as_ref().unwrap(), 1 << 20);
     await_zombie(child.id());
     assert_eq!(exited(child, LONG).stdout.len(), 1 << 20);
 }
 
-/// std's `wait_with_output` waits here until the grandchild ends.
+/// std's `wait_with_output` would block until the grandchild exits.
 #[test]
-fn a_grandchild_that_holds_both_pipes() {
+fn grandchild_with_open_pipes_does_not_delay_the_result() {
     let (child, opener) = gated("exec 3<&0; (read go <&3) & echo out; echo err >&2; exit 3");
     let output = exited(child, LONG);
     drop(opener);
@@ -157,15 +159,15 @@ fn a_grandchild_that_holds_both_pipes() {
     assert_eq!(output.status.code(), Some(3));
 }
 
-/// Were the pipes read until they are empty, this could go on for as long as the grandchild does.
+/// After the exit the pipes may never be empty, so reading must stop before that.
 #[test]
-fn a_grandchild_that_fills_both_pipes() {
+fn grandchild_that_writes_forever_does_not_delay_the_result() {
     let output = run("yes & yes >&2 & exit 3");
     assert_eq!(output.status.code(), Some(3));
 }
 
 #[test]
-fn a_child_that_closes_its_output_and_goes_on() {
+fn child_that_closes_its_output_is_waited_for() {
     let script = "echo out; exec >&-; read go; echo err >&2; exit 4";
     let (child, opener) = gated(script);
     let late = timed_out(child, Duration::from_millis(100));
@@ -177,30 +179,30 @@ fn a_child_that_closes_its_output_and_goes_on() {
 }
 
 #[test]
-fn its_standard_input_is_closed_first() {
+fn stdin_is_closed_first() {
     let mut child = Command::new("cat")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
     let stdin = child.stdin.as_mut().unwrap();
-    stdin.write_all(b"to the end").unwrap();
-    assert_eq!(exited(child, LONG).stdout, b"to the end");
+    stdin.write_all(b"input").unwrap();
+    assert_eq!(exited(child, LONG).stdout, b"input");
 }
 
 #[test]
-fn a_child_that_was_reaped() {
+fn reaped_child_fails_with_echild() {
     let mut child = both_piped("echo out").spawn().unwrap();
     child.wait().unwrap();
     assert_eq!(errno(child.pidfd_output_timeout(LONG)), ECHILD);
     let child = both_piped("echo out").spawn().unwrap();
-    steal(child.id());
+    reap_externally(child.id());
     assert_eq!(errno(child.pidfd_output_timeout(LONG)), ECHILD);
 }
 
-/// Whoever has a pipe too finds it as it was.
+/// The blocking mode belongs to the open file description, which other descriptors may share.
 #[test]
-fn a_pipe_that_others_have_too() {
+fn shared_pipe_stays_in_blocking_mode() {
     let child = both_piped("echo out").spawn().unwrap();
     let (stdout, stderr) = (child.stdout.as_ref(), child.stderr.as_ref());
     let stdout = stdout.unwrap().as_fd().try_clone_to_owned().unwrap();

@@ -1,4 +1,5 @@
-//! Calls that meet each other. Each is played many times: PIDWAIT_TEST_ROUNDS says how often.
+//! Races between calls on one handle, and with other code that reaps. Each test repeats its race;
+//! PIDWAIT_TEST_ROUNDS scales the number of rounds.
 
 use std::io;
 use std::os::unix::process::ExitStatusExt;
@@ -7,15 +8,14 @@ use std::sync::Barrier;
 use std::thread;
 
 use crate::common::{
-    await_zombie, backends, errno, exists, kill, rounds, sh, sleeper, try_steal, Waiter,
+    await_zombie, backends, errno, exists, kill, rounds, sh, sleeper, try_reap_externally, Waiter,
 };
 use nix::libc::{ECHILD, EINVAL, SIGKILL};
 use pidwait::PidHandle;
 
-/// Row: several `wait`s at once. Eight block in the kernel when the child is killed: one gets the
-/// status, and then all know it.
+/// Eight waits block in the kernel when the child is killed.
 #[test]
-fn eight_waits() {
+fn one_of_eight_waits_gets_the_status() {
     for backend in backends() {
         for _ in 0..rounds(20) {
             let child = sleeper();
@@ -36,12 +36,11 @@ fn eight_waits() {
     }
 }
 
-/// The same with waits that block, tries that do not and signals, all let go at once beside a
-/// child that is about to exit: the status is had once, and no call sees anything but the child
-/// or ECHILD.
+/// All calls start together while the child is about to exit. Only one returns the status, and the
+/// others fail with nothing but ECHILD.
 #[test]
-fn waits_tries_and_signals() {
-    let calls = [wait, try_wait_until_it_exits, signal_until_it_is_gone];
+fn one_of_wait_try_wait_and_signal_gets_the_status() {
+    let calls = [wait, try_wait_until_it_exits, signal_until_it_fails];
     for backend in backends() {
         for _ in 0..rounds(100) {
             let child = sh("exit 5");
@@ -74,35 +73,38 @@ fn try_wait_until_it_exits(handle: &PidHandle) -> io::Result<ExitStatus> {
     }
 }
 
-/// It never has the status, and so loses each time.
-fn signal_until_it_is_gone(handle: &PidHandle) -> io::Result<ExitStatus> {
+/// Never gets the status, so it always ends with an error.
+fn signal_until_it_fails(handle: &PidHandle) -> io::Result<ExitStatus> {
     loop {
         handle.signal(0)?;
     }
 }
 
-/// A wait meets somebody else's wait for the same child: one of the two gets the status, and it
-/// is lost to neither.
+/// A wait of the handle and a `waitpid` by other code block at the same time.
 #[test]
-fn a_wait_and_a_thief() {
+fn one_of_wait_and_external_reap_gets_the_status() {
     for backend in backends() {
         for _ in 0..rounds(50) {
             let child = sleeper();
             let handle = PidHandle::open_with(child.id(), backend).unwrap();
             thread::scope(|scope| {
                 let waiter = Waiter::start(scope, || handle.wait());
-                let thief = Waiter::start(scope, || try_steal(child.id()));
+                let external = Waiter::start(scope, || try_reap_externally(child.id()));
                 handle.kill().unwrap();
-                assert_one_has_it(waiter.join(), thief.join());
+                assert_one_got_the_status(waiter.join(), external.join());
             });
         }
     }
 }
 
-/// Of a wait and a theft of a child that was killed, one has the status and the other ECHILD.
+/// Asserts that of a wait and an external reap of a killed child, one returned the status and the
+/// other failed with ECHILD.
 #[track_caller]
-pub(crate) fn assert_one_has_it(waited: io::Result<ExitStatus>, stolen: io::Result<i32>) {
-    match stolen {
+pub(crate) fn assert_one_got_the_status(
+    waited: io::Result<ExitStatus>,
+    reaped_externally: io::Result<i32>,
+) {
+    match reaped_externally {
         Ok(status) => {
             assert_eq!(status, SIGKILL);
             assert_eq!(errno(waited), ECHILD);
@@ -115,10 +117,9 @@ pub(crate) fn assert_one_has_it(waited: io::Result<ExitStatus>, stolen: io::Resu
     }
 }
 
-/// `release` meets a wait that is about to end: the wait is the first or the release is, and the
-/// status is lost in neither case.
+/// `release` runs while a wait is about to return. Either can be first.
 #[test]
-fn a_wait_and_a_release() {
+fn wait_returns_the_status_despite_release() {
     for backend in backends() {
         for _ in 0..rounds(100) {
             let child = sleeper();
@@ -136,9 +137,9 @@ fn a_wait_and_a_release() {
     }
 }
 
-/// The handle of a zombie that was taken over is shared like any other: one wait has the status.
+/// The handle already stores the status, and only one wait may take it.
 #[test]
-fn waits_for_a_zombie_taken_over() {
+fn one_of_four_waits_gets_the_status_of_zombie_reaped_at_conversion() {
     for _ in 0..rounds(50) {
         let child = sh("exit 5");
         await_zombie(child.id());

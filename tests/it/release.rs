@@ -1,18 +1,18 @@
-//! release, drop, and what becomes of descriptors.
+//! `release` and drop, and the descriptors they close.
 
 use std::os::unix::process::ExitStatusExt;
 use std::thread;
 
-use crate::common::again::alone;
+use crate::common::isolated::enter;
 use crate::common::{
-    await_zombie, backends, errno, exists, kill, open_descriptors, sh, shell, sleeper, state_of,
-    steal, zombie, Waiter,
+    await_zombie, backends, errno, exists, kill, open_descriptors, reap_externally, sh, shell,
+    sleeper, state_of, zombie, Waiter,
 };
 use nix::libc::{c_int, ECHILD, EINVAL, SIGKILL, SIGTERM};
 use pidwait::{ChildExt, PidHandle};
 
 #[track_caller]
-fn assert_answers(handle: &PidHandle, expected: c_int) {
+fn assert_all_fail(handle: &PidHandle, expected: c_int) {
     assert_eq!(errno(handle.wait()), expected);
     assert_eq!(errno(handle.try_wait()), expected);
     assert_eq!(errno(handle.signal(0)), expected);
@@ -20,40 +20,39 @@ fn assert_answers(handle: &PidHandle, expected: c_int) {
     assert_eq!(errno(handle.kill()), expected);
 }
 
-/// Rows: `release`, however often; any wait or `signal` after it. It never reaps or kills.
+/// `release` can be repeated, and neither reaps nor kills.
 #[test]
-fn a_released_handle() {
+fn all_calls_fail_with_einval_after_release() {
     for backend in backends() {
         let running = sleeper();
-        let dead = zombie("exit 7");
-        for pid in [running.id(), dead.id()] {
+        let zombie = zombie("exit 7");
+        for pid in [running.id(), zombie.id()] {
             let handle = PidHandle::open_with(pid, backend).unwrap();
             for _ in 0..3 {
                 handle.release().unwrap();
-                assert_answers(&handle, EINVAL);
+                assert_all_fail(&handle, EINVAL);
             }
             assert_eq!(handle.exit_status(), None);
             assert_eq!((handle.id(), handle.backend()), (pid, backend));
         }
-        assert_eq!(steal(dead.id()), 7 << 8);
+        assert_eq!(reap_externally(zombie.id()), 7 << 8);
         assert_alive(running);
     }
 }
 
-/// Row: drop never reaps, kills or blocks.
 #[test]
-fn a_dropped_handle() {
+fn drop_neither_reaps_nor_kills() {
     for backend in backends() {
         let running = sleeper();
-        let dead = zombie("exit 7");
+        let zombie = zombie("exit 7");
         drop(PidHandle::open_with(running.id(), backend).unwrap());
-        drop(PidHandle::open_with(dead.id(), backend).unwrap());
-        assert_eq!(steal(dead.id()), 7 << 8);
+        drop(PidHandle::open_with(zombie.id(), backend).unwrap());
+        assert_eq!(reap_externally(zombie.id()), 7 << 8);
         assert_alive(running);
     }
 }
 
-/// Ends it with a signal that any other, sent before, would have forestalled.
+/// Asserts that a child runs and dies by this SIGKILL, not by an earlier signal.
 #[track_caller]
 fn assert_alive(mut child: std::process::Child) {
     assert_eq!(child.try_wait().unwrap(), None);
@@ -61,25 +60,24 @@ fn assert_alive(mut child: std::process::Child) {
     assert_eq!(child.wait().unwrap().signal(), Some(SIGKILL));
 }
 
-/// Row: done, then `release`. The first final state wins.
 #[test]
-fn done_then_released() {
+fn done_handle_stays_done_after_release() {
     for backend in backends() {
         let child = sh("exit 3");
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
         let status = handle.wait().unwrap();
         for _ in 0..2 {
             handle.release().unwrap();
-            assert_answers(&handle, ECHILD);
+            assert_all_fail(&handle, ECHILD);
             assert_eq!(handle.exit_status(), Some(status));
         }
     }
 }
 
-/// Row: `release` during a blocked `wait`: that wait goes on and gets its status. Go's, by pid,
-/// would wait for any child then, and reap the zombie that is there.
+/// A zombie of another child is there. If the wait lost its PID at the release, it would wait for
+/// any child and reap that zombie.
 #[test]
-fn during_a_blocked_wait() {
+fn blocked_wait_returns_its_status_after_release() {
     for backend in backends() {
         let other = zombie("exit 9");
         let child = sleeper();
@@ -87,25 +85,25 @@ fn during_a_blocked_wait() {
         thread::scope(|scope| {
             let waiter = Waiter::start(scope, || handle.wait());
             handle.release().unwrap();
-            assert_answers(&handle, EINVAL);
+            assert_all_fail(&handle, EINVAL);
             assert!(!waiter.is_finished());
             kill(child.id(), SIGTERM);
             let status = waiter.join().unwrap();
             assert_eq!(status.signal(), Some(SIGTERM));
-            assert_answers(&handle, EINVAL);
-            assert_eq!(handle.exit_status(), Some(status), "that wait has told it");
+            assert_all_fail(&handle, EINVAL);
+            assert_eq!(handle.exit_status(), Some(status), "the wait stored it");
         });
         assert!(!exists(child.id()));
         assert_eq!(state_of(other.id()), Some('Z'));
-        assert_eq!(steal(other.id()), 9 << 8);
+        assert_eq!(reap_externally(other.id()), 9 << 8);
     }
 }
 
-/// Rows: what frees the descriptor: `wait`, at once, though the handle lives on; `try_wait`;
-/// `release`; drop. And no failure keeps one. Alone, for descriptors are counted.
+/// `wait`, `try_wait`, `release` and drop close the descriptor at once, and no error leaks one.
+/// Isolated, because it counts descriptors.
 #[test]
-fn no_descriptor_is_left() {
-    if !alone("release::no_descriptor_is_left") {
+fn no_call_leaks_a_descriptor() {
+    if !enter("release::no_call_leaks_a_descriptor") {
         return;
     }
     for backend in backends() {
@@ -132,22 +130,22 @@ fn no_descriptor_is_left() {
             PidHandle::open_with(pid, backend).unwrap_err();
         }
         for handle in [open(first.id()), open(i32::MAX.unsigned_abs())] {
-            assert_answers(&handle, ECHILD);
-            assert_eq!(open_descriptors(), before, "of nobody");
+            assert_all_fail(&handle, ECHILD);
+            assert_eq!(open_descriptors(), before, "missing process");
         }
-        let robbed = zombie("exit 0");
-        let handle = open(robbed.id());
-        steal(robbed.id());
-        assert_answers(&handle, ECHILD);
+        let reaped_externally = zombie("exit 0");
+        let handle = open(reaped_externally.id());
+        reap_externally(reaped_externally.id());
+        assert_all_fail(&handle, ECHILD);
         drop(handle);
-        assert_eq!(open_descriptors(), before, "after a theft");
+        assert_eq!(open_descriptors(), before, "after an external reap");
     }
 }
 
-/// The same for the trait, which opens its own, and for what becomes of a `Child`.
+/// The same for `ChildExt`, which opens a pidfd in each call, and for handles made from a `Child`.
 #[test]
-fn no_descriptor_is_left_of_a_child() {
-    if !alone("release::no_descriptor_is_left_of_a_child") {
+fn no_call_on_child_leaks_a_descriptor() {
+    if !enter("release::no_call_on_child_leaks_a_descriptor") {
         return;
     }
     pidwait::support().unwrap();
@@ -164,12 +162,12 @@ fn no_descriptor_is_left_of_a_child() {
     assert_eq!(open_descriptors(), before, "after pidfd_wait");
 
     let finished = PidHandle::from(child);
-    assert_answers(&finished, ECHILD);
-    assert_eq!(open_descriptors(), before, "of a finished child");
+    assert_all_fail(&finished, ECHILD);
+    assert_eq!(open_descriptors(), before, "from a finished child");
 
-    let kept = PidHandle::from(zombie("exit 0"));
-    kept.wait().unwrap();
-    assert_eq!(open_descriptors(), before, "of a zombie");
+    let reaped_early = PidHandle::from(zombie("exit 0"));
+    reaped_early.wait().unwrap();
+    assert_eq!(open_descriptors(), before, "from a zombie");
 
     let piped = shell("cat")
         .stdin(std::process::Stdio::piped())
@@ -178,7 +176,7 @@ fn no_descriptor_is_left_of_a_child() {
         .unwrap();
     let pid = piped.id();
     piped.pidfd_release().unwrap();
-    assert_eq!(open_descriptors(), before, "of a released child");
+    assert_eq!(open_descriptors(), before, "after pidfd_release");
     await_zombie(pid);
-    steal(pid);
+    reap_externally(pid);
 }

@@ -1,9 +1,9 @@
-//! WaitSet: every process is reported once, when it has exited, with what it was put in with.
+//! `WaitSet`: reports each process once, after its exit, with its key and its value.
 
 mod handles;
+mod insert_error;
 mod keys;
-mod limits;
-mod refused;
+mod timeout;
 
 use std::collections::HashMap;
 use std::os::unix::process::ExitStatusExt;
@@ -12,21 +12,21 @@ use std::process::Child;
 use pidwait::{Backend, Exited, PidHandle, WaitSet};
 
 use crate::common::{
-    all_backends, await_zombie, backends, errno, knows_of_others, sh, sleeper, zombie, Stranger,
+    all_backends, await_zombie, backends, errno, has_exit_records, sh, sleeper, zombie, NonChild,
 };
 use nix::libc::{ECHILD, SIGKILL};
 
-/// Opens a child and lets go of the `Child`.
+/// Opens a handle for a child and drops the `Child`.
 fn handle(child: Child, backend: Backend) -> PidHandle {
     PidHandle::open_with(child.id(), backend).unwrap()
 }
 
-/// A process that runs for as long as any test does, and is no child.
-fn ourselves(backend: Backend) -> PidHandle {
+/// Opens this process: it runs as long as any test and is not a child.
+fn own_process(backend: Backend) -> PidHandle {
     PidHandle::open_with(std::process::id(), backend).unwrap()
 }
 
-/// The next exit of a set that has one.
+/// Waits for the next exit. The set must not be empty.
 #[track_caller]
 fn next<T>(set: &mut WaitSet<T>) -> Exited<T> {
     set.wait().unwrap().expect("the set is not empty")
@@ -36,14 +36,15 @@ fn code<T>(exited: &Exited<T>) -> Option<i32> {
     exited.status.and_then(|status| status.code())
 }
 
-fn orders(of: &[usize]) -> Vec<Vec<usize>> {
-    if of.is_empty() {
+/// Returns all permutations.
+fn permutations(items: &[usize]) -> Vec<Vec<usize>> {
+    if items.is_empty() {
         return vec![Vec::new()];
     }
     let mut all = Vec::new();
-    for &first in of {
-        let others: Vec<_> = of.iter().copied().filter(|&it| it != first).collect();
-        for mut order in orders(&others) {
+    for &first in items {
+        let others: Vec<_> = items.iter().copied().filter(|&it| it != first).collect();
+        for mut order in permutations(&others) {
             order.insert(0, first);
             all.push(order);
         }
@@ -52,9 +53,9 @@ fn orders(of: &[usize]) -> Vec<Vec<usize>> {
 }
 
 #[test]
-fn exits_in_every_order_with_both_backends_mixed() {
+fn mixed_backends_report_exits_in_any_order() {
     let backends = all_backends();
-    for order in orders(&[0, 1, 2, 3]) {
+    for order in permutations(&[0, 1, 2, 3]) {
         let mut set = WaitSet::new().unwrap();
         let keys = [0, 1, 2, 3].map(|number| {
             let child = handle(sleeper(), backends[number % backends.len()]);
@@ -65,14 +66,14 @@ fn exits_in_every_order_with_both_backends_mixed() {
             let exited = next(&mut set);
             assert_eq!((exited.key, exited.value), (keys[number], number));
             assert_eq!(exited.status.unwrap().signal(), Some(SIGKILL));
-            assert_eq!(errno(exited.handle.wait()), ECHILD, "it was reaped");
+            assert_eq!(errno(exited.handle.wait()), ECHILD, "the set reaped it");
         }
         assert!(set.wait().unwrap().is_none());
     }
 }
 
 #[test]
-fn exits_all_at_once() {
+fn simultaneous_exits_are_each_reported_once() {
     for backend in backends() {
         let mut set = WaitSet::new().unwrap();
         let mut left = HashMap::new();
@@ -88,16 +89,18 @@ fn exits_all_at_once() {
     }
 }
 
-/// Every pair of backends, for the child and for the other one; whoever ends first.
+/// With every pair of backends, and with either process exiting first.
 #[test]
-fn children_and_others_together() {
-    for (ours, theirs) in pairs() {
+fn children_and_non_children_share_a_set() {
+    for (child_backend, other_backend) in backend_pairs() {
         for child_first in [true, false] {
-            let mut stranger = Stranger::new();
+            let mut non_child = NonChild::new();
             let mut set = WaitSet::new().unwrap();
-            let other = PidHandle::open_with(stranger.pid, theirs).unwrap();
+            let other = PidHandle::open_with(non_child.pid, other_backend).unwrap();
             set.insert(other, "other").unwrap();
-            let child = set.insert(handle(sleeper(), ours), "child").unwrap();
+            let child = set
+                .insert(handle(sleeper(), child_backend), "child")
+                .unwrap();
             let end_child = |set: &mut WaitSet<_>| {
                 set.get(child).unwrap().0.kill().unwrap();
                 let exited = next(set);
@@ -107,11 +110,11 @@ fn children_and_others_together() {
             if child_first {
                 end_child(&mut set);
             }
-            // Reaped when this comes back, so that the kernel has its record, if it keeps one.
-            assert_eq!(stranger.reaped(), Some(7));
+            // After this it is reaped, so its exit record exists if the kernel keeps one.
+            assert_eq!(non_child.finish(), Some(7));
             let exited = next(&mut set);
             assert_eq!(exited.value, "other");
-            assert_eq!(code(&exited), knows_of_others(theirs).then_some(7));
+            assert_eq!(code(&exited), has_exit_records(other_backend).then_some(7));
             assert!(exited.handle.has_exited().unwrap());
             if !child_first {
                 end_child(&mut set);
@@ -121,14 +124,14 @@ fn children_and_others_together() {
     }
 }
 
-fn pairs() -> Vec<(Backend, Backend)> {
+fn backend_pairs() -> Vec<(Backend, Backend)> {
     let all = all_backends();
     let with_each = |first| all.iter().map(move |&second| (first, second));
     all.iter().copied().flat_map(with_each).collect()
 }
 
 #[test]
-fn an_exit_before_insert_and_one_before_wait() {
+fn exits_before_insert_and_before_wait_are_reported() {
     for backend in backends() {
         let mut set = WaitSet::new().unwrap();
         set.insert(handle(zombie("exit 1"), backend), 1).unwrap();
@@ -145,9 +148,9 @@ fn an_exit_before_insert_and_one_before_wait() {
     }
 }
 
-/// `PidHandle::from` had to reap it, and keeps the status for the first who asks.
+/// `PidHandle::from` reaps the zombie and keeps its status for the first wait.
 #[test]
-fn a_zombie_that_was_reaped_into_its_handle() {
+fn zombie_reaped_at_conversion_is_reported_with_its_status() {
     let mut set = WaitSet::new().unwrap();
     let child = PidHandle::from(zombie("exit 3"));
     let key = set.insert(child, ()).unwrap();
@@ -157,33 +160,33 @@ fn a_zombie_that_was_reaped_into_its_handle() {
     assert!(set.is_empty());
 }
 
-/// Two handles of one process: the first to be reported reaps it.
+/// The first report reaps the process. The second gets its status from the exit record.
 #[test]
-fn one_process_twice() {
-    for (one, two) in pairs() {
+fn two_handles_of_one_process_are_both_reported() {
+    for (one, two) in backend_pairs() {
         let child = sleeper();
         let first = PidHandle::open_with(child.id(), one).unwrap();
         let second = PidHandle::open_with(child.id(), two).unwrap();
         let mut set = WaitSet::new().unwrap();
         set.insert(first, ()).unwrap();
         set.insert(second, ()).unwrap();
-        child_is_killed(&set);
+        kill_first(&set);
         let (first, second) = (next(&mut set), next(&mut set));
         assert_eq!(first.status.unwrap().signal(), Some(SIGKILL));
-        let known = knows_of_others(second.handle.backend());
+        let recorded = has_exit_records(second.handle.backend());
         let signal = second.status.and_then(|status| status.signal());
-        assert_eq!(signal, known.then_some(SIGKILL));
+        assert_eq!(signal, recorded.then_some(SIGKILL));
         assert!(set.is_empty());
     }
 }
 
-fn child_is_killed<T>(set: &WaitSet<T>) {
-    let (_, handle, _) = set.iter().next().expect("there is one");
+fn kill_first<T>(set: &WaitSet<T>) {
+    let (_, handle, _) = set.iter().next().expect("the set is not empty");
     handle.kill().unwrap();
 }
 
 #[test]
-fn what_is_in_it() {
+fn len_get_and_iter_list_the_inserted_handles() {
     for backend in backends() {
         let mut set = WaitSet::new().unwrap();
         assert_eq!((set.len(), set.is_empty()), (0, true));

@@ -1,33 +1,34 @@
-//! Signals, and the statuses that they make.
+//! `signal` and `kill`, and the wait statuses of killed children.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::Child;
 use std::thread;
 
-use crate::common::again::alone;
+use crate::common::isolated::enter;
 use crate::common::{
-    await_zombie, backends, become_nobody, dies_of_every_signal, errno, exists, fatal_signals,
-    is_root, may_signal, shell, skip, sleeper, state_of, status_of_zombie, steal, zombie,
+    await_zombie, backends, drop_privileges, errno, exists, fatal_signals, is_root, may_signal,
+    reap_externally, reset_signal_actions, shell, skip, sleeper, state_of, status_of_zombie,
+    zombie,
 };
 use nix::libc::{self, c_int, ECHILD, EINVAL, EPERM, SIGKILL, SIGTERM};
 use pidwait::{ChildExt, PidHandle};
 
-/// What is no signal on any system.
-const NO_SIGNALS: [c_int; 5] = [-1, 65_000, 1 << 20, c_int::MAX, c_int::MIN];
+/// Numbers that are not signals on any system.
+const INVALID_SIGNALS: [c_int; 5] = [-1, 65_000, 1 << 20, c_int::MAX, c_int::MIN];
 
-/// A child that any fatal signal ends, so as the system has it.
-fn mortal() -> Child {
+/// Starts a child that every fatal signal kills.
+fn killable() -> Child {
     let mut command = shell("exec sleep 600");
-    dies_of_every_signal(&mut command);
+    reset_signal_actions(&mut command);
     command.spawn().unwrap()
 }
 
-/// Row: a status by any way to die, real-time signals included: nix's own wait would lose those.
+/// Includes real-time signals, whose status nix's `waitpid` cannot represent.
 #[test]
-fn every_signal_that_kills() {
+fn wait_returns_every_fatal_signal() {
     for backend in backends() {
         for signal in fatal_signals() {
-            let child = mortal();
+            let child = killable();
             let handle = PidHandle::open_with(child.id(), backend).unwrap();
             handle.signal(signal).unwrap();
             await_zombie(child.id());
@@ -40,12 +41,12 @@ fn every_signal_that_kills() {
     }
 }
 
-/// The same by `try_wait`, by `ChildExt`, and for a zombie that becomes a handle.
+/// The other ways to get a status: `try_wait`, `ChildExt` and a handle made from a zombie.
 #[test]
-fn every_signal_by_every_other_wait() {
+fn every_wait_returns_every_fatal_signal() {
     for signal in fatal_signals() {
-        let dead = || {
-            let child = mortal();
+        let killed = || {
+            let child = killable();
             child.pidfd_signal(signal).unwrap();
             await_zombie(child.id());
             let expected = status_of_zombie(child.id());
@@ -53,21 +54,21 @@ fn every_signal_by_every_other_wait() {
             (child, Some(expected))
         };
         for backend in backends() {
-            let (child, expected) = dead();
+            let (child, expected) = killed();
             let handle = PidHandle::open_with(child.id(), backend).unwrap();
             assert_eq!(handle.try_wait().unwrap(), expected);
         }
-        let (mut child, expected) = dead();
+        let (mut child, expected) = killed();
         assert_eq!(child.pidfd_wait().ok(), expected);
-        assert_eq!(child.wait().ok(), expected, "std's, too");
-        let (child, expected) = dead();
+        assert_eq!(child.wait().ok(), expected, "std has it, too");
+        let (child, expected) = killed();
         assert_eq!(PidHandle::from(child).wait().ok(), expected);
     }
 }
 
-/// Core dumps included: the bit that says so is told, where the system lets one be written.
+/// Tested only if the system writes a core file.
 #[test]
-fn a_core_dump() {
+fn wait_returns_the_core_dump_bit() {
     let folder = std::env::temp_dir().join(format!("pidwait-core-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     for backend in backends() {
@@ -79,16 +80,16 @@ fn a_core_dump() {
         await_zombie(child.id());
         let expected = status_of_zombie(child.id());
         if !expected.core_dumped() {
-            skip("no core is dumped here");
+            skip("no core dump on this system");
         }
         assert_eq!(handle.wait().unwrap(), expected);
     }
     std::fs::remove_dir_all(&folder).unwrap();
 }
 
-/// Row: `signal`, running or zombie. The zombie's status stays as it was.
+/// The status of the zombie does not change.
 #[test]
-fn running_or_zombie() {
+fn signal_to_running_child_or_zombie_succeeds() {
     for backend in backends() {
         let running = sleeper();
         let handle = PidHandle::open_with(running.id(), backend).unwrap();
@@ -97,8 +98,8 @@ fn running_or_zombie() {
         handle.signal(SIGTERM).unwrap();
         assert_eq!(handle.wait().unwrap().signal(), Some(SIGTERM));
 
-        let dead = zombie("exit 6");
-        let handle = PidHandle::open_with(dead.id(), backend).unwrap();
+        let zombie = zombie("exit 6");
+        let handle = PidHandle::open_with(zombie.id(), backend).unwrap();
         handle.signal(0).unwrap();
         handle.signal(SIGTERM).unwrap();
         handle.kill().unwrap();
@@ -106,17 +107,17 @@ fn running_or_zombie() {
     }
 }
 
-/// Row: `signal` once reaped by anyone: by its own wait, or by somebody else's.
+/// The handle or other code has reaped the child.
 #[test]
-fn once_reaped() {
+fn signal_after_reap_fails_with_echild() {
     for backend in backends() {
         let child = zombie("exit 0");
         let waited = PidHandle::open_with(child.id(), backend).unwrap();
         waited.wait().unwrap();
         let child = zombie("exit 0");
-        let robbed = PidHandle::open_with(child.id(), backend).unwrap();
-        steal(child.id());
-        for handle in [waited, robbed] {
+        let reaped_externally = PidHandle::open_with(child.id(), backend).unwrap();
+        reap_externally(child.id());
+        for handle in [waited, reaped_externally] {
             assert_eq!(errno(handle.signal(0)), ECHILD);
             assert_eq!(errno(handle.signal(SIGTERM)), ECHILD);
             assert_eq!(errno(handle.kill()), ECHILD);
@@ -124,13 +125,13 @@ fn once_reaped() {
     }
 }
 
-/// Row: no such signal. Nothing is sent, and the handle is as live as it was.
+/// Nothing is sent, and the handle stays live.
 #[test]
-fn no_such_signal() {
+fn invalid_signal_fails_with_einval() {
     for backend in backends() {
         let child = sleeper();
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
-        for signal in NO_SIGNALS.into_iter().chain([libc::SIGRTMAX() + 1]) {
+        for signal in INVALID_SIGNALS.into_iter().chain([libc::SIGRTMAX() + 1]) {
             assert_eq!(errno(handle.signal(signal)), EINVAL, "signal {signal}");
             assert_eq!(errno(child.pidfd_signal(signal)), EINVAL, "signal {signal}");
         }
@@ -141,19 +142,19 @@ fn no_such_signal() {
     }
 }
 
-/// Row: no permission. Alone, because a thread that gives up root's rights changes what the rest
-/// of its process may look at.
+/// Isolated, because a thread that drops its privileges makes the whole process non-dumpable, and
+/// then /proc can hide its files from the other tests.
 #[test]
-fn no_permission() {
-    if !alone("signal::no_permission") {
+fn signal_without_permission_fails_with_eperm() {
+    if !enter("signal::signal_without_permission_fails_with_eperm") {
         return;
     }
     if !is_root() {
-        return not_of_somebody_elses_process();
+        return assert_eperm_for_init();
     }
     thread::spawn(|| {
-        become_nobody();
-        not_of_somebody_elses_process();
+        drop_privileges();
+        assert_eperm_for_init();
     })
     .join()
     .unwrap();
@@ -162,9 +163,9 @@ fn no_permission() {
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
         thread::scope(|scope| {
             scope.spawn(|| {
-                become_nobody();
-                let again = PidHandle::open_with(child.id(), backend).unwrap();
-                for handle in [&handle, &again] {
+                drop_privileges();
+                let opened_here = PidHandle::open_with(child.id(), backend).unwrap();
+                for handle in [&handle, &opened_here] {
                     assert_eq!(errno(handle.signal(0)), EPERM);
                     assert_eq!(errno(handle.kill()), EPERM);
                 }
@@ -176,11 +177,11 @@ fn no_permission() {
     }
 }
 
-/// pid 1 is root's, and to others says EPERM, even if they only ask. That is no reason to think
-/// that it is not there.
-fn not_of_somebody_elses_process() {
+/// Asserts that signals to PID 1, which belongs to root, fail with EPERM, even signal 0. The handle
+/// must not take that for the end of the process.
+fn assert_eperm_for_init() {
     if may_signal(1) {
-        return skip("pid 1 is not somebody else's");
+        return skip("this user may signal PID 1");
     }
     for backend in backends() {
         let init = PidHandle::open_with(1, backend).unwrap();

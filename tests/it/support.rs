@@ -1,19 +1,19 @@
-//! The probe's answer, and what the environment makes of it.
+//! `support`: the probe, and the environment variable that overrides it.
 
 use std::ffi::OsStr;
 use std::io::{Error, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
 
-use crate::common::again::{alone, part, play};
+use crate::common::isolated::{current_part, enter, run_isolated};
 use crate::common::{all_backends, errno, open_descriptors, sh, sleeper, zombie};
 use nix::libc;
 use pidwait::{is_already_reaped, support, Backend, ChildExt, PidHandle};
 
 const VARIABLE: &str = "PIDWAIT_BACKEND";
 
-/// Plays one part of a test with the variable set, or not.
-fn play_with(test: &str, part: &str, value: Option<&[u8]>) {
-    play(test, part, |command| {
+/// Runs one part of a test with the variable set, or without it.
+fn run_with(test: &str, part: &str, value: Option<&[u8]>) {
+    run_isolated(test, part, |command| {
         match value {
             None => command.env_remove(VARIABLE),
             Some(value) => command.env(VARIABLE, OsStr::from_bytes(value)),
@@ -21,25 +21,29 @@ fn play_with(test: &str, part: &str, value: Option<&[u8]>) {
     });
 }
 
-/// Every way of making a handle, none of which may answer otherwise than the others.
+/// Returns the backends of handles made in every way. All must be the same.
 fn backends_of_new_handles() -> [Backend; 3] {
     let (mut first, second) = (sleeper(), sleeper());
     let opened = PidHandle::open(first.id()).unwrap();
-    let made = PidHandle::from(second);
-    let of_nobody = PidHandle::open(i32::MAX.unsigned_abs()).unwrap();
-    made.kill().unwrap();
-    made.wait().unwrap();
+    let converted = PidHandle::from(second);
+    let missing = PidHandle::open(i32::MAX.unsigned_abs()).unwrap();
+    converted.kill().unwrap();
+    converted.wait().unwrap();
     first.kill().unwrap();
     first.pidfd_wait().unwrap();
-    [opened.backend(), made.backend(), of_nobody.backend()]
+    [opened.backend(), converted.backend(), missing.backend()]
 }
 
-/// Unset or empty: what the probe finds. `open_with` tells by itself whether there are pidfds.
+/// An empty variable counts as unset. `open_with` detects pidfds independently of the probe.
 #[test]
-fn nothing_is_asked_for() {
-    if part().is_none() {
+fn without_the_variable_support_reports_the_probe() {
+    if current_part().is_none() {
         for value in [None, Some(b"".as_slice())] {
-            play_with("support::nothing_is_asked_for", "probe", value);
+            run_with(
+                "support::without_the_variable_support_reports_the_probe",
+                "probe",
+                value,
+            );
         }
         return;
     }
@@ -56,14 +60,14 @@ fn nothing_is_asked_for() {
     }
 }
 
-/// Each backend can be asked for by name, and then no reason is named.
+/// Then `support` has no missing feature to report.
 #[test]
-fn a_backend_is_asked_for() {
-    const TEST: &str = "support::a_backend_is_asked_for";
-    let Some(part) = part() else {
+fn the_variable_selects_the_backend() {
+    const TEST: &str = "support::the_variable_selects_the_backend";
+    let Some(part) = current_part() else {
         for backend in all_backends() {
             let name = backend.to_string();
-            play_with(TEST, &name, Some(name.as_bytes()));
+            run_with(TEST, &name, Some(name.as_bytes()));
         }
         return;
     };
@@ -74,22 +78,22 @@ fn a_backend_is_asked_for() {
     assert_eq!(backends_of_new_handles(), [found.backend(); 3]);
     for backend in all_backends() {
         let handle = PidHandle::open_with(1, backend).unwrap();
-        assert_eq!(handle.backend(), backend, "asked for by name");
+        assert_eq!(handle.backend(), backend, "open_with ignores the variable");
     }
 }
 
-/// Any other value: `InvalidInput`, naming the value and the two that are right. What needs no
-/// answer, or asks for a backend by name, works all the same.
+/// The error names the value and the two valid ones. Calls that do not need the probe, or that take
+/// a backend, still work.
 #[test]
-fn nonsense_is_asked_for() {
-    const TEST: &str = "support::nonsense_is_asked_for";
-    let Some(part) = part() else {
+fn invalid_variable_fails_with_invalid_input() {
+    const TEST: &str = "support::invalid_variable_fails_with_invalid_input";
+    let Some(part) = current_part() else {
         for value in ["nonsense", "PIDFD", "pidfd ", " ", "0"] {
-            play_with(TEST, value, Some(value.as_bytes()));
+            run_with(TEST, value, Some(value.as_bytes()));
         }
-        return play_with(TEST, "\\xFF", Some(b"\xff"));
+        return run_with(TEST, "\\xFF", Some(b"\xff"));
     };
-    let says_so = |error: Error| {
+    let assert_named = |error: Error| {
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
         let text = error.to_string();
         for word in [&*part, VARIABLE, "\"pidfd\"", "\"waitpid\""] {
@@ -97,9 +101,9 @@ fn nonsense_is_asked_for() {
         }
     };
     for _ in 0..2 {
-        says_so(support().unwrap_err());
+        assert_named(support().unwrap_err());
     }
-    says_so(PidHandle::open(1).unwrap_err());
+    assert_named(PidHandle::open(1).unwrap_err());
     for backend in all_backends() {
         assert_eq!(PidHandle::open_with(1, backend).unwrap().backend(), backend);
     }
@@ -111,23 +115,23 @@ fn nonsense_is_asked_for() {
     assert_eq!(errno(child.pidfd_wait()), libc::ECHILD);
 }
 
-/// The probe leaks no descriptor, and reaps nothing though there is something to reap.
+/// There is a zombie that a careless probe could reap.
 #[test]
-fn the_probe_leaves_nothing_behind() {
-    if !alone("support::the_probe_leaves_nothing_behind") {
+fn the_probe_leaks_no_descriptor_and_reaps_nothing() {
+    if !enter("support::the_probe_leaks_no_descriptor_and_reaps_nothing") {
         return;
     }
-    let mut dead = zombie("exit 3");
+    let mut child = zombie("exit 3");
     let before = open_descriptors();
     let first = support().unwrap();
     assert_eq!(support().unwrap(), first);
     all_backends();
     assert_eq!(open_descriptors(), before);
-    assert_eq!(dead.wait().unwrap().code(), Some(3));
+    assert_eq!(child.wait().unwrap().code(), Some(3));
 }
 
 #[test]
-fn already_reaped_is_one_error() {
+fn is_already_reaped_accepts_only_echild() {
     assert!(is_already_reaped(&Error::from_raw_os_error(libc::ECHILD)));
     for other in [libc::ESRCH, libc::EINVAL, libc::EPERM] {
         assert!(!is_already_reaped(&Error::from_raw_os_error(other)));
@@ -135,15 +139,14 @@ fn already_reaped_is_one_error() {
     assert!(!is_already_reaped(&Error::from(ErrorKind::NotFound)));
 }
 
-/// Section 1: `Send + Sync`, and every public type is `Debug`. Section 5: a handle's size.
 #[test]
-fn the_types() {
-    fn is_shared<T: Send + Sync + std::fmt::Debug>(_: &T) {}
+fn public_types_are_send_sync_debug_and_handles_small() {
+    fn assert_shareable<T: Send + Sync + std::fmt::Debug>(_: &T) {}
     let handle = PidHandle::open(1).unwrap();
-    is_shared(&handle);
-    is_shared(&handle.backend());
+    assert_shareable(&handle);
+    assert_shareable(&handle.backend());
     let found = support().unwrap();
-    is_shared(&found);
-    is_shared(&found.missing());
+    assert_shareable(&found);
+    assert_shareable(&found.missing());
     assert!(std::mem::size_of::<PidHandle>() <= 32);
 }

@@ -1,4 +1,4 @@
-//! terminate and pidfd_terminate.
+//! `terminate` and `pidfd_terminate`.
 
 use std::io;
 use std::os::unix::process::ExitStatusExt;
@@ -8,11 +8,13 @@ use std::time::{Duration, Instant};
 use nix::libc::{ECHILD, EINVAL, SIGKILL, SIGTERM};
 use pidwait::{ChildExt, PidHandle};
 
-use crate::common::{backends, errno, ready, sleeper, steal, stop, stubborn, zombie, Stranger};
+use crate::common::{
+    backends, errno, ignoring_sigterm, ready, reap_externally, sleeper, stop, zombie, NonChild,
+};
 
 const MILLI: Duration = Duration::from_millis(1);
 
-/// Ends a child in each way there is; what it takes to come by one is `start`.
+/// Runs a check for each way to terminate a child. `start` starts the child.
 fn each(
     start: impl Fn() -> Child,
     check: impl Fn(&mut dyn FnMut(Duration) -> io::Result<ExitStatus>),
@@ -24,16 +26,16 @@ fn each(
     }
     let mut child = start();
     check(&mut |grace| child.pidfd_terminate(grace));
-    // Not that of one whose pipe it would close.
+    // Keep the pipe, which `PidHandle::from` would close: the child might exit because of that.
     let mut child = start();
     let _stdin = child.stdin.take();
     let handle = PidHandle::from(child);
     check(&mut |grace| handle.terminate(grace));
 }
 
-/// Without end of its grace: SIGTERM alone must do it.
+/// The grace never ends, so only SIGTERM can end the child.
 #[test]
-fn sigterm_is_enough() {
+fn sigterm_ends_child() {
     each(sleeper, |terminate| {
         let status = terminate(Duration::MAX).unwrap();
         assert_eq!(status.signal(), Some(SIGTERM));
@@ -42,7 +44,7 @@ fn sigterm_is_enough() {
 }
 
 #[test]
-fn a_child_that_takes_leave_is_not_killed() {
+fn child_that_handles_sigterm_is_not_killed() {
     let start = || ready("trap 'exit 5' TERM; echo ready; while :; do read x; done");
     each(start, |terminate| {
         assert_eq!(terminate(Duration::MAX).unwrap().code(), Some(5));
@@ -50,9 +52,9 @@ fn a_child_that_takes_leave_is_not_killed() {
 }
 
 #[test]
-fn one_that_ignores_it_is_killed_and_never_early() {
+fn child_that_ignores_sigterm_is_killed_after_the_grace() {
     for grace in [Duration::ZERO, MILLI, Duration::from_micros(12_345)] {
-        each(stubborn, |terminate| {
+        each(ignoring_sigterm, |terminate| {
             let start = Instant::now();
             assert_eq!(terminate(grace).unwrap().signal(), Some(SIGKILL));
             assert!(start.elapsed() >= grace);
@@ -60,9 +62,9 @@ fn one_that_ignores_it_is_killed_and_never_early() {
     }
 }
 
-/// It cannot take SIGTERM before it goes on: without SIGCONT this would never end.
+/// A stopped child handles SIGTERM only after a SIGCONT.
 #[test]
-fn a_stopped_one_can_take_it() {
+fn stopped_child_is_continued_and_handles_sigterm() {
     let start = || {
         let child = ready("trap 'exit 5' TERM; echo ready; while :; do read x; done");
         stop(child.id());
@@ -74,7 +76,7 @@ fn a_stopped_one_can_take_it() {
 }
 
 #[test]
-fn one_that_has_exited_has_its_own_status() {
+fn terminate_zombie_returns_its_status() {
     let start = || zombie("exit 3");
     each(start, |terminate| {
         assert_eq!(terminate(Duration::ZERO).unwrap().code(), Some(3));
@@ -83,33 +85,33 @@ fn one_that_has_exited_has_its_own_status() {
 }
 
 #[test]
-fn one_that_somebody_else_reaped() {
+fn terminate_after_external_reap_fails_with_echild() {
     for backend in backends() {
         let child = sleeper();
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
         handle.kill().unwrap();
-        steal(child.id());
+        reap_externally(child.id());
         assert_eq!(errno(handle.terminate(Duration::MAX)), ECHILD);
     }
     let mut child = zombie("exit 3");
-    steal(child.id());
+    reap_externally(child.id());
     assert_eq!(errno(child.pidfd_terminate(Duration::MAX)), ECHILD);
 }
 
-/// Its parent sees it exit of itself: nothing was sent.
+/// Its exit code proves that it got no signal.
 #[test]
-fn a_stranger_is_left_alone() {
+fn terminate_non_child_fails_with_echild_and_sends_nothing() {
     for backend in backends() {
-        let mut stranger = Stranger::new();
-        let handle = PidHandle::open_with(stranger.pid, backend).unwrap();
+        let mut non_child = NonChild::new();
+        let handle = PidHandle::open_with(non_child.pid, backend).unwrap();
         assert_eq!(errno(handle.terminate(Duration::ZERO)), ECHILD);
         assert_eq!(errno(handle.terminate(Duration::MAX)), ECHILD);
-        assert_eq!(stranger.reaped(), Some(7));
+        assert_eq!(non_child.finish(), Some(7));
     }
 }
 
 #[test]
-fn a_released_handle_sends_nothing() {
+fn terminate_after_release_fails_with_einval_and_sends_nothing() {
     for backend in backends() {
         let mut child = sleeper();
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
@@ -120,8 +122,8 @@ fn a_released_handle_sends_nothing() {
 }
 
 #[test]
-fn std_knows_the_status_too_and_the_pipe_stays() {
-    let mut child = stubborn();
+fn pidfd_terminate_leaves_stdin_open_and_the_status_to_std() {
+    let mut child = ignoring_sigterm();
     let status = child.pidfd_terminate(MILLI).unwrap();
     assert!(child.stdin.is_some());
     assert_eq!(child.wait().unwrap(), status);

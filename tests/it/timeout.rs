@@ -1,4 +1,4 @@
-//! Timed waits: of handles on each backend, and of std's `Child`.
+//! Timed waits of handles, on each backend, and of std's `Child`.
 
 use std::io;
 use std::process::{Child, ChildStdin, ExitStatus, Stdio};
@@ -9,13 +9,13 @@ use nix::libc::{ECHILD, EINVAL};
 use pidwait::{ChildExt, PidHandle};
 
 use crate::common::{
-    await_zombie, backends, errno, held, kill, shell, sleeper, steal, while_asleep, zombie,
-    Stranger,
+    await_zombie, backends, blocked_on_stdin, errno, kill, reap_externally, shell, sleeper,
+    while_asleep, zombie, NonChild,
 };
 
 const MILLI: Duration = Duration::from_millis(1);
 
-/// Whatever has timed waits.
+/// A type with timed waits.
 trait Timed: Send {
     fn timeout(&mut self, timeout: Duration) -> io::Result<Option<ExitStatus>>;
     fn deadline(&mut self, deadline: Instant) -> io::Result<Option<ExitStatus>>;
@@ -39,31 +39,32 @@ impl Timed for Child {
     }
 }
 
-/// A child for each of them, in every way to come by one; it exits with 3 when its pipe closes.
+/// Runs a test for each kind of handle and for `Child`. The child exits with code 3 when its pipe
+/// closes.
 fn each(test: impl Fn(&mut dyn Timed, u32, ChildStdin)) {
     for backend in backends() {
-        let (child, stdin) = held();
+        let (child, stdin) = blocked_on_stdin();
         let mut handle = PidHandle::open_with(child.id(), backend).unwrap();
         test(&mut handle, child.id(), stdin);
     }
-    let (mut child, stdin) = held();
+    let (mut child, stdin) = blocked_on_stdin();
     let pid = child.id();
     test(&mut child, pid, stdin);
-    let (child, stdin) = held();
+    let (child, stdin) = blocked_on_stdin();
     let pid = child.id();
     test(&mut PidHandle::from(child), pid, stdin);
 }
 
 fn code(result: io::Result<Option<ExitStatus>>) -> Option<i32> {
-    let status = result.expect("no error").expect("exited in time");
+    let status = result.expect("no error").expect("no timeout");
     status.code()
 }
 
-/// Odd limits, too, for a poll that counted whole milliseconds would cut those short. And however
-/// many of them have passed, the status is still there.
+/// Some timeouts are not whole milliseconds, the unit of `poll`. After all of them the status is
+/// still there.
 #[test]
-fn never_early_and_nothing_is_lost() {
-    let limits = [
+fn timeout_never_ends_early_and_loses_no_status() {
+    let timeouts = [
         Duration::ZERO,
         Duration::from_nanos(1),
         MILLI,
@@ -71,14 +72,14 @@ fn never_early_and_nothing_is_lost() {
         Duration::from_micros(7_500),
     ];
     each(|child, _, stdin| {
-        for limit in limits {
+        for timeout in timeouts {
             let start = Instant::now();
-            assert_eq!(child.timeout(limit).unwrap(), None);
-            assert!(start.elapsed() >= limit, "{limit:?}");
+            assert_eq!(child.timeout(timeout).unwrap(), None);
+            assert!(start.elapsed() >= timeout, "{timeout:?}");
 
-            let deadline = Instant::now() + limit;
+            let deadline = Instant::now() + timeout;
             assert_eq!(child.deadline(deadline).unwrap(), None);
-            assert!(Instant::now() >= deadline, "{limit:?}");
+            assert!(Instant::now() >= deadline, "{timeout:?}");
         }
         drop(stdin);
         assert_eq!(code(child.timeout(Duration::MAX)), Some(3));
@@ -87,7 +88,7 @@ fn never_early_and_nothing_is_lost() {
 }
 
 #[test]
-fn zero_and_the_past_are_one_try() {
+fn zero_timeout_and_past_deadline_poll_once() {
     let past = Instant::now();
     each(|child, pid, stdin| {
         assert_eq!(child.deadline(past).unwrap(), None);
@@ -104,17 +105,17 @@ fn zero_and_the_past_are_one_try() {
 }
 
 #[test]
-fn an_exit_ends_it_however_long_the_limit() {
-    let limits = [
+fn exit_ends_a_wait_with_a_huge_timeout() {
+    let timeouts = [
         Duration::MAX,
         Duration::from_secs(u64::MAX),
         Duration::from_secs(i64::MAX.unsigned_abs()),
         Duration::from_secs(3_000_000_000),
     ];
-    for limit in limits {
+    for timeout in timeouts {
         each(|child, _, stdin| {
-            let status = while_asleep(|| child.timeout(limit), || drop(stdin));
-            assert_eq!(code(status), Some(3), "{limit:?}");
+            let status = while_asleep(|| child.timeout(timeout), || drop(stdin));
+            assert_eq!(code(status), Some(3), "{timeout:?}");
         });
     }
     let deadline = Instant::now() + Duration::from_secs(3_000_000_000);
@@ -124,9 +125,9 @@ fn an_exit_ends_it_however_long_the_limit() {
     });
 }
 
-/// nix could not name such a signal, and would lose the status.
+/// nix's `waitpid` cannot represent such a status.
 #[test]
-fn a_real_time_signal_is_reported() {
+fn timed_wait_returns_a_real_time_signal() {
     use std::os::unix::process::ExitStatusExt;
     each(|child, pid, _stdin| {
         let status = while_asleep(|| child.timeout(Duration::MAX), || kill(pid, 40));
@@ -134,70 +135,70 @@ fn a_real_time_signal_is_reported() {
     });
 }
 
-/// Without a limit, so that a wait for nothing would never end.
+/// The timeout never ends, so a wait that blocked would hang.
 #[test]
-fn no_child_is_said_at_once() {
+fn timed_wait_for_reaped_child_or_non_child_fails_with_echild() {
     each(|child, pid, stdin| {
         drop(stdin);
-        steal(pid);
+        reap_externally(pid);
         assert_eq!(errno(child.timeout(Duration::MAX)), ECHILD);
         assert_eq!(errno(child.deadline(Instant::now())), ECHILD);
     });
     for backend in backends() {
-        let mut stranger = Stranger::new();
-        let handle = PidHandle::open_with(stranger.pid, backend).unwrap();
+        let mut non_child = NonChild::new();
+        let handle = PidHandle::open_with(non_child.pid, backend).unwrap();
         assert_eq!(errno(handle.wait_timeout(Duration::MAX)), ECHILD);
-        assert_eq!(stranger.reaped(), Some(7));
+        assert_eq!(non_child.finish(), Some(7));
         assert_eq!(errno(handle.wait_timeout(Duration::MAX)), ECHILD);
     }
 }
 
-/// Reaped by somebody else while it lasts: the wait ends, with the status or without.
+/// The wait ends with the status or with ECHILD, depending on which call reaps first.
 #[test]
-fn a_thief_ends_it() {
+fn external_reap_ends_a_timed_wait() {
     each(|child, pid, stdin| {
         let wait = || child.timeout(Duration::MAX);
-        let mut stolen = 0;
+        let mut reaped_externally = 0;
         let status = while_asleep(wait, || {
             drop(stdin);
             let pid = i32::try_from(pid).unwrap();
-            let found = nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(pid), None);
-            stolen = i32::from(found.is_ok());
+            let result = nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(pid), None);
+            reaped_externally = i32::from(result.is_ok());
         });
         match status {
-            Err(error) => assert_eq!((error.raw_os_error(), stolen), (Some(ECHILD), 1)),
-            Ok(status) => assert_eq!((status.unwrap().code(), stolen), (Some(3), 0)),
+            Err(error) => assert_eq!((error.raw_os_error(), reaped_externally), (Some(ECHILD), 1)),
+            Ok(status) => assert_eq!((status.unwrap().code(), reaped_externally), (Some(3), 0)),
         }
     });
 }
 
 #[test]
-fn one_of_many_gets_the_status_and_all_know_it() {
+fn one_of_eight_timed_waits_gets_the_status() {
     for backend in backends() {
-        let (child, stdin) = held();
+        let (child, stdin) = blocked_on_stdin();
         let handle = Arc::new(PidHandle::open_with(child.id(), backend).unwrap());
         let wait = || {
             std::thread::scope(|scope| {
                 let wait = || handle.wait_timeout(Duration::MAX);
                 let threads: Vec<_> = (0..8).map(|_| scope.spawn(wait)).collect();
-                let ends = threads.into_iter().map(|thread| thread.join().unwrap());
-                ends.collect::<Vec<_>>()
+                let results = threads.into_iter().map(|thread| thread.join().unwrap());
+                results.collect::<Vec<_>>()
             })
         };
-        let ends = while_asleep(wait, || drop(stdin));
-        let (got, rest): (Vec<_>, Vec<_>) = ends.into_iter().partition(Result::is_ok);
-        assert_eq!(got.len(), 1);
-        for end in rest {
-            assert_eq!(errno(end), ECHILD);
+        let results = while_asleep(wait, || drop(stdin));
+        let (won, lost): (Vec<_>, Vec<_>) = results.into_iter().partition(Result::is_ok);
+        assert_eq!(won.len(), 1);
+        for result in lost {
+            assert_eq!(errno(result), ECHILD);
         }
         assert_eq!(handle.exit_status().unwrap().code(), Some(3));
     }
 }
 
 #[test]
-fn a_release_meanwhile_leaves_it_its_status() {
+fn timed_wait_returns_its_status_after_release() {
     for backend in backends() {
-        let (child, stdin) = held();
+        let (child, stdin) = blocked_on_stdin();
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
         let wait = || handle.wait_timeout(Duration::MAX);
         let status = while_asleep(wait, || {
@@ -211,22 +212,22 @@ fn a_release_meanwhile_leaves_it_its_status() {
     }
 }
 
-/// As std's `try_wait` leaves it: whoever waits a while may well go on talking to the child.
+/// Like std's `try_wait`: the caller may want to write to the child after the timeout.
 #[test]
-fn a_childs_stdin_stays_open() {
+fn timed_wait_leaves_stdin_open() {
     let mut command = shell("read x; exit $x");
     let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
     assert_eq!(child.pidfd_wait_timeout(MILLI).unwrap(), None);
     let deadline = Instant::now() + MILLI;
     assert_eq!(child.pidfd_wait_deadline(deadline).unwrap(), None);
-    let stdin = child.stdin.as_mut().expect("still there");
+    let stdin = child.stdin.as_mut().expect("stdin is open");
     io::Write::write_all(stdin, b"5\n").unwrap();
     assert_eq!(code(child.pidfd_wait_timeout(Duration::MAX)), Some(5));
 }
 
-/// Reaped through std, which therefore signals nobody afterwards, and gives the status again.
+/// The wait reaps through std. So std returns the status again, and its `kill` sends nothing.
 #[test]
-fn std_knows_the_status_too() {
+fn timed_wait_of_child_leaves_the_status_to_std() {
     let mut child = zombie("exit 4");
     assert_eq!(code(child.pidfd_wait_timeout(MILLI)), Some(4));
     assert_eq!(errno(child.pidfd_wait_timeout(MILLI)), ECHILD);

@@ -1,4 +1,4 @@
-//! wait_usage and its units.
+//! `wait_usage` and its units.
 
 use std::process::{Child, Command};
 use std::time::Duration;
@@ -7,56 +7,58 @@ use nix::libc::{self, ECHILD, EINVAL};
 use pidwait::{PidHandle, ResourceUsage};
 
 use crate::common::{
-    await_zombie, backends, errno, held, sh, steal, usage_of_zombie, while_asleep, zombie,
+    await_zombie, backends, blocked_on_stdin, errno, reap_externally, sh, usage_of_zombie,
+    while_asleep, zombie,
 };
 
-/// Busy enough for the clock to see, and to a good end.
+/// A script that uses a measurable amount of CPU time.
 const BUSY: &str = "i=0; while [ $i -lt 60000 ]; do i=$((i+1)); done; exit 3";
 
-/// Field by field. A zombie takes a last moment on its CPU to be off it for good, so times and
-/// switches may be a little more by the time it is reaped.
-fn assert_same(usage: &ResourceUsage, bare: &libc::rusage) {
-    let count = |raw: libc::c_long| u64::try_from(raw).unwrap();
-    let time = |raw: libc::timeval| {
-        Duration::from_secs(raw.tv_sec.unsigned_abs())
-            + Duration::from_micros(raw.tv_usec.unsigned_abs())
+/// Asserts that every field agrees with the kernel's. A new zombie still runs for a moment before it
+/// leaves its CPU, so times and switches may grow a little before the reap.
+fn assert_same(usage: &ResourceUsage, raw: &libc::rusage) {
+    let count = |value: libc::c_long| u64::try_from(value).unwrap();
+    let time = |value: libc::timeval| {
+        Duration::from_secs(value.tv_sec.unsigned_abs())
+            + Duration::from_micros(value.tv_usec.unsigned_abs())
     };
     let slack = Duration::from_millis(50);
-    for (ours, theirs) in [
-        (usage.user_time, time(bare.ru_utime)),
-        (usage.system_time, time(bare.ru_stime)),
+    for (actual, expected) in [
+        (usage.user_time, time(raw.ru_utime)),
+        (usage.system_time, time(raw.ru_stime)),
     ] {
-        let between = ours.max(theirs) - ours.min(theirs);
-        assert!(between <= slack, "{usage:?}, {theirs:?}");
+        let difference = actual.max(expected) - actual.min(expected);
+        assert!(difference <= slack, "{usage:?}, {expected:?}");
     }
-    for (ours, theirs) in [
-        (usage.voluntary_switches, count(bare.ru_nvcsw)),
-        (usage.involuntary_switches, count(bare.ru_nivcsw)),
+    for (actual, expected) in [
+        (usage.voluntary_switches, count(raw.ru_nvcsw)),
+        (usage.involuntary_switches, count(raw.ru_nivcsw)),
     ] {
-        assert!(ours.abs_diff(theirs) <= 2, "{usage:?}, {theirs}");
+        assert!(actual.abs_diff(expected) <= 2, "{usage:?}, {expected}");
     }
-    assert_eq!(usage.max_rss, count(bare.ru_maxrss) * 1024);
-    assert_eq!(usage.minor_faults, count(bare.ru_minflt));
-    assert_eq!(usage.major_faults, count(bare.ru_majflt));
-    assert_eq!(usage.block_reads, count(bare.ru_inblock));
-    assert_eq!(usage.block_writes, count(bare.ru_oublock));
+    assert_eq!(usage.max_rss, count(raw.ru_maxrss) * 1024);
+    assert_eq!(usage.minor_faults, count(raw.ru_minflt));
+    assert_eq!(usage.major_faults, count(raw.ru_majflt));
+    assert_eq!(usage.block_reads, count(raw.ru_inblock));
+    assert_eq!(usage.block_writes, count(raw.ru_oublock));
 }
 
-fn waited(child: &Child, handle: &PidHandle) -> ResourceUsage {
+/// Waits for a child that exits with code 3 and checks its usage.
+fn check_usage(child: &Child, handle: &PidHandle) -> ResourceUsage {
     await_zombie(child.id());
-    let bare = usage_of_zombie(child.id());
+    let raw = usage_of_zombie(child.id());
     let (status, usage) = handle.wait_usage().unwrap();
     assert_eq!(status.code(), Some(3));
-    assert_same(&usage, &bare);
+    assert_same(&usage, &raw);
     usage
 }
 
 #[test]
-fn of_a_busy_child() {
+fn wait_usage_returns_the_usage_of_busy_child() {
     for backend in backends() {
         let child = sh(BUSY);
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
-        let usage = waited(&child, &handle);
+        let usage = check_usage(&child, &handle);
         assert!(usage.user_time > Duration::ZERO, "{usage:?}");
         assert!(usage.minor_faults > 0, "{usage:?}");
         assert_eq!(errno(handle.wait_usage()), ECHILD);
@@ -64,10 +66,10 @@ fn of_a_busy_child() {
     }
 }
 
-/// In bytes: 32 MiB at once, and not the thousandfold.
+/// The child uses 32 MiB; a wrong unit would be off by a factor of 1024.
 #[test]
-fn of_one_that_takes_much_memory() {
-    const TAKEN: u64 = 32 << 20;
+fn max_rss_is_in_bytes() {
+    const ALLOCATED: u64 = 32 << 20;
     for backend in backends() {
         let mut command = Command::new("dd");
         command.args(["if=/dev/zero", "of=/dev/null", "bs=33554432", "count=1"]);
@@ -75,61 +77,63 @@ fn of_one_that_takes_much_memory() {
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
         let (status, usage) = handle.wait_usage().unwrap();
         assert!(status.success());
-        assert!((TAKEN..100 * TAKEN).contains(&usage.max_rss), "{usage:?}");
+        assert!(
+            (ALLOCATED..100 * ALLOCATED).contains(&usage.max_rss),
+            "{usage:?}"
+        );
     }
 }
 
-/// Waits with a handle for a child still running: both ways to wait bring the usage.
 #[test]
-fn of_one_that_is_waited_for() {
+fn wait_usage_blocks_until_the_exit() {
     for backend in backends() {
-        let (child, stdin) = held();
+        let (child, stdin) = blocked_on_stdin();
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
         let (status, usage) = while_asleep(|| handle.wait_usage(), || drop(stdin)).unwrap();
         assert_eq!(status.code(), Some(3));
-        // It slept in between, and was all there.
+        // The child slept in `read`.
         assert!(usage.voluntary_switches > 0, "{usage:?}");
         assert!(usage.max_rss > 4096, "{usage:?}");
     }
 }
 
-/// To make the handle it had to be reaped, and its usage looked up before.
+/// `PidHandle::from` reaps the zombie, so it must also store the usage.
 #[test]
-fn of_a_handle_made_of_a_zombie() {
+fn wait_usage_of_zombie_reaped_at_conversion_returns_its_usage() {
     let child = zombie(BUSY);
-    let bare = usage_of_zombie(child.id());
+    let raw = usage_of_zombie(child.id());
     let handle = PidHandle::from(child);
     let (status, usage) = handle.wait_usage().unwrap();
     assert_eq!(status.code(), Some(3));
-    assert_same(&usage, &bare);
+    assert_same(&usage, &raw);
     assert!(usage.user_time > Duration::ZERO, "{usage:?}");
     assert_eq!(errno(handle.wait_usage()), ECHILD);
 }
 
 #[test]
-fn of_a_child_made_a_handle_while_it_ran() {
-    let (child, stdin) = held();
+fn wait_usage_of_child_converted_while_running_returns_its_usage() {
+    let (child, stdin) = blocked_on_stdin();
     let pid = child.id();
     let handle = PidHandle::from(child);
     drop(stdin);
     await_zombie(pid);
-    let bare = usage_of_zombie(pid);
+    let raw = usage_of_zombie(pid);
     let (status, usage) = handle.wait_usage().unwrap();
     assert_eq!(status.code(), Some(3));
-    assert_same(&usage, &bare);
+    assert_same(&usage, &raw);
 }
 
 #[test]
-fn none_of_what_cannot_be_waited_for() {
+fn wait_usage_fails_like_wait() {
     for backend in backends() {
-        let me = PidHandle::open_with(std::process::id(), backend).unwrap();
-        assert_eq!(errno(me.wait_usage()), ECHILD);
-        me.release().unwrap();
-        assert_eq!(errno(me.wait_usage()), EINVAL);
+        let own = PidHandle::open_with(std::process::id(), backend).unwrap();
+        assert_eq!(errno(own.wait_usage()), ECHILD);
+        own.release().unwrap();
+        assert_eq!(errno(own.wait_usage()), EINVAL);
 
         let child = zombie("exit 3");
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
-        steal(child.id());
+        reap_externally(child.id());
         assert_eq!(errno(handle.wait_usage()), ECHILD);
     }
 }

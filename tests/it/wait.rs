@@ -1,4 +1,4 @@
-//! wait and try_wait.
+//! `wait` and `try_wait`.
 
 use std::os::unix::process::ExitStatusExt;
 use std::thread;
@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use crate::common::{
     await_state, await_zombie, backends, detach, errno, interrupt_calls, interruptions, kill,
-    kill_thread, sh, sleeper, steal, thread_time, trapped, zombie, Stranger, Waiter,
+    kill_thread, reap_externally, sh, sleeper, thread_time, trace_stopped, zombie, NonChild,
+    Waiter,
 };
 use nix::libc::{ECHILD, SIGCONT, SIGKILL, SIGSTOP, SIGUSR1};
 use pidwait::{Backend, ChildExt, PidHandle};
 
-/// Rows: `wait`; waits once done.
 #[test]
-fn once_and_twice() {
+fn second_wait_fails_with_echild() {
     for backend in backends() {
         let child = sh("exit 3");
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
@@ -28,9 +28,8 @@ fn once_and_twice() {
     }
 }
 
-/// Row: `wait` blocks, and not only until the child is looked at.
 #[test]
-fn blocks_until_the_exit() {
+fn wait_blocks_until_the_exit() {
     for backend in backends() {
         let child = sleeper();
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
@@ -43,9 +42,8 @@ fn blocks_until_the_exit() {
     }
 }
 
-/// Row: `try_wait`: nothing while it runs, then the status, once.
 #[test]
-fn try_wait_running_and_exited() {
+fn try_wait_returns_none_then_the_status_once() {
     for backend in backends() {
         let child = sleeper();
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
@@ -53,17 +51,16 @@ fn try_wait_running_and_exited() {
         assert_eq!(handle.exit_status(), None);
         handle.kill().unwrap();
         await_zombie(child.id());
-        assert_eq!(handle.exit_status(), None, "a zombie is nobody's yet");
-        let status = handle.try_wait().unwrap().expect("it has exited");
+        assert_eq!(handle.exit_status(), None, "the zombie is not reaped yet");
+        let status = handle.try_wait().unwrap().expect("the child has exited");
         assert_eq!(status.signal(), Some(SIGKILL));
         assert_eq!(errno(handle.try_wait()), ECHILD);
         assert_eq!(handle.exit_status(), Some(status));
     }
 }
 
-/// Row: a status by any way to die: every exit code is told exactly.
 #[test]
-fn exit_codes() {
+fn wait_returns_the_exact_exit_code() {
     for backend in backends() {
         for code in [0, 1, 2, 127, 128, 255] {
             let child = sh(&format!("exit {code}"));
@@ -74,9 +71,9 @@ fn exit_codes() {
     }
 }
 
-/// Rows: stopped, continued. Neither is an exit, to `try_wait` or to a `wait` under way.
+/// Neither is an exit, for `try_wait` and for a `wait` that already blocks.
 #[test]
-fn stop_and_continue_end_nothing() {
+fn stop_and_continue_end_no_wait() {
     for backend in backends() {
         let child = sleeper();
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
@@ -94,33 +91,36 @@ fn stop_and_continue_end_nothing() {
     }
 }
 
-/// Checks that a waiting thread does not spin: of as much time as this one uses up meanwhile, a
-/// spinning one would have its share.
+/// Runs a wait for a child in a trace stop and asserts that it sleeps until the detach. This thread
+/// burns CPU time meanwhile, of which a wait that spins would get about the same amount.
 fn assert_sleeps<T: Send>(pid: u32, wait: impl FnOnce() -> T + Send) -> T {
-    let (result, used) = thread::scope(|scope| {
-        let waiter = Waiter::start_unseen(scope, || (wait(), thread_time()));
+    let (result, cpu_time) = thread::scope(|scope| {
+        let waiter = Waiter::spawn(scope, || (wait(), thread_time()));
         let start = thread_time();
         while thread_time() - start < Duration::from_millis(200) {
-            assert!(!waiter.is_finished(), "the trace stop has ended it");
+            assert!(!waiter.is_finished(), "the trace stop ended the wait");
         }
         detach(pid);
         waiter.join()
     });
-    assert!(used < Duration::from_millis(50), "it spins: {used:?}");
+    assert!(
+        cpu_time < Duration::from_millis(50),
+        "it spins: {cpu_time:?}"
+    );
     result
 }
 
-/// Row: trace-stopped; and only an exit ends a wait. The kernel reports a trace stop to whoever
-/// waits for an exit, and a wait that asked again at once would spin until the tracer lets go.
+/// The kernel reports a trace stop even to a wait for exits only. A wait that simply retried would
+/// spin until the detach.
 #[test]
-fn a_trace_stop_ends_nothing_and_costs_nothing() {
+fn wait_sleeps_during_trace_stop() {
     for backend in backends() {
-        let child = trapped("exit 4");
+        let child = trace_stopped("exit 4");
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
         let status = assert_sleeps(child.id(), || handle.wait());
         assert_eq!(status.unwrap().code(), Some(4));
 
-        let child = trapped("exit 4");
+        let child = trace_stopped("exit 4");
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
         for _ in 0..3 {
             assert_eq!(handle.try_wait().unwrap(), None);
@@ -130,10 +130,10 @@ fn a_trace_stop_ends_nothing_and_costs_nothing() {
     }
 }
 
-/// The same for a child of std's, which would take the trace stop for the exit.
+/// std's `wait` would take the trace stop for the exit.
 #[test]
-fn a_trace_stop_ends_nothing_of_a_child() {
-    let mut child = trapped("exit 4");
+fn pidfd_wait_sleeps_during_trace_stop() {
+    let mut child = trace_stopped("exit 4");
     for _ in 0..3 {
         assert_eq!(child.pidfd_try_wait().unwrap(), None);
     }
@@ -142,12 +142,12 @@ fn a_trace_stop_ends_nothing_of_a_child() {
     assert_eq!(child.wait().unwrap().code(), Some(4));
 }
 
-/// Row: EINTR is never seen by the caller. Handlers run on the waiting thread again and again,
-/// and without SA_RESTART each of them ends the system call.
+/// A signal handler without SA_RESTART runs many times on the waiting thread, and each time ends its
+/// system call with EINTR.
 #[test]
-fn a_storm_of_signals() {
+fn signals_do_not_end_a_wait() {
     interrupt_calls(SIGUSR1);
-    let storm = |tid| {
+    let interrupt_often = |tid| {
         for _ in 0..200 {
             let before = interruptions(SIGUSR1);
             kill_thread(tid, SIGUSR1);
@@ -161,7 +161,7 @@ fn a_storm_of_signals() {
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
         thread::scope(|scope| {
             let waiter = Waiter::start(scope, || handle.wait());
-            storm(waiter.tid);
+            interrupt_often(waiter.tid);
             assert!(!waiter.is_finished());
             handle.kill().unwrap();
             assert_eq!(waiter.join().unwrap().signal(), Some(SIGKILL));
@@ -171,38 +171,38 @@ fn a_storm_of_signals() {
     let pid = child.id();
     thread::scope(|scope| {
         let waiter = Waiter::start(scope, || child.pidfd_wait());
-        storm(waiter.tid);
+        interrupt_often(waiter.tid);
         assert!(!waiter.is_finished());
         kill(pid, SIGKILL);
         assert_eq!(waiter.join().unwrap().signal(), Some(SIGKILL));
     });
 }
 
-/// Row: not our child. ECHILD at once, while it runs, and it still can be signalled.
+/// It can be signalled all the same.
 #[test]
-fn not_our_child() {
+fn wait_for_non_child_fails_with_echild() {
     for backend in backends() {
-        let mut stranger = Stranger::new();
-        let handle = PidHandle::open_with(stranger.pid, backend).unwrap();
+        let mut non_child = NonChild::new();
+        let handle = PidHandle::open_with(non_child.pid, backend).unwrap();
         for _ in 0..2 {
             assert_eq!(errno(handle.wait()), ECHILD);
             assert_eq!(errno(handle.try_wait()), ECHILD);
         }
         handle.signal(0).unwrap();
         handle.kill().unwrap();
-        assert_eq!(stranger.reaped(), Some(128 + SIGKILL));
+        assert_eq!(non_child.finish(), Some(128 + SIGKILL));
         assert_eq!(errno(handle.wait()), ECHILD);
-        assert_eq!(errno(handle.signal(0)), ECHILD, "its parent has reaped it");
+        assert_eq!(errno(handle.signal(0)), ECHILD, "its parent reaped it");
     }
 }
 
-/// Row: reaped by somebody else. The kernel says so, and by pid the handle then is done.
+/// On the waitpid backend the handle is done after that.
 #[test]
-fn a_stolen_status() {
+fn wait_after_external_reap_fails_with_echild() {
     for backend in backends() {
         let child = zombie("exit 5");
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
-        steal(child.id());
+        reap_externally(child.id());
         for _ in 0..2 {
             assert_eq!(errno(handle.wait()), ECHILD);
             assert_eq!(errno(handle.try_wait()), ECHILD);
@@ -214,8 +214,8 @@ fn a_stolen_status() {
         handle.release().unwrap();
         let after = errno(handle.wait());
         match backend {
-            Backend::Pidfd => assert_eq!(after, nix::libc::EINVAL, "it was live until then"),
-            Backend::Waitpid => assert_eq!(after, ECHILD, "it was done before"),
+            Backend::Pidfd => assert_eq!(after, nix::libc::EINVAL, "it was live until release"),
+            Backend::Waitpid => assert_eq!(after, ECHILD, "it was done before release"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `ChildExt`, and std's own methods in between.
+//! Random calls of `ChildExt`, mixed with std's own methods.
 
 use std::fmt::Debug;
 use std::io;
@@ -10,7 +10,9 @@ use pidwait::{Captured, ChildExt};
 use proptest::prelude::*;
 
 use crate::common::shell;
-use crate::{account, config, duration, is_signal, kill, moment, refused, short, signal};
+use crate::{
+    assert_errno, assert_reaped_once, config, duration, instant, is_signal, kill, short, signal,
+};
 
 #[derive(Clone, Debug)]
 enum Call {
@@ -23,7 +25,7 @@ enum Call {
     End(Ending),
 }
 
-/// Calls that may block for as long as it lives: it is killed before.
+/// Calls that may block until the child exits, so it is killed first.
 #[derive(Clone, Debug)]
 enum Ending {
     Wait,
@@ -33,7 +35,7 @@ enum Ending {
     StdWait,
 }
 
-/// The last of all, for it takes the child along.
+/// The last call of a sequence: it consumes the child.
 #[derive(Clone, Debug)]
 enum Last {
     Drop,
@@ -46,7 +48,7 @@ fn call() -> impl Strategy<Value = Call> {
         Just(Call::TryWait),
         short().prop_map(Call::WaitTimeout),
         duration().prop_map(|ago| Call::WaitDeadline(ago, true)),
-        short().prop_map(|limit| Call::WaitDeadline(limit, false)),
+        short().prop_map(|timeout| Call::WaitDeadline(timeout, false)),
         signal().prop_map(Call::Signal),
         Just(Call::StdTryWait),
         Just(Call::StdKill),
@@ -72,8 +74,8 @@ fn last() -> impl Strategy<Value = Last> {
     ]
 }
 
-/// A child, and the status that it has given to us or to std.
-struct Own {
+/// A child, and the status that a call of ours or of std has returned.
+struct TestChild {
     child: Child,
     status: Option<ExitStatus>,
 }
@@ -82,41 +84,41 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn children(calls in prop::collection::vec(call(), 1..8), last in last()) {
+    fn any_calls_of_a_child_follow_the_contract(calls in prop::collection::vec(call(), 1..8), last in last()) {
         let mut command = shell("exec sleep 600");
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let child = command.spawn().expect("sh starts");
         let pid = child.id();
-        let mut own = Own { child, status: None };
+        let mut child = TestChild { child, status: None };
         for call in calls {
-            own.act(call);
+            child.apply(call);
         }
-        account(pid, own.finish(last));
+        assert_reaped_once(pid, child.finish(last));
     }
 }
 
-impl Own {
-    fn act(&mut self, call: Call) {
+impl TestChild {
+    fn apply(&mut self, call: Call) {
         let child = &mut self.child;
-        let answer = match call {
+        let result = match call {
             Call::TryWait => child.pidfd_try_wait(),
-            Call::WaitTimeout(limit) => child.pidfd_wait_timeout(limit),
-            Call::WaitDeadline(by, past) => child.pidfd_wait_deadline(moment(by, past)),
+            Call::WaitTimeout(timeout) => child.pidfd_wait_timeout(timeout),
+            Call::WaitDeadline(offset, past) => child.pidfd_wait_deadline(instant(offset, past)),
             Call::Signal(signal) => {
-                let answer = child.pidfd_signal(signal);
+                let result = child.pidfd_signal(signal);
                 return match self.status {
-                    None if !is_signal(signal) => refused(answer, libc::EINVAL),
-                    _ => drop(self.judge(answer)),
+                    None if !is_signal(signal) => assert_errno(result, libc::EINVAL),
+                    _ => drop(self.check(result)),
                 };
             }
             Call::StdTryWait => {
-                let answer = child.try_wait();
-                return self.note_std(answer);
+                let result = child.try_wait();
+                return self.record_std(result);
             }
-            Call::StdKill => return child.kill().expect("std kills, or knows better"),
+            Call::StdKill => return child.kill().expect("std's kill succeeds, reaped or not"),
             Call::End(ending) => return self.end(ending),
         };
-        self.note(answer);
+        self.record(result);
     }
 
     fn end(&mut self, ending: Ending) {
@@ -124,74 +126,74 @@ impl Own {
             kill(self.child.id());
         }
         let child = &mut self.child;
-        let answer = match ending {
+        let result = match ending {
             Ending::Wait => child.pidfd_wait().map(Some),
-            Ending::WaitTimeout(limit) => child.pidfd_wait_timeout(limit),
-            Ending::WaitDeadline(by) => child.pidfd_wait_deadline(moment(by, false)),
+            Ending::WaitTimeout(timeout) => child.pidfd_wait_timeout(timeout),
+            Ending::WaitDeadline(offset) => child.pidfd_wait_deadline(instant(offset, false)),
             Ending::Terminate(grace) => child.pidfd_terminate(grace).map(Some),
             Ending::StdWait => {
-                let answer = child.wait();
-                return self.note_std(answer.map(Some));
+                let result = child.wait();
+                return self.record_std(result.map(Some));
             }
         };
-        self.note(answer);
+        self.record(result);
     }
 
-    /// Whether it is reaped in the end.
+    /// Makes the last call, and returns whether the child is reaped after it.
     fn finish(mut self, last: Last) -> bool {
-        let limit = match last {
+        let timeout = match last {
             Last::Drop => return self.status.is_some(),
             Last::Release => {
                 self.child.pidfd_release().expect("release");
                 return self.status.is_some();
             }
-            Last::Output(limit) => limit,
+            Last::Output(timeout) => timeout,
         };
         if self.status.is_none() {
             kill(self.child.id());
         }
         let status = self.status;
-        match (self.child.pidfd_output_timeout(limit), status) {
+        match (self.child.pidfd_output_timeout(timeout), status) {
             (Ok(Captured::Exited(_)), None) => true,
             (Ok(Captured::TimedOut(late)), None) => {
-                self = Own {
+                self = TestChild {
                     child: late.child,
                     status,
                 };
                 self.end(Ending::Wait);
                 self.status.is_some()
             }
-            (answer, known) => {
-                assert!(known.is_some(), "{answer:?}");
-                refused(answer, libc::ECHILD);
+            (result, status) => {
+                assert!(status.is_some(), "{result:?}");
+                assert_errno(result, libc::ECHILD);
                 true
             }
         }
     }
 
-    /// A child whose status was given out is no more.
+    /// The value of a call that succeeded. After a status was returned, the call must fail with ECHILD.
     #[track_caller]
-    fn judge<T: Debug>(&self, answer: io::Result<T>) -> Option<T> {
+    fn check<T: Debug>(&self, result: io::Result<T>) -> Option<T> {
         match self.status {
-            None => Some(answer.expect("nobody has its status")),
+            None => Some(result.expect("its status was not returned yet")),
             Some(_) => {
-                refused(answer, libc::ECHILD);
+                assert_errno(result, libc::ECHILD);
                 None
             }
         }
     }
 
     #[track_caller]
-    fn note(&mut self, answer: io::Result<Option<ExitStatus>>) {
-        if let Some(status) = self.judge(answer) {
+    fn record(&mut self, result: io::Result<Option<ExitStatus>>) {
+        if let Some(status) = self.check(result) {
             self.status = status;
         }
     }
 
-    /// What std gives is new, or what was given before.
+    /// std's status must be the first one, or the same as before.
     #[track_caller]
-    fn note_std(&mut self, answer: io::Result<Option<ExitStatus>>) {
-        let status = answer.expect("std has it, or can have it");
+    fn record_std(&mut self, result: io::Result<Option<ExitStatus>>) {
+        let status = result.expect("std has the status or can reap the child");
         assert!(self.status.is_none() || self.status == status, "{status:?}");
         self.status = status;
     }

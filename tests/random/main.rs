@@ -1,15 +1,15 @@
-//! Bad input: random calls in random order, with pids, signals and durations from their whole
-//! ranges. No panic, no overflow, and no answer that the contract does not have.
+//! Random calls in random order, with PIDs, signals and durations from their whole ranges. No call may
+//! panic, overflow or return anything that docs/contract.md does not allow.
 //!
-//! Whatever is tried here, signals reach nothing but children made for it: a pid of which nothing
-//! is known gets signal 0, and waits that are short or do not block.
+//! Real signals are sent only to children that these tests spawn. Other PIDs get signal 0, and waits
+//! that are short or do not block.
 
 #[path = "../common/mod.rs"]
 mod common;
 
 mod child;
-mod own;
-mod stranger;
+mod handle;
+mod non_child;
 
 use std::fmt::Debug;
 use std::io;
@@ -22,7 +22,7 @@ use proptest::sample::select;
 
 fn config() -> ProptestConfig {
     ProptestConfig {
-        failure_persistence: None, // What has failed is said, and no file left behind.
+        failure_persistence: None, // A failure is printed; no file is written.
         ..ProptestConfig::default()
     }
 }
@@ -31,7 +31,7 @@ fn backend() -> impl Strategy<Value = Backend> {
     select(common::backends())
 }
 
-/// From the whole range, and often from where it matters.
+/// A PID from the whole range, often from the edges.
 fn pid() -> impl Strategy<Value = u32> {
     let edges = [
         0,
@@ -47,6 +47,7 @@ fn pid() -> impl Strategy<Value = u32> {
     prop_oneof![any::<u32>(), 0..1u32 << 16, edges]
 }
 
+/// A signal number from the whole range, often a valid one.
 fn signal() -> impl Strategy<Value = c_int> {
     prop_oneof![
         any::<c_int>(),
@@ -55,6 +56,7 @@ fn signal() -> impl Strategy<Value = c_int> {
     ]
 }
 
+/// A duration from the whole range, often from the edges.
 fn duration() -> impl Strategy<Value = Duration> {
     let edges = [
         Duration::ZERO,
@@ -67,48 +69,48 @@ fn duration() -> impl Strategy<Value = Duration> {
     prop_oneof![any::<Duration>(), select(edges.to_vec())]
 }
 
+/// A duration short enough to wait for.
 fn short() -> impl Strategy<Value = Duration> {
     (0..2_000_000u64).prop_map(Duration::from_nanos)
 }
 
-/// A moment that a duration from now is, or was; where the clock has none such, now.
-fn moment(from_now: Duration, past: bool) -> Instant {
+/// The instant that is this duration ahead, or ago; now, if the clock cannot represent it.
+fn instant(offset: Duration, past: bool) -> Instant {
     let now = Instant::now();
-    let moment = match past {
-        true => now.checked_sub(from_now),
-        false => now.checked_add(from_now),
+    let instant = match past {
+        true => now.checked_sub(offset),
+        false => now.checked_add(offset),
     };
-    moment.unwrap_or(now)
+    instant.unwrap_or(now)
 }
 
-/// The signals that there are, 0 included.
+/// Whether this is a valid signal number, 0 included.
 fn is_signal(number: c_int) -> bool {
     (0..=libc::SIGRTMAX()).contains(&number)
 }
 
-/// That the answer is this error.
 #[track_caller]
-fn refused<T: Debug>(answer: io::Result<T>, errno: c_int) {
-    assert_eq!(common::errno(answer), errno);
+fn assert_errno<T: Debug>(result: io::Result<T>, errno: c_int) {
+    assert_eq!(common::errno(result), errno);
 }
 
-/// That time has not run out before its time.
+/// Asserts that a wait that returned nothing did not end before its timeout.
 #[track_caller]
-fn late<T>(answer: &Option<T>, since: Instant, limit: Duration) {
-    assert!(answer.is_some() || since.elapsed() >= limit, "early");
+fn assert_not_early<T>(result: &Option<T>, start: Instant, timeout: Duration) {
+    assert!(result.is_some() || start.elapsed() >= timeout, "early");
 }
 
-/// That a child of which a status was reported is gone, and any other still there to be reaped.
-fn account(pid: u32, reported: bool) {
-    if !reported {
+/// Asserts that the child is reaped if its status was returned, and otherwise can still be reaped.
+fn assert_reaped_once(pid: u32, returned: bool) {
+    if !returned {
         kill(pid);
-        common::steal(pid);
+        common::reap_externally(pid);
     }
-    let left = common::try_steal(pid);
-    assert!(left.is_err(), "reported, and a zombie still");
+    let left = common::try_reap_externally(pid);
+    assert!(left.is_err(), "returned a status but did not reap");
 }
 
-/// Ends a child that nobody has reaped, stopped or not.
+/// Kills an unreaped child, stopped or not.
 fn kill(pid: u32) {
     common::kill(pid, libc::SIGKILL);
 }

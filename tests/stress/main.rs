@@ -1,15 +1,15 @@
-//! Everything at once, at random: threads that spawn, wait, look, signal, release and steal on
-//! shared handles, under a program's own SIGCHLD handler, or with SIGCHLD ignored, and in a storm
-//! of signals that interrupt every call. In the end each process must be accounted for.
+//! Random concurrent calls: threads spawn, wait, peek, signal, release and reap externally on shared
+//! handles. The program has its own SIGCHLD handler or ignores SIGCHLD, and signals interrupt every
+//! call all the time. At the end each process must have been reaped exactly once.
 //!
-//! `PIDWAIT_STRESS_SECONDS` is how long (1), `PIDWAIT_STRESS_SEED` repeats the dice of a run,
-//! though not the order in which its threads got the processor.
+//! `PIDWAIT_STRESS_SECONDS` sets the duration (default 1). `PIDWAIT_STRESS_SEED` repeats the random
+//! numbers of a run, but not how its threads were scheduled.
 
 #[path = "../common/mod.rs"]
 mod common;
 
 mod random;
-mod storm;
+mod signals;
 mod subject;
 
 use std::env;
@@ -23,88 +23,88 @@ use std::time::{Duration, Instant};
 use nix::libc;
 use pidwait::{Backend, PidHandle, WaitSet};
 
-use common::{again, eventually, ignore_sigchld, interrupt_calls, open_descriptors};
+use common::{eventually, ignore_sigchld, interrupt_calls, isolated, open_descriptors};
 use random::Random;
-use storm::Storm;
+use signals::SignalSender;
 use subject::Subject;
 
 const THREADS: u64 = 6;
 const STEPS: usize = 25;
 
 #[test]
-fn every_process_is_accounted_for() {
-    if !again::alone("every_process_is_accounted_for") {
-        return; // Descriptors, threads and children are counted.
+fn every_process_is_reaped_exactly_once() {
+    if !isolated::enter("every_process_is_reaped_exactly_once") {
+        return; // This process counts its descriptors, threads and children.
     }
     let number = |name| env::var(name).ok().and_then(|text| text.parse().ok());
     let seconds = number("PIDWAIT_STRESS_SECONDS").unwrap_or(1);
     let seed = number("PIDWAIT_STRESS_SEED").unwrap_or_else(|| u64::from(std::process::id()));
-    // At once: whether it fails or hangs, it is known.
-    say(&format!("PIDWAIT_STRESS_SEED={seed}"));
+    // Printed first, so that it is known even if the run fails or hangs.
+    print(&format!("PIDWAIT_STRESS_SEED={seed}"));
 
-    // Should somebody block for good, this ends it.
+    // Ends the process if a call blocks forever.
     nix::unistd::alarm::set(u32::try_from(seconds).map_or(u32::MAX, |seconds| seconds + 60));
 
     let backends = common::all_backends();
     interrupt_calls(libc::SIGCHLD);
     interrupt_calls(libc::SIGUSR1);
-    let before = left_open();
+    let before = open_resources();
     let end = Instant::now() + Duration::from_secs(seconds);
     let mut random = Random::new(seed);
     let mut processes = 0;
     while processes == 0 || Instant::now() < end {
         let round = Round {
             backends: &backends,
-            ignored: AtomicBool::new(false),
+            sigchld_ignored: AtomicBool::new(false),
             subjects: Mutex::default(),
         };
         round.run(&mut random);
         interrupt_calls(libc::SIGCHLD);
-        processes += round.account();
+        processes += round.check_all();
         assert_eq!(subject::any_child(), None, "everything is reaped");
-        // Watchers end soon after their process, and no sooner.
-        eventually("threads and descriptors are given back", || {
-            left_open() == before
+        // A watcher ends shortly after its process.
+        eventually("all watcher threads and descriptors are gone", || {
+            open_resources() == before
         });
     }
-    say(&format!("{processes} processes in {seconds} s"));
+    print(&format!("{processes} processes in {seconds} s"));
 }
 
-/// Past the test harness, which would keep it to itself.
-fn say(what: &str) {
-    let _ = writeln!(io::stderr(), "stress: {what}");
+/// Prints to stderr directly, because the test harness captures `eprintln!`.
+fn print(text: &str) {
+    let _ = writeln!(io::stderr(), "stress: {text}");
 }
 
-/// Some threads, and the processes that they share.
+/// Some threads and the processes they share.
 struct Round<'a> {
     backends: &'a [Backend],
-    /// Whether SIGCHLD was set to be ignored: from then on statuses may be thrown away.
-    ignored: AtomicBool,
+    /// Whether SIGCHLD was ignored at any time: from then on the kernel may discard statuses.
+    sigchld_ignored: AtomicBool,
     subjects: Mutex<Vec<Arc<Subject>>>,
 }
 
 impl Round<'_> {
     fn run(&self, random: &mut Random) {
-        let dice: Vec<_> = (0..THREADS).map(|_| Random::new(random.next())).collect();
-        let storm = Storm::new();
+        let generators: Vec<_> = (0..THREADS).map(|_| Random::new(random.next())).collect();
+        let signals = SignalSender::new();
         thread::scope(|scope| {
-            let raging = scope.spawn(|| storm.rage());
-            let threads: Vec<_> = dice
+            let sender = scope.spawn(|| signals.run());
+            let threads: Vec<_> = generators
                 .into_iter()
                 .map(|mut random| {
-                    let storm = &storm;
+                    let signals = &signals;
                     scope.spawn(move || {
-                        let _struck = storm.strike_me();
+                        let _target = signals.target_this_thread();
                         for _ in 0..STEPS {
                             self.step(&mut random);
                         }
                     })
                 })
                 .collect();
-            let ended: Vec<_> = threads.into_iter().map(|thread| thread.join()).collect();
-            storm.calm();
-            raging.join().expect("a storm ends");
-            assert!(ended.iter().all(Result::is_ok), "a thread has panicked");
+            let results: Vec<_> = threads.into_iter().map(|thread| thread.join()).collect();
+            signals.stop();
+            sender.join().expect("the sender does not panic");
+            assert!(results.iter().all(Result::is_ok), "a thread has panicked");
         });
     }
 
@@ -112,21 +112,21 @@ impl Round<'_> {
         match random.below(16) {
             0..=2 => return self.spawn(random),
             3 if random.below(60) == 0 => {
-                self.ignored.store(true, Ordering::SeqCst);
+                self.sigchld_ignored.store(true, Ordering::SeqCst);
                 return ignore_sigchld();
             }
-            4 => return self.wait_for_a_set(random),
+            4 => return self.wait_in_a_set(random),
             _ => {}
         }
         let subject = {
             let subjects = self.subjects();
             match subjects.len() {
                 0 => return,
-                // The later half: of the others most are over.
+                // From the later half: most of the others have exited.
                 length => subjects[length - 1 - random.below(length / 2 + 1)].clone(),
             }
         };
-        subject.act(random);
+        subject.call_something(random);
     }
 
     fn spawn(&self, random: &mut Random) {
@@ -135,38 +135,43 @@ impl Round<'_> {
         self.subjects().push(Arc::new(subject));
     }
 
-    /// Three processes of its own, and which of them comes first.
-    fn wait_for_a_set(&self, random: &mut Random) {
+    /// Spawns three processes and waits for them in a set.
+    fn wait_in_a_set(&self, random: &mut Random) {
         let mut set = WaitSet::new().expect("a set");
-        let mut here = Vec::new();
-        for place in 0..3 {
+        let mut members = Vec::new();
+        for index in 0..3 {
             let backend = self.backends[random.below(self.backends.len())];
             let code = random.below(200);
             let child = common::sh(&format!("exit {code}"));
-            match set.insert(open(child.id(), backend), (place, code)) {
-                Ok(_) => here.push(place),
-                Err(refused) => assert!(self.may_be_lost(&refused.error), "{refused:?}"),
+            match set.insert(open(child.id(), backend), (index, code)) {
+                Ok(_) => members.push(index),
+                Err(rejected) => assert!(self.status_may_be_lost(&rejected.error), "{rejected:?}"),
             }
         }
         while let Some(exited) = set.wait().expect("epoll waits") {
-            let (place, code) = exited.value;
-            here.retain(|other| *other != place);
+            let (index, code) = exited.value;
+            members.retain(|member| *member != index);
             match exited.status {
                 Some(status) => assert_eq!(status.code(), i32::try_from(code).ok()),
-                None => assert!(self.ignored.load(Ordering::SeqCst), "a status is lost"),
+                None => assert!(
+                    self.sigchld_ignored.load(Ordering::SeqCst),
+                    "a status is lost"
+                ),
             }
         }
-        assert!(here.is_empty(), "not reported: {here:?}");
+        assert!(members.is_empty(), "not reported: {members:?}");
     }
 
-    fn may_be_lost(&self, error: &io::Error) -> bool {
-        pidwait::is_already_reaped(error) && self.ignored.load(Ordering::SeqCst)
+    fn status_may_be_lost(&self, error: &io::Error) -> bool {
+        pidwait::is_already_reaped(error) && self.sigchld_ignored.load(Ordering::SeqCst)
     }
 
-    fn account(&self) -> usize {
-        let lossy = self.ignored.load(Ordering::SeqCst);
+    fn check_all(&self) -> usize {
+        let may_be_lost = self.sigchld_ignored.load(Ordering::SeqCst);
         let subjects = std::mem::take(&mut *self.subjects());
-        subjects.iter().for_each(|subject| subject.account(lossy));
+        subjects
+            .iter()
+            .for_each(|subject| subject.check_reaped_once(may_be_lost));
         subjects.len()
     }
 
@@ -179,8 +184,8 @@ fn open(pid: u32, backend: Backend) -> PidHandle {
     PidHandle::open_with(pid, backend).expect("open")
 }
 
-/// How many threads and descriptors this process has.
-fn left_open() -> (usize, usize) {
+/// The numbers of threads and descriptors of this process.
+fn open_resources() -> (usize, usize) {
     let threads = fs::read_dir("/proc/self/task").expect("/proc/self/task");
     (threads.count(), open_descriptors())
 }

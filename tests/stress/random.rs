@@ -1,4 +1,4 @@
-//! Dice that a seed repeats: SplitMix64.
+//! A seeded random number generator: SplitMix64.
 
 pub(crate) struct Random(u64);
 
@@ -17,6 +17,6 @@ impl Random {
     /// 0 to `bound` - 1.
     pub(crate) fn below(&mut self, bound: usize) -> usize {
         let bound = u64::try_from(bound).expect("a bound");
-        usize::try_from(self.next() % bound).expect("less than a bound")
+        usize::try_from(self.next() % bound).expect("less than the bound")
     }
 }

@@ -1,6 +1,6 @@
-//! One process, its handle, and the book of what became of it.
+//! One process, its handle, and a log of its signals and of the statuses it gave.
 
-#![allow(unsafe_code)] // The thief and the undertaker use the bare system calls.
+#![allow(unsafe_code)] // Peeks and reaps without the crate, by raw system calls.
 
 use std::io;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -18,23 +18,23 @@ use crate::random::Random;
 #[derive(Debug)]
 pub(crate) struct Subject {
     handle: PidHandle,
-    /// It exits with this, once the gate is gone.
+    /// The process exits with this code when its stdin closes.
     code: i32,
-    gate: Mutex<Option<ChildStdin>>,
-    book: Mutex<Book>,
+    stdin: Mutex<Option<ChildStdin>>,
+    log: Mutex<Log>,
     released: AtomicBool,
 }
 
 #[derive(Debug, Default)]
-struct Book {
-    /// Noted before they are sent.
+struct Log {
+    /// Logged before they are sent.
     signals: Vec<c_int>,
-    /// What the waits of the handle have given.
-    given: Vec<ExitStatus>,
-    /// What others have reaped.
-    stolen: Vec<ExitStatus>,
-    /// Some call said that it was reaped.
-    said_gone: bool,
+    /// Statuses that waits of the handle returned.
+    returned: Vec<ExitStatus>,
+    /// Statuses that external waits reaped.
+    reaped_externally: Vec<ExitStatus>,
+    /// Whether a call failed with ECHILD.
+    echild: bool,
 }
 
 impl Subject {
@@ -46,113 +46,118 @@ impl Subject {
         Self {
             handle: crate::open(child.id(), backend),
             code,
-            gate: Mutex::new(child.stdin.take()),
-            book: Mutex::default(),
+            stdin: Mutex::new(child.stdin.take()),
+            log: Mutex::default(),
             released: AtomicBool::new(false),
         }
     }
 
-    /// Does something to it, and judges the answer.
-    pub(crate) fn act(&self, random: &mut Random) {
+    /// Makes one random call and checks its result.
+    pub(crate) fn call_something(&self, random: &mut Random) {
         let handle = &self.handle;
-        let soon = Duration::from_micros(random.next() % 3000);
+        let short = Duration::from_micros(random.next() % 3000);
         match random.below(18) {
             0..=1 => {
-                self.open_gate();
-                self.give(handle.wait());
+                self.close_stdin();
+                self.record(handle.wait());
             }
             2 => {
-                self.open_gate();
-                self.give(handle.wait_usage().map(|(status, _)| status));
+                self.close_stdin();
+                self.record(handle.wait_usage().map(|(status, _)| status));
             }
-            3..=4 => self.try_to_give(handle.try_wait()),
+            3..=4 => self.record_if_some(handle.try_wait()),
             5..=6 => {
-                let end = Instant::now() + soon;
-                let answer = handle.wait_timeout(soon);
+                let end = Instant::now() + short;
+                let result = handle.wait_timeout(short);
                 assert!(
-                    !matches!(answer, Ok(None)) || Instant::now() >= end,
+                    !matches!(result, Ok(None)) || Instant::now() >= end,
                     "early"
                 );
-                self.try_to_give(answer);
+                self.record_if_some(result);
             }
             7 => {
-                if let Some(true) = self.judge(handle.wait_exited_timeout(soon)) {
-                    self.must_have_exited();
+                if let Some(true) = self.check(handle.wait_exited_timeout(short)) {
+                    self.assert_exited();
                 }
             }
             8 => {
-                self.open_gate();
-                if self.judge(handle.wait_exited()).is_some() {
-                    self.must_have_exited();
+                self.close_stdin();
+                if self.check(handle.wait_exited()).is_some() {
+                    self.assert_exited();
                 }
             }
             9 => self.poll_exit(),
             10..=11 => {
-                let signal = self.some_signal(random);
-                self.judge(handle.signal(signal));
+                let signal = self.random_signal(random);
+                self.check(handle.signal(signal));
             }
             12 => {
-                let signal = self.some_signal(random);
-                self.judge(handle.signal_group(signal));
+                let signal = self.random_signal(random);
+                self.check(handle.signal_group(signal));
             }
             13 => {
-                self.book().signals.extend([libc::SIGTERM, libc::SIGKILL]);
-                self.give(handle.terminate(soon));
+                self.log().signals.extend([libc::SIGTERM, libc::SIGKILL]);
+                self.record(handle.terminate(short));
             }
             14 => {
-                // Known before it is done: others act meanwhile.
+                // Stored before the release, because other threads call in the meantime.
                 self.released.store(true, Ordering::SeqCst);
                 handle.release().expect("release cannot fail");
             }
-            15 if handle.backend() == Backend::Pidfd => self.steal(),
-            16 => drop(handle.exit_status().map(|status| self.check(status))),
-            _ => self.open_gate(),
+            15 if handle.backend() == Backend::Pidfd => self.reap_externally(),
+            16 => drop(handle.exit_status().map(|status| self.check_status(status))),
+            _ => self.close_stdin(),
         }
     }
 
-    /// Sees to it that the process has come to its end, and that exactly one knows how; where
-    /// statuses may have been thrown away, at most one.
-    pub(crate) fn account(&self, lossy: bool) {
-        self.open_gate();
-        let early = self.book();
-        let known = early.given.len() + early.stolen.len();
+    /// Ends the process and asserts that exactly one wait got its status; at most one, if the kernel
+    /// may have discarded it.
+    pub(crate) fn check_reaped_once(&self, may_be_lost: bool) {
+        self.close_stdin();
+        let log = self.log();
+        let count = log.returned.len() + log.reaped_externally.len();
         assert!(
-            !early.said_gone || known == 1 || lossy,
-            "said to be gone: {early:?}"
+            !log.echild || count == 1 || may_be_lost,
+            "ECHILD for an unreaped child: {log:?}"
         );
-        drop(early);
-        // Ours and unreaped, so that the pid is its own.
-        if known == 0 && look(libc::P_PID, self.handle.id()).is_ok() {
+        drop(log);
+        // An unreaped child of ours, so the PID is still its own.
+        if count == 0 && peek(libc::P_PID, self.handle.id()).is_ok() {
             common::kill(self.handle.id(), libc::SIGKILL);
             let status = reap(self.handle.id(), 0);
-            self.book().stolen.extend(status);
+            self.log().reaped_externally.extend(status);
         }
-        let book = self.book();
-        let known: Vec<_> = book.given.iter().chain(&book.stolen).copied().collect();
-        let at_least = usize::from(!lossy);
+        let log = self.log();
+        let statuses: Vec<_> = log
+            .returned
+            .iter()
+            .chain(&log.reaped_externally)
+            .copied()
+            .collect();
+        let at_least = usize::from(!may_be_lost);
         assert!(
-            (at_least..=1).contains(&known.len()),
-            "{:?}: {book:?}",
+            (at_least..=1).contains(&statuses.len()),
+            "{:?}: {log:?}",
             self.handle
         );
-        drop(book);
-        for status in &known {
-            self.check(*status);
+        drop(log);
+        for status in &statuses {
+            self.check_status(*status);
         }
         let status = self.handle.exit_status();
-        if let Some(given) = self.book().given.first() {
-            assert_eq!(status.as_ref(), Some(given));
+        if let Some(returned) = self.log().returned.first() {
+            assert_eq!(status.as_ref(), Some(returned));
         }
-        if let (Some(status), [known]) = (status, known.as_slice()) {
-            assert_eq!(status, *known);
+        if let (Some(status), [reaped]) = (status, statuses.as_slice()) {
+            assert_eq!(status, *reaped);
         }
     }
 
-    fn open_gate(&self) {
-        drop(self.gate.lock().expect("no panic").take());
+    fn close_stdin(&self) {
+        drop(self.stdin.lock().expect("no panic").take());
     }
 
-    fn some_signal(&self, random: &mut Random) -> c_int {
+    fn random_signal(&self, random: &mut Random) -> c_int {
         let signals = [
             0,
             libc::SIGTERM,
@@ -161,94 +166,96 @@ impl Subject {
             libc::SIGRTMAX(),
         ];
         let signal = signals[random.below(signals.len())];
-        self.book().signals.push(signal);
+        self.log().signals.push(signal);
         signal
     }
 
     fn poll_exit(&self) {
-        let Some(exit) = self.judge(self.handle.exit_fd()) else {
+        let Some(exit) = self.check(self.handle.exit_fd()) else {
             return;
         };
-        self.open_gate();
+        self.close_stdin();
         assert!(readable(&exit, LONG));
-        self.must_have_exited();
+        self.assert_exited();
     }
 
-    fn must_have_exited(&self) {
-        if let Some(exited) = self.judge(self.handle.has_exited()) {
-            assert!(exited, "another call said so before");
+    fn assert_exited(&self) {
+        if let Some(exited) = self.check(self.handle.has_exited()) {
+            assert!(exited, "another call saw the exit before");
         }
     }
 
-    fn steal(&self) {
+    fn reap_externally(&self) {
         let status = reap(self.handle.id(), libc::WNOHANG);
-        self.book().stolen.extend(status);
+        self.log().reaped_externally.extend(status);
     }
 
-    fn give(&self, answer: io::Result<ExitStatus>) {
-        let status = self.judge(answer);
-        self.book().given.extend(status);
+    fn record(&self, result: io::Result<ExitStatus>) {
+        let status = self.check(result);
+        self.log().returned.extend(status);
     }
 
-    fn try_to_give(&self, answer: io::Result<Option<ExitStatus>>) {
-        let status = self.judge(answer).flatten();
-        self.book().given.extend(status);
+    fn record_if_some(&self, result: io::Result<Option<ExitStatus>>) {
+        let status = self.check(result).flatten();
+        self.log().returned.extend(status);
     }
 
-    /// A live handle answers, a done one says ECHILD, a released one EINVAL: nothing else.
+    /// The value of a call that succeeded. A call may fail only with ECHILD if the handle is done, and
+    /// with EINVAL if it is released.
     #[track_caller]
-    fn judge<T>(&self, answer: io::Result<T>) -> Option<T> {
-        match answer.map_err(|error| (error.raw_os_error(), error)) {
-            Ok(answer) => return Some(answer),
-            Err((Some(libc::ECHILD), _)) => self.book().said_gone = true,
+    fn check<T>(&self, result: io::Result<T>) -> Option<T> {
+        match result.map_err(|error| (error.raw_os_error(), error)) {
+            Ok(result) => return Some(result),
+            Err((Some(libc::ECHILD), _)) => self.log().echild = true,
             Err((Some(libc::EINVAL), _)) => {
                 assert!(self.released.load(Ordering::SeqCst), "EINVAL, not released");
             }
-            Err((_, error)) => panic!("no answer of the contract's: {error}"),
+            Err((_, error)) => panic!("not an error of docs/contract.md: {error}"),
         }
         None
     }
 
-    fn check(&self, status: ExitStatus) {
-        let by = status.signal();
-        // SIGKILL: the thread that spawned it has ended.
-        let known =
-            by == Some(libc::SIGKILL) || by.is_some_and(|by| self.book().signals.contains(&by));
+    fn check_status(&self, status: ExitStatus) {
+        let signal = status.signal();
+        // A child also gets SIGKILL when the thread that spawned it ends.
+        let expected = signal == Some(libc::SIGKILL)
+            || signal.is_some_and(|signal| self.log().signals.contains(&signal));
         assert!(
-            known || status.code() == Some(self.code),
+            expected || status.code() == Some(self.code),
             "{status}, of {self:?}"
         );
     }
 
-    fn book(&self) -> MutexGuard<'_, Book> {
-        self.book.lock().expect("no panic")
+    fn log(&self) -> MutexGuard<'_, Log> {
+        self.log.lock().expect("no panic")
     }
 }
 
-/// Whether there is any child, zombie or not: `Some`, and the pid where it is a zombie's.
+/// `Some` if this process has a child, zombie or not: the PID of a zombie, else 0.
 pub(crate) fn any_child() -> Option<pid_t> {
-    look(libc::P_ALL, 0).ok()
+    peek(libc::P_ALL, 0).ok()
 }
 
-/// A look at a child that leaves it as it is; an error, where it is none.
-fn look(kind: libc::idtype_t, id: u32) -> io::Result<pid_t> {
+/// Peeks at a child without reaping it. Fails with ECHILD if there is none.
+fn peek(kind: libc::idtype_t, id: u32) -> io::Result<pid_t> {
     let mut info = std::mem::MaybeUninit::<libc::siginfo_t>::zeroed();
     let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
-    // SAFETY: `info` is valid for writes during the call, which WNOHANG keeps from EINTR.
+    // With WNOHANG the call cannot fail with EINTR.
+    // SAFETY: `info` is valid for writes during the call.
     let seen = unsafe { libc::waitid(kind, id, info.as_mut_ptr(), options) };
     if seen != 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: zeroed, and zeroes are valid; the call may have filled it in.
+    // SAFETY: zeros are valid, and the call may have filled it in.
     let info = unsafe { info.assume_init_ref() };
-    // SAFETY: this field is filled in, or zero still.
+    // SAFETY: the field is filled in or still zero.
     Ok(unsafe { info.si_pid() })
 }
 
-/// Reaps by pid, as anybody in this process could. In the short life of a round no pid comes
-/// round again, so it is no other's.
+/// Reaps by PID, as other code in this process could. A round is too short for the kernel to reuse a
+/// PID, so the PID cannot be another child's.
 fn reap(pid: u32, options: c_int) -> Option<ExitStatus> {
-    let pid = pid_t::try_from(pid).expect("a pid");
+    let pid = pid_t::try_from(pid).expect("a PID");
     let mut status = 0;
     loop {
         // SAFETY: `status` is valid for writes during the call.

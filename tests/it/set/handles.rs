@@ -1,4 +1,4 @@
-//! What becomes of handles that others use while the set has them, and when the set goes.
+//! Handles that are used while they are in a set, and the drop of a set.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Stdio};
@@ -6,10 +6,13 @@ use std::process::{ExitStatus, Stdio};
 use pidwait::{PidHandle, WaitSet};
 
 use super::{handle, next};
-use crate::common::{backends, errno, knows_of_others, sh, shell, sleeper, steal, zombie};
+use crate::common::{
+    backends, errno, has_exit_records, reap_externally, sh, shell, sleeper, zombie,
+};
 use nix::libc::{EINVAL, SIGKILL};
 
-/// What the set says of a child that came to its end in this way, once and no more.
+/// Inserts a handle, runs `meanwhile` and returns the reported status. Asserts that the set reports
+/// the handle once.
 #[track_caller]
 fn reported_once(handle: PidHandle, meanwhile: impl FnOnce(&PidHandle)) -> Option<ExitStatus> {
     let mut set = WaitSet::new().unwrap();
@@ -24,7 +27,7 @@ fn reported_once(handle: PidHandle, meanwhile: impl FnOnce(&PidHandle)) -> Optio
 }
 
 #[test]
-fn waited_for() {
+fn child_reaped_by_wait_is_reported() {
     for backend in backends() {
         let child = handle(sh("exit 3"), backend);
         let status = reported_once(child, |child| {
@@ -35,7 +38,7 @@ fn waited_for() {
 }
 
 #[test]
-fn killed() {
+fn child_killed_through_the_set_is_reported() {
     for backend in backends() {
         let status = reported_once(handle(sleeper(), backend), |child| child.kill().unwrap());
         assert_eq!(status.unwrap().signal(), Some(SIGKILL));
@@ -43,7 +46,7 @@ fn killed() {
 }
 
 #[test]
-fn killed_one_and_all() {
+fn all_children_killed_through_iter_are_reported() {
     let mut set = WaitSet::new().unwrap();
     for backend in backends() {
         for _ in 0..3 {
@@ -59,9 +62,9 @@ fn killed_one_and_all() {
     assert!(set.wait().unwrap().is_none());
 }
 
-/// The set has a descriptor of its own, and so learns of the exit; but nobody may reap any more.
+/// The set has its own descriptor and so sees the exit, but a released handle must not reap.
 #[test]
-fn released() {
+fn released_child_is_reported_without_a_status() {
     for backend in backends() {
         let mut child = shell("read go; exit 3")
             .stdin(Stdio::piped())
@@ -74,54 +77,54 @@ fn released() {
             drop(gate);
         });
         assert_eq!(status, None);
-        assert_eq!(steal(pid), 3 << 8, "it was left to be reaped");
+        assert_eq!(reap_externally(pid), 3 << 8, "it is still a zombie");
     }
 }
 
 #[test]
-fn released_as_a_zombie() {
+fn released_zombie_is_reported_without_a_status() {
     for backend in backends() {
         let child = zombie("exit 3");
         let pid = child.id();
         let status = reported_once(handle(child, backend), |child| child.release().unwrap());
         assert_eq!(status, None);
-        assert_eq!(steal(pid), 3 << 8, "it was left to be reaped");
+        assert_eq!(reap_externally(pid), 3 << 8, "it is still a zombie");
     }
 }
 
 #[test]
-fn stolen() {
+fn externally_reaped_child_is_reported() {
     for backend in backends() {
         let child = sh("exit 3");
         let pid = child.id();
         let status = reported_once(handle(child, backend), |_| {
-            steal(pid);
+            reap_externally(pid);
         });
         let code = status.and_then(|status| status.code());
-        assert_eq!(code, knows_of_others(backend).then_some(3));
+        assert_eq!(code, has_exit_records(backend).then_some(3));
     }
 }
 
 #[test]
-fn a_set_that_is_dropped_reaps_and_kills_nothing() {
+fn dropping_a_set_reaps_and_kills_nothing() {
     for backend in backends() {
         let zombies = [zombie("exit 3"), zombie("exit 3")];
         let pids = [zombies[0].id(), zombies[1].id()];
-        let mut alive = shell("read go; exit 5")
+        let mut running = shell("read go; exit 5")
             .stdin(Stdio::piped())
             .spawn()
             .unwrap();
-        let (pid, gate) = (alive.id(), alive.stdin.take());
+        let (pid, gate) = (running.id(), running.stdin.take());
         let mut set = WaitSet::new().unwrap();
         for child in zombies {
             set.insert(handle(child, backend), ()).unwrap();
         }
-        set.insert(handle(alive, backend), ()).unwrap();
+        set.insert(handle(running, backend), ()).unwrap();
         let reported = next(&mut set).handle.id();
         drop(set);
         let left = pids.into_iter().find(|&pid| pid != reported).unwrap();
-        assert_eq!(steal(left), 3 << 8);
+        assert_eq!(reap_externally(left), 3 << 8);
         drop(gate);
-        assert_eq!(steal(pid), 5 << 8, "it came to its own end");
+        assert_eq!(reap_externally(pid), 5 << 8, "it exited by itself");
     }
 }

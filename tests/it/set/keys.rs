@@ -1,21 +1,22 @@
-//! Taking processes out, and keys that name only what they were given for.
+//! `remove`, and keys that stay unique when a slot is reused.
 
 use std::time::Duration;
 
 use pidwait::{Backend, PidHandle, WaitKey, WaitSet};
 
-use super::{code, handle, next, ourselves};
-use crate::common::{backends, errno, readable, sleeper, zombie, Stranger, LONG};
+use super::{code, handle, next, own_process};
+use crate::common::{backends, errno, readable, sleeper, zombie, NonChild, LONG};
 use nix::libc::ECHILD;
 
 const SHORT: Duration = Duration::from_millis(50);
 
-/// Two zombies, of which one is reported: the other's exit was fetched together with it.
-fn fetched_and_not_reported(backend: Backend) -> (WaitSet<i32>, WaitKey, i32) {
+/// Returns a set of two zombies of which one is reported: the set has received the exit of the other
+/// one, too, but not reported it yet.
+fn with_unreported_exit(backend: Backend) -> (WaitSet<i32>, WaitKey, i32) {
     let mut set = WaitSet::new().unwrap();
     let keys = [1, 2].map(|number| {
         let child = zombie(&format!("exit {number}"));
-        // On the waitpid backend the watcher, too, has to have seen it.
+        // On the waitpid backend, wait until the watcher has seen the exit, too.
         let child = handle(child, backend);
         assert!(readable(&child.exit_fd().unwrap(), LONG));
         (set.insert(child, number).unwrap(), number)
@@ -27,15 +28,15 @@ fn fetched_and_not_reported(backend: Backend) -> (WaitSet<i32>, WaitKey, i32) {
 }
 
 #[test]
-fn taken_out_before_it_was_fetched() {
+fn removed_zombie_is_not_reported() {
     for backend in backends() {
         let mut set = WaitSet::new().unwrap();
         let key = set
-            .insert(handle(zombie("exit 3"), backend), "dead")
+            .insert(handle(zombie("exit 3"), backend), "zombie")
             .unwrap();
-        set.insert(ourselves(backend), "alive").unwrap();
+        set.insert(own_process(backend), "running").unwrap();
         let (child, value) = set.remove(key).unwrap();
-        assert_eq!(value, "dead");
+        assert_eq!(value, "zombie");
         assert!(set.wait_timeout(SHORT).unwrap().is_none());
         assert_eq!(set.len(), 1);
         assert_eq!(child.wait().unwrap().code(), Some(3));
@@ -43,9 +44,9 @@ fn taken_out_before_it_was_fetched() {
 }
 
 #[test]
-fn taken_out_between_fetch_and_report() {
+fn zombie_removed_before_its_report_is_not_reported() {
     for backend in backends() {
-        let (mut set, key, number) = fetched_and_not_reported(backend);
+        let (mut set, key, number) = with_unreported_exit(backend);
         let (child, value) = set.remove(key).unwrap();
         assert_eq!(value, number);
         assert!(set.wait().unwrap().is_none());
@@ -53,30 +54,30 @@ fn taken_out_between_fetch_and_report() {
     }
 }
 
-/// The event of one that was taken out must not be laid at the door of the one that came into its
-/// place; least of all of a process that cannot be asked, for it is no child.
+/// The set has received an exit event for a slot whose handle is removed and replaced. It must not
+/// report the new handle, which for a non-child no wait could detect.
 #[test]
-fn an_exit_of_the_past_is_not_its_successors() {
+fn exit_of_removed_handle_is_not_reported_for_its_successor() {
     for backend in backends() {
-        let (mut set, key, _) = fetched_and_not_reported(backend);
+        let (mut set, key, _) = with_unreported_exit(backend);
         set.remove(key).unwrap();
-        // Both places are free: one of the two comes into that one's.
-        set.insert(ourselves(backend), 3).unwrap();
-        set.insert(ourselves(backend), 4).unwrap();
+        // Both slots are free, so one of the two new handles gets the slot of the removed one.
+        set.insert(own_process(backend), 3).unwrap();
+        set.insert(own_process(backend), 4).unwrap();
         assert!(set.wait_timeout(SHORT).unwrap().is_none());
         assert_eq!(set.len(), 2);
     }
 }
 
 #[test]
-fn a_key_of_the_past_reaches_nothing() {
+fn stale_key_finds_nothing() {
     for backend in backends() {
         let mut set = WaitSet::new().unwrap();
         let reported = set.insert(handle(zombie("exit 3"), backend), 0).unwrap();
         assert_eq!(next(&mut set).key, reported);
         let mut old = vec![reported];
         for number in 1..4 {
-            let key = set.insert(ourselves(backend), number).unwrap();
+            let key = set.insert(own_process(backend), number).unwrap();
             for &old in &old {
                 assert_ne!(old, key);
                 assert!(set.get(old).is_none());
@@ -91,9 +92,9 @@ fn a_key_of_the_past_reaches_nothing() {
     }
 }
 
-/// By the same descriptor, which the poller must have forgotten.
+/// The poller must have dropped the descriptor, which is the same one each time.
 #[test]
-fn taken_out_and_put_in_again() {
+fn removed_handle_can_be_inserted_again() {
     for backend in backends() {
         let mut set = WaitSet::new().unwrap();
         let mut child = handle(sleeper(), backend);
@@ -110,13 +111,13 @@ fn taken_out_and_put_in_again() {
     }
 }
 
-/// A process that is no child can be reported more than once: nothing of it is used up.
+/// A report does not reap a non-child, so its handle can be inserted and reported again.
 #[test]
-fn reported_and_put_in_again() {
+fn reported_non_child_can_be_inserted_again() {
     for backend in backends() {
-        let mut stranger = Stranger::new();
-        let mut other = PidHandle::open_with(stranger.pid, backend).unwrap();
-        assert_eq!(stranger.reaped(), Some(7));
+        let mut non_child = NonChild::new();
+        let mut other = PidHandle::open_with(non_child.pid, backend).unwrap();
+        assert_eq!(non_child.finish(), Some(7));
         let mut set = WaitSet::new().unwrap();
         for _ in 0..3 {
             set.insert(other, ()).unwrap();
@@ -126,17 +127,17 @@ fn reported_and_put_in_again() {
 }
 
 #[test]
-fn places_are_used_again() {
+fn slots_are_reused_with_new_keys() {
     for backend in backends() {
         let mut set = WaitSet::new().unwrap();
         let old: Vec<_> = (0..8)
-            .map(|number| set.insert(ourselves(backend), number).unwrap())
+            .map(|number| set.insert(own_process(backend), number).unwrap())
             .collect();
         for &key in &old {
             set.remove(key).unwrap();
         }
         let new: Vec<_> = (8..24)
-            .map(|number| set.insert(ourselves(backend), number).unwrap())
+            .map(|number| set.insert(own_process(backend), number).unwrap())
             .collect();
         assert!(old.iter().all(|&key| set.get(key).is_none()));
         for (number, key) in (8..).zip(new) {

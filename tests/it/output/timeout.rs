@@ -1,4 +1,4 @@
-//! When the time runs out: the child comes back, and nothing is lost.
+//! Timeouts: the call returns the child, and no output is lost.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::Stdio;
@@ -6,21 +6,21 @@ use std::time::{Duration, Instant};
 
 use super::{both_piped, exited, gate, gated, timed_out, LONG};
 use crate::common::{
-    at_rest, await_state, interrupted, is_blocking, rounds, shell, sleeper, traceable, zeroes,
-    Tracer,
+    assert_idle, await_state, file_of_zeros, is_blocking, rounds, shell, sleeper, traceable,
+    with_interruptions, Tracer,
 };
 use pidwait::TimedOut;
 
 const SHORT: Duration = Duration::from_millis(20);
 
-/// Kills the child and reaps it, as std does.
+/// Kills and reaps the child through std.
 fn end(mut late: TimedOut) {
     late.child.kill().unwrap();
     late.child.wait().unwrap();
 }
 
 #[test]
-fn the_rest_by_calling_again() {
+fn second_call_returns_the_remaining_output() {
     let (child, opener) = gated("echo one; echo uno >&2; read go; echo two; echo due >&2; exit 3");
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     let mut child = child;
@@ -38,9 +38,9 @@ fn the_rest_by_calling_again() {
     assert_eq!(output.status.code(), Some(3));
 }
 
-/// Cut up by as many time-outs as it takes, every byte comes once and in its place.
+/// Many calls time out in turn. Each byte is returned once and in order.
 #[test]
-fn numbers_in_many_pieces() {
+fn repeated_timeouts_neither_lose_nor_repeat_output() {
     let count = rounds(20_000);
     let script = format!("i=0; while [ $i -lt {count} ]; do echo $i; i=$((i + 1)); done");
     let mut child = both_piped(&script).spawn().unwrap();
@@ -65,19 +65,19 @@ fn numbers_in_many_pieces() {
 }
 
 #[test]
-fn never_early() {
+fn timeout_never_ends_early() {
     let (mut child, _opener) = gated("read go");
     for micros in [1, 999, 1_001, 12_345, 60_001] {
-        let limit = Duration::from_micros(micros);
+        let timeout = Duration::from_micros(micros);
         let start = Instant::now();
-        child = timed_out(child, limit).child;
-        assert!(start.elapsed() >= limit, "{limit:?} was cut short");
+        child = timed_out(child, timeout).child;
+        assert!(start.elapsed() >= timeout, "{timeout:?} ended early");
     }
 }
 
-/// One look at everything: again and again, that gets there, too.
+/// Each call polls everything once, so repeated calls make progress.
 #[test]
-fn no_time_at_all() {
+fn zero_timeout_polls_once() {
     let (child, opener) = gated("echo out; read go; exit 3");
     let mut late = timed_out(child, Duration::ZERO);
     let mut bytes = late.stdout;
@@ -91,8 +91,8 @@ fn no_time_at_all() {
 }
 
 #[test]
-fn in_a_flood() {
-    // An end that is never reached, so that a broken limit fills no memory for ever.
+fn timeout_ends_while_child_writes() {
+    // Limited, so that a call that ignores its timeout does not fill all memory.
     let mut flood = both_piped("exec head -c 2147483648 /dev/zero");
     let mut late = timed_out(flood.spawn().unwrap(), SHORT);
     while late.stdout.is_empty() {
@@ -101,19 +101,20 @@ fn in_a_flood() {
     end(late);
 }
 
-/// A pipe is empty now and then, however fast it is filled. This is ready at every single look.
+/// Even a busy pipe is empty sometimes. A file is always readable, so only the check of the time
+/// can end the call.
 #[test]
-fn while_there_is_always_more() {
+fn timeout_ends_while_input_is_always_readable() {
     const ALL: usize = 256 << 20;
     let mut child = sleeper();
-    child.stdout = Some(OwnedFd::from(zeroes(ALL)).into());
+    child.stdout = Some(OwnedFd::from(file_of_zeros(ALL)).into());
     let late = timed_out(child, Duration::from_millis(1));
-    assert!(late.stdout.len() < ALL, "it read on when its time was over");
+    assert!(late.stdout.len() < ALL, "it read on after the timeout");
     end(late);
 }
 
 #[test]
-fn the_pipes_come_back_as_they_were() {
+fn timeout_returns_the_pipes_unchanged() {
     for (out, err) in [(true, true), (true, false), (false, true), (false, false)] {
         let stdio = |piped| if piped { Stdio::piped() } else { Stdio::null() };
         let mut command = shell("echo out; echo err >&2; exec sleep 600");
@@ -138,51 +139,52 @@ fn the_pipes_come_back_as_they_were() {
         );
         assert!(stdout.map_or(true, is_blocking));
         assert!(stderr.map_or(true, is_blocking));
-        assert!(late.child.stdin.is_none(), "that is closed");
+        assert!(late.child.stdin.is_none(), "stdin is closed");
         end(late);
     }
 }
 
 #[test]
-fn a_silent_child_costs_no_time() {
+fn call_sleeps_while_child_is_silent() {
     let (child, _opener) = gated("read go");
-    let late = at_rest(|| timed_out(child, Duration::from_millis(500)));
+    let late = assert_idle(|| timed_out(child, Duration::from_millis(500)));
     end(late);
 }
 
-/// A pipe at its end is always ready, which must wake nobody.
+/// `poll` always reports a pipe at end of file as ready, so the loop must drop it.
 #[test]
-fn a_child_that_closed_its_output_costs_no_time() {
+fn call_sleeps_after_child_closed_its_output() {
     let (child, _opener) = gated("exec >&- 2>&-; read go");
-    let late = at_rest(|| timed_out(child, Duration::from_millis(500)));
-    let late = at_rest(|| timed_out(late.child, Duration::from_millis(500)));
+    let late = assert_idle(|| timed_out(child, Duration::from_millis(500)));
+    let late = assert_idle(|| timed_out(late.child, Duration::from_millis(500)));
     end(late);
 }
 
 #[test]
-fn signals_neither_end_it_nor_lengthen_it() {
-    let limit = Duration::from_millis(200);
+fn interrupted_call_keeps_its_timeout() {
+    let timeout = Duration::from_millis(200);
     let (child, _opener) = gated("read go");
     let start = Instant::now();
-    let late = interrupted(|| timed_out(child, limit));
-    assert!(start.elapsed() >= limit);
+    let late = with_interruptions(|| timed_out(child, timeout));
+    assert!(start.elapsed() >= timeout);
     end(late);
 }
 
-/// It has exited, and its pipes are at their end; but there is no status to be had yet.
+/// The child has exited and its pipes are at end of file, but it cannot be reaped while another
+/// process traces it.
 #[test]
-fn a_zombie_in_the_hands_of_a_tracer() {
+fn call_sleeps_while_tracer_holds_zombie() {
     let (gate, opener) = gate();
     let mut command = both_piped("echo out; read go; exit 3");
     let child = traceable(&mut command).stdin(gate).spawn().unwrap();
     let pid = child.id();
-    let Some(tracer) = Tracer::of(pid) else {
+    let Some(tracer) = Tracer::attach(pid) else {
         return;
     };
     drop((command, opener));
     await_state(pid, 'Z');
-    let late = at_rest(|| timed_out(child, Duration::from_millis(500)));
-    tracer.let_go();
+    let late = assert_idle(|| timed_out(child, Duration::from_millis(500)));
+    tracer.end();
     let output = exited(late.child, LONG);
     assert_eq!([late.stdout, output.stdout].concat(), b"out\n");
     assert_eq!(output.status.code(), Some(3));

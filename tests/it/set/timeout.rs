@@ -1,37 +1,37 @@
-//! Waiting with a time limit, and sleeping meanwhile.
+//! `wait_timeout`, and waits that sleep instead of spinning.
 
 use std::os::unix::process::ExitStatusExt;
 use std::time::{Duration, Instant};
 
 use pidwait::WaitSet;
 
-use super::{code, handle, next, ourselves};
+use super::{code, handle, next, own_process};
 use crate::common::{
-    at_rest, backends, interrupted, sleeper, state_of, traceable_sleeper, zombie, Tracer,
+    assert_idle, backends, sleeper, state_of, traceable_sleeper, with_interruptions, zombie, Tracer,
 };
 use nix::libc::SIGKILL;
 
 const LONG: Duration = Duration::from_millis(500);
 
 #[test]
-fn nothing_to_wait_for() {
+fn wait_on_empty_set_returns_none() {
     let mut set = WaitSet::<()>::new().unwrap();
     assert!(set.wait().unwrap().is_none());
-    for limit in [Duration::ZERO, Duration::from_secs(600), Duration::MAX] {
-        assert!(set.wait_timeout(limit).unwrap().is_none());
+    for timeout in [Duration::ZERO, Duration::from_secs(600), Duration::MAX] {
+        assert!(set.wait_timeout(timeout).unwrap().is_none());
     }
 }
 
 #[test]
-fn time_runs_out_and_never_early() {
+fn timeout_never_ends_early() {
     for backend in backends() {
         let mut set = WaitSet::new().unwrap();
         set.insert(handle(sleeper(), backend), ()).unwrap();
         for micros in [1, 999, 1_001, 12_345, 30_000] {
-            let limit = Duration::from_micros(micros);
+            let timeout = Duration::from_micros(micros);
             let start = Instant::now();
-            assert!(set.wait_timeout(limit).unwrap().is_none());
-            assert!(start.elapsed() >= limit, "{limit:?} was cut short");
+            assert!(set.wait_timeout(timeout).unwrap().is_none());
+            assert!(start.elapsed() >= timeout, "{timeout:?} ended early");
         }
         let (_, child, ()) = set.iter().next().unwrap();
         child.kill().unwrap();
@@ -40,13 +40,13 @@ fn time_runs_out_and_never_early() {
 }
 
 #[test]
-fn no_time_at_all() {
+fn zero_timeout_reports_an_exit() {
     for backend in backends() {
         let mut set = WaitSet::new().unwrap();
         set.insert(handle(sleeper(), backend), 0).unwrap();
         assert!(set.wait_timeout(Duration::ZERO).unwrap().is_none());
         set.insert(handle(zombie("exit 3"), backend), 3).unwrap();
-        // On the waitpid backend the watcher has yet to see it.
+        // On the waitpid backend the watcher may need some time to see the exit.
         let exited = loop {
             if let Some(exited) = set.wait_timeout(Duration::ZERO).unwrap() {
                 break exited;
@@ -57,7 +57,7 @@ fn no_time_at_all() {
 }
 
 #[test]
-fn more_time_than_the_clock_has() {
+fn maximum_timeout_is_no_timeout() {
     for backend in backends() {
         let mut set = WaitSet::new().unwrap();
         set.insert(handle(sleeper(), backend), ()).unwrap();
@@ -69,9 +69,10 @@ fn more_time_than_the_clock_has() {
     }
 }
 
-/// Kept after its process was reported, a descriptor that stays readable must wake nobody.
+/// The exit descriptors stay readable after the report and the removal, but must not wake the set
+/// any more.
 #[test]
-fn a_kept_exit_fd_makes_no_wait_spin() {
+fn exit_fd_kept_after_its_report_wakes_no_wait() {
     for backend in backends() {
         let mut set = WaitSet::new().unwrap();
         let key = set.insert(handle(sleeper(), backend), ()).unwrap();
@@ -83,18 +84,18 @@ fn a_kept_exit_fd_makes_no_wait_spin() {
         let also_kept = removed.exit_fd().unwrap();
         let key = set.insert(removed, ()).unwrap();
         let (removed, ()) = set.remove(key).unwrap();
-        set.insert(ourselves(backend), ()).unwrap();
-        at_rest(|| assert!(set.wait_timeout(LONG).unwrap().is_none()));
+        set.insert(own_process(backend), ()).unwrap();
+        assert_idle(|| assert!(set.wait_timeout(LONG).unwrap().is_none()));
         drop((exited, kept, removed, also_kept));
     }
 }
 
 #[test]
-fn a_zombie_in_the_hands_of_a_tracer() {
+fn wait_sleeps_while_tracer_holds_zombie() {
     for backend in backends() {
         let child = traceable_sleeper();
         let pid = child.id();
-        let Some(tracer) = Tracer::of(pid) else {
+        let Some(tracer) = Tracer::attach(pid) else {
             return;
         };
         let mut set = WaitSet::new().unwrap();
@@ -106,22 +107,22 @@ fn a_zombie_in_the_hands_of_a_tracer() {
                 .unwrap()
                 .is_none());
         }
-        at_rest(|| assert!(set.wait_timeout(LONG).unwrap().is_none()));
-        tracer.let_go();
+        assert_idle(|| assert!(set.wait_timeout(LONG).unwrap().is_none()));
+        tracer.end();
         let exited = next(&mut set);
         assert_eq!(exited.status.unwrap().signal(), Some(SIGKILL));
     }
 }
 
-/// Were the time counted anew after each signal, this would never end.
+/// If each signal restarted the timeout, the wait would never end.
 #[test]
-fn signals_neither_end_a_wait_nor_lengthen_it() {
-    let limit = Duration::from_millis(200);
+fn interrupted_wait_keeps_its_timeout() {
+    let timeout = Duration::from_millis(200);
     for backend in backends() {
         let mut set = WaitSet::new().unwrap();
-        set.insert(ourselves(backend), ()).unwrap();
+        set.insert(own_process(backend), ()).unwrap();
         let start = Instant::now();
-        interrupted(|| assert!(set.wait_timeout(limit).unwrap().is_none()));
-        assert!(start.elapsed() >= limit);
+        with_interruptions(|| assert!(set.wait_timeout(timeout).unwrap().is_none()));
+        assert!(start.elapsed() >= timeout);
     }
 }

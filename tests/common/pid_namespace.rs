@@ -1,0 +1,152 @@
+//! PID reuse on demand: in a PID namespace of its own a test can choose the next PID, and so can
+//! give the PID of a reaped child to another process.
+
+use std::fs;
+use std::io::Write;
+use std::process::{Child, Command, Stdio};
+
+use nix::libc::SIGTERM;
+
+use super::isolated::{current_part, run_isolated_under};
+use super::{
+    await_zombie, eventually, exists, fork_and_exit, is_root, kill, leads_group, line,
+    reap_externally, shell, skip, sleeper, state_of, zombie,
+};
+
+const LAST_PID: &str = "/proc/sys/kernel/ns_last_pid";
+
+/// Runs a test in a PID namespace of its own. Returns true in that process. Elsewhere it returns
+/// false, after the isolated run or if this system cannot create a namespace.
+pub(crate) fn in_pid_namespace(test: &str) -> bool {
+    in_pid_namespace_with(test, |_| {})
+}
+
+/// Like [`in_pid_namespace`], with a hook that prepares the command.
+pub(crate) fn in_pid_namespace_with(test: &str, prepare: impl FnOnce(&mut Command)) -> bool {
+    if current_part().is_some() {
+        return true;
+    }
+    // Only options that busybox's unshare has, too.
+    let mut wrapper = vec!["unshare", "-p", "-f", "--mount-proc"];
+    if !is_root() {
+        wrapper.extend(["-U", "-r"]);
+    }
+    // A faulty call may wait for a sleeping process. The timeout kills the first process of the
+    // namespace, and with it all others.
+    wrapper.extend(["timeout", "-s", "KILL", "120"]);
+    let tried = Command::new(wrapper[0])
+        .args(&wrapper[1..])
+        .args(["test", "-w", LAST_PID])
+        .output();
+    match tried {
+        Ok(output) if output.status.success() => {
+            run_isolated_under(&wrapper, test, "alone", prepare)
+        }
+        Ok(output) => {
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            skip(&format!("no PID namespace ({}): {stderr}", output.status));
+        }
+        Err(error) => skip(&format!("no {}: {error}", wrapper[0])),
+    }
+    false
+}
+
+/// Makes the kernel give this PID, which must be free, to the next process.
+fn set_next_pid(pid: u32) {
+    assert!(!exists(pid), "{pid} is not free");
+    fs::write(LAST_PID, (pid - 1).to_string()).expect("the next PID can be set");
+}
+
+/// Another child of this process, with the PID of a child that was reaped.
+pub(crate) enum ReusedPid {
+    Running(u32),
+    Zombie(u32),
+}
+
+impl ReusedPid {
+    pub(crate) const KINDS: [fn(u32) -> Self; 2] = [ReusedPid::running, ReusedPid::zombie];
+
+    pub(crate) fn running(pid: u32) -> Self {
+        with_pid(pid, sleeper);
+        ReusedPid::Running(pid)
+    }
+
+    pub(crate) fn zombie(pid: u32) -> Self {
+        with_pid(pid, || zombie("exit 7"));
+        ReusedPid::Zombie(pid)
+    }
+
+    /// Like [`ReusedPid::zombie`], but faster: it only forks.
+    pub(crate) fn forked_zombie(pid: u32) -> Self {
+        set_next_pid(pid);
+        assert_eq!(fork_and_exit(7), pid);
+        await_zombie(pid);
+        ReusedPid::Zombie(pid)
+    }
+
+    /// Asserts that the process was neither reaped nor signalled: the running one dies by the
+    /// SIGTERM sent here, the zombie still has its exit code.
+    pub(crate) fn assert_untouched(self) {
+        match self {
+            ReusedPid::Running(pid) => {
+                assert_ne!(state_of(pid), Some('Z'), "another process was killed");
+                kill(pid, SIGTERM);
+                assert_eq!(reap_externally(pid), SIGTERM);
+            }
+            ReusedPid::Zombie(pid) => assert_eq!(reap_externally(pid), 7 << 8),
+        }
+    }
+}
+
+/// Starts children until one has the PID. The kernel removes a reaped PID from /proc a moment before
+/// it frees the number, so the first attempt can miss.
+fn with_pid(pid: u32, start: fn() -> Child) {
+    loop {
+        set_next_pid(pid);
+        let mut child = start();
+        if child.id() == pid {
+            return;
+        }
+        child.kill().expect("kill");
+        child.wait().expect("wait");
+    }
+}
+
+/// A child of another process, with the PID of a child that was reaped.
+pub(crate) struct ForeignReusedPid(Child);
+
+impl ForeignReusedPid {
+    pub(crate) fn with_pid(pid: u32) -> Self {
+        Self::running("cat", pid)
+    }
+
+    /// Starts one that leads a process group.
+    pub(crate) fn leading_group(pid: u32) -> Self {
+        let reused = Self::running("setsid cat", pid);
+        eventually("it leads a group", || leads_group(pid));
+        reused
+    }
+
+    fn running(command: &str, pid: u32) -> Self {
+        // The shell starts first and forks only after it reads a line, when the PID is set.
+        let script = format!("read line; exec 3<&0; {command} <&3 & echo $!; wait $!; echo $?");
+        let mut parent = shell(&script)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("sh starts");
+        set_next_pid(pid);
+        let stdin = parent.stdin.as_mut().expect("a pipe");
+        stdin.write_all(b"go\n").expect("the shell reads its input");
+        assert_eq!(line(&mut parent), pid.to_string());
+        Self(parent)
+    }
+
+    /// Asserts that no signal ended it: it runs to the end of its input and exits with 0.
+    pub(crate) fn assert_untouched(mut self) {
+        drop(self.0.stdin.take());
+        assert_eq!(line(&mut self.0), "0", "another process was killed");
+        self.0.wait().expect("wait");
+    }
+}

@@ -1,0 +1,100 @@
+//! A short check of the main calls, for tests that restrict the process: by seccomp filters, or by
+//! a lack of file descriptors.
+
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::thread;
+
+use nix::libc::{ECHILD, EINVAL, SIGKILL, SIGTERM};
+use pidwait::{Backend, ChildExt, PidHandle};
+
+use super::{
+    drop_privileges, errno, is_root, reap_externally, sh, sleep, sleeper, zombie, UNPRIVILEGED_UID,
+};
+
+/// Checks the results of handles, which must use this backend, and of `ChildExt`.
+pub(crate) fn check_core_calls(backend: Backend) {
+    let child = sleeper();
+    check_running_child(backend, &PidHandle::open(child.id()).expect("open"));
+    check_running_child(backend, &PidHandle::from(sleeper()));
+
+    let reaped_early = PidHandle::from(zombie("exit 3"));
+    let sent = reaped_early.signal(SIGTERM);
+    sent.expect("it behaves like a zombie");
+    let status = reaped_early.wait().expect("the stored status");
+    assert_eq!(status.code(), Some(3));
+    assert_eq!(errno(reaped_early.wait()), ECHILD);
+
+    check_groups();
+
+    let mut child = sleeper();
+    assert_eq!(child.pidfd_try_wait().expect("the child runs"), None);
+    child.pidfd_signal(0).expect("the child runs");
+    child.pidfd_signal(SIGTERM).expect("the child runs");
+    let status = child.pidfd_wait().expect("the status");
+    assert_eq!(status.signal(), Some(SIGTERM));
+    assert_eq!(child.wait().expect("std has the status"), status);
+    assert_eq!(errno(child.pidfd_wait()), ECHILD);
+    assert_eq!(errno(child.pidfd_try_wait()), ECHILD);
+    assert_eq!(errno(child.pidfd_signal(0)), ECHILD);
+    assert_eq!(
+        sh("exit 4").pidfd_wait().expect("the status").code(),
+        Some(4)
+    );
+}
+
+/// Checks one handle for a running child, from open to release.
+fn check_running_child(backend: Backend, handle: &PidHandle) {
+    assert_eq!(handle.backend(), backend);
+    assert_eq!(handle.try_wait().expect("the child runs"), None);
+    handle.signal(0).expect("the child runs");
+    handle.signal(SIGTERM).expect("the child runs");
+    let status = handle.wait().expect("the status");
+    assert_eq!(status.signal(), Some(SIGTERM));
+    assert_eq!(handle.exit_status(), Some(status));
+    assert_eq!(errno(handle.wait()), ECHILD);
+    assert_eq!(errno(handle.signal(0)), ECHILD);
+    handle.release().expect("release");
+
+    let other = PidHandle::open(std::process::id()).expect("open");
+    other.release().expect("release");
+    assert_eq!(errno(other.signal(0)), EINVAL);
+}
+
+fn check_groups() {
+    let lead = || sleep().process_group(0).spawn().expect("sleep starts");
+    let leader = PidHandle::from(lead());
+    leader.signal_group(SIGTERM).expect("the child runs");
+    assert_eq!(leader.wait().expect("the status").signal(), Some(SIGTERM));
+    assert_eq!(errno(leader.signal_group(0)), ECHILD);
+
+    let non_leader = PidHandle::from(sleeper());
+    assert_eq!(errno(non_leader.signal_group(SIGTERM)), EINVAL);
+    assert_eq!(non_leader.try_wait().expect("the child runs"), None);
+
+    let reaped_externally = PidHandle::open(lead().id()).expect("open");
+    reaped_externally.kill().expect("the child runs");
+    assert_eq!(reap_externally(reaped_externally.id()), SIGKILL);
+    assert_eq!(errno(reaped_externally.signal_group(SIGTERM)), ECHILD);
+
+    if is_root() {
+        check_group_of_two_users(&PidHandle::from(lead()));
+    }
+}
+
+/// Checks a group whose leader the caller may not signal: the other member is still signalled.
+fn check_group_of_two_users(leader: &PidHandle) {
+    let group = i32::try_from(leader.id()).expect("a PID");
+    let mut member = sleep();
+    let member = member.process_group(group).uid(UNPRIVILEGED_UID).spawn();
+    let member = PidHandle::from(member.expect("sleep starts"));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            drop_privileges();
+            leader
+                .signal_group(SIGTERM)
+                .expect("one member may be signalled");
+        });
+    });
+    assert_eq!(member.wait().expect("the status").signal(), Some(SIGTERM));
+    assert_eq!(leader.try_wait().expect("the child runs"), None);
+}

@@ -1,0 +1,238 @@
+//! Random calls of handles to our own children.
+
+use std::fmt::Debug;
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
+
+use nix::libc::{self, c_int};
+use pidwait::{PidHandle, WaitSet};
+use proptest::prelude::*;
+
+use crate::common::shell;
+use crate::{
+    assert_errno, assert_not_early, assert_reaped_once, backend, config, duration, instant,
+    is_signal, kill, short, signal,
+};
+
+#[derive(Clone, Debug)]
+enum Call {
+    TryWait,
+    WaitTimeout(Duration),
+    WaitDeadline(Duration, bool),
+    HasExited,
+    WaitExitedTimeout(Duration),
+    ExitStatus,
+    ExitFd,
+    Signal(c_int),
+    SignalGroup(c_int),
+    Release,
+    End(Ending),
+}
+
+/// Calls that may block until the child exits, so it is killed first.
+#[derive(Clone, Debug)]
+enum Ending {
+    Wait,
+    WaitUsage,
+    WaitTimeout(Duration),
+    WaitDeadline(Duration),
+    WaitExited,
+    WaitExitedTimeout(Duration),
+    Terminate(Duration),
+    Set(Duration),
+}
+
+fn call() -> impl Strategy<Value = Call> {
+    prop_oneof![
+        Just(Call::TryWait),
+        short().prop_map(Call::WaitTimeout),
+        duration().prop_map(|ago| Call::WaitDeadline(ago, true)),
+        short().prop_map(|timeout| Call::WaitDeadline(timeout, false)),
+        Just(Call::HasExited),
+        short().prop_map(Call::WaitExitedTimeout),
+        Just(Call::ExitStatus),
+        Just(Call::ExitFd),
+        signal().prop_map(Call::Signal),
+        signal().prop_map(Call::SignalGroup),
+        Just(Call::Release),
+        ending().prop_map(Call::End),
+    ]
+}
+
+fn ending() -> impl Strategy<Value = Ending> {
+    prop_oneof![
+        Just(Ending::Wait),
+        Just(Ending::WaitUsage),
+        duration().prop_map(Ending::WaitTimeout),
+        duration().prop_map(Ending::WaitDeadline),
+        Just(Ending::WaitExited),
+        duration().prop_map(Ending::WaitExitedTimeout),
+        duration().prop_map(Ending::Terminate),
+        duration().prop_map(Ending::Set),
+    ]
+}
+
+/// A handle, and the state that the contract requires it to be in.
+struct TestHandle {
+    handle: PidHandle,
+    state: State,
+}
+
+#[derive(Clone, Copy)]
+enum State {
+    /// Running or a zombie.
+    Live,
+    Done(ExitStatus),
+    Released,
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn any_calls_of_a_handle_follow_the_contract(
+        backend in backend(),
+        from_child in any::<bool>(),
+        calls in prop::collection::vec(call(), 1..12),
+    ) {
+        let mut command = shell("exec sleep 600");
+        let child = command.process_group(0).spawn().expect("sh starts");
+        let pid = child.id();
+        let handle = match from_child {
+            true => PidHandle::from(child),
+            false => PidHandle::open_with(pid, backend).expect("a child of ours"),
+        };
+        let mut handle = TestHandle { handle, state: State::Live };
+        for call in calls {
+            handle.apply(call);
+        }
+        assert_reaped_once(pid, matches!(handle.state, State::Done(_)));
+    }
+}
+
+impl TestHandle {
+    fn apply(&mut self, call: Call) {
+        let handle = &self.handle;
+        match call {
+            Call::TryWait => self.record(handle.try_wait()),
+            Call::WaitTimeout(timeout) => self.record(handle.wait_timeout(timeout)),
+            Call::WaitDeadline(offset, past) => {
+                self.record(handle.wait_deadline(instant(offset, past)))
+            }
+            Call::HasExited => drop(self.check_exited(handle.has_exited())),
+            Call::WaitExitedTimeout(timeout) => {
+                self.check_exited(handle.wait_exited_timeout(timeout));
+            }
+            Call::ExitStatus => {
+                let expected = match self.state {
+                    State::Done(status) => Some(status),
+                    State::Live | State::Released => None,
+                };
+                assert_eq!(handle.exit_status(), expected);
+            }
+            Call::ExitFd => drop(self.check(handle.exit_fd())),
+            Call::Signal(signal) => self.check_signal(signal, handle.signal(signal)),
+            Call::SignalGroup(signal) => self.check_signal(signal, handle.signal_group(signal)),
+            Call::Release => {
+                handle.release().expect("release");
+                if let State::Live = self.state {
+                    self.state = State::Released;
+                }
+            }
+            Call::End(ending) => self.end(ending),
+        }
+    }
+
+    fn end(&mut self, ending: Ending) {
+        if let State::Live = self.state {
+            kill(self.handle.id());
+        }
+        let handle = &self.handle;
+        match ending {
+            Ending::Wait => self.record(handle.wait().map(Some)),
+            Ending::WaitUsage => self.record(handle.wait_usage().map(|(status, _)| Some(status))),
+            Ending::WaitTimeout(timeout) => {
+                let start = Instant::now();
+                let result = handle.wait_timeout(timeout);
+                if let Ok(result) = &result {
+                    assert_not_early(result, start, timeout);
+                }
+                self.record(result);
+            }
+            Ending::WaitDeadline(offset) => {
+                self.record(handle.wait_deadline(instant(offset, false)))
+            }
+            Ending::WaitExited => drop(self.check_exited(handle.wait_exited().map(|()| true))),
+            Ending::WaitExitedTimeout(timeout) => {
+                let start = Instant::now();
+                if let Some(exited) = self.check_exited(handle.wait_exited_timeout(timeout)) {
+                    assert_not_early(&exited.then_some(()), start, timeout);
+                }
+            }
+            Ending::Terminate(grace) => self.record(handle.terminate(grace).map(Some)),
+            Ending::Set(timeout) => self.wait_in_a_set(timeout),
+        }
+    }
+
+    fn wait_in_a_set(&mut self, timeout: Duration) {
+        let placeholder = PidHandle::open(i32::MAX.unsigned_abs()).expect("a done handle");
+        let handle = std::mem::replace(&mut self.handle, placeholder);
+        let mut set = WaitSet::new().expect("a set");
+        match set.insert(handle, ()) {
+            Err(rejected) => {
+                self.handle = rejected.handle;
+                self.check::<()>(Err(rejected.error));
+            }
+            Ok(key) => {
+                self.check(Ok(())).expect("only live handles are accepted");
+                match set.wait_timeout(timeout).expect("epoll waits") {
+                    Some(exited) => {
+                        self.handle = exited.handle;
+                        self.record(Ok(exited.status));
+                    }
+                    None => self.handle = set.remove(key).expect("it is a member").0,
+                }
+            }
+        }
+        assert!(set.is_empty());
+    }
+
+    /// The value of a call on a live handle. In any other state the call must fail with its errno.
+    #[track_caller]
+    fn check<T: Debug>(&self, result: io::Result<T>) -> Option<T> {
+        match self.state {
+            State::Live => return Some(result.expect("it is live")),
+            State::Done(_) => assert_errno(result, libc::ECHILD),
+            State::Released => assert_errno(result, libc::EINVAL),
+        }
+        None
+    }
+
+    #[track_caller]
+    fn record(&mut self, result: io::Result<Option<ExitStatus>>) {
+        if let Some(Some(status)) = self.check(result) {
+            self.state = State::Done(status);
+        }
+    }
+
+    #[track_caller]
+    fn check_exited(&self, result: io::Result<bool>) -> Option<bool> {
+        match self.state {
+            State::Done(_) => {
+                assert!(result.expect("done"));
+                None
+            }
+            State::Live | State::Released => self.check(result),
+        }
+    }
+
+    #[track_caller]
+    fn check_signal(&self, signal: c_int, result: io::Result<()>) {
+        match self.state {
+            State::Live if !is_signal(signal) => assert_errno(result, libc::EINVAL),
+            _ => drop(self.check(result)),
+        }
+    }
+}
