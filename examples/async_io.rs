@@ -1,4 +1,4 @@
-//! Waits on async-io for any process, with a time limit.
+//! Waits on async-io for any process, with a timeout.
 //!
 //! ```text
 //! cargo run --features async-io --example async_io -- PID SECONDS
@@ -11,8 +11,7 @@ use std::time::Duration;
 
 use async_io::{block_on, Timer};
 use futures_lite::FutureExt;
-use pidwait::async_io::AsyncPidHandle;
-use pidwait::PidHandle;
+use pidwait::{AsyncIoPidHandle, PidHandle};
 
 fn main() -> ExitCode {
     match block_on(wait()) {
@@ -29,11 +28,11 @@ async fn wait() -> Result<(), Box<dyn Error>> {
     let (Some(pid), Some(seconds)) = (numbers.next(), numbers.next()) else {
         return Err("usage: async_io PID SECONDS".into());
     };
-    let process = AsyncPidHandle::new(PidHandle::open(pid)?)?;
-    let limit = Timer::after(Duration::from_secs(seconds.into()));
-    let time_is_up = async {
-        limit.await;
+    let process = AsyncIoPidHandle::new(&PidHandle::open(pid)?)?;
+    let timer = Timer::after(Duration::from_secs(seconds.into()));
+    let timeout = async {
+        timer.await;
         Err(format!("process {pid} still runs after {seconds} s").into())
     };
-    async { Ok(process.exited().await?) }.or(time_is_up).await
+    async { Ok(process.wait_exited().await?) }.or(timeout).await
 }

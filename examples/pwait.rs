@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use common::{describe, parse_duration};
 use lexopt::prelude::*;
 use nix::poll::{poll, PollFd, PollFlags};
-use pidwait::{is_already_reaped, Exited, PidHandle, WaitSet};
+use pidwait::{is_echild, Exited, PidHandle, WaitSet};
 
 const USAGE: &str = "\
 usage: pwait [-t SECONDS] PID...
@@ -63,7 +63,7 @@ fn wait_for_all(options: Options) -> Result<u8, Box<dyn Error>> {
         let handle = PidHandle::open(pid).map_err(|error| format!("process {pid}: {error}"))?;
         match set.insert(handle, pid) {
             Ok(_) => {}
-            Err(refused) if is_already_reaped(&refused.error) => {
+            Err(refused) if is_echild(&refused.error) => {
                 writeln!(out, "{pid}: no such process")?;
                 code = 1;
             }
@@ -89,7 +89,7 @@ fn wait_for_all(options: Options) -> Result<u8, Box<dyn Error>> {
 
 fn ending(exited: &Exited<u32>) -> String {
     let status = exited.status.or_else(|| status_once_reaped(&exited.handle));
-    let unreaped = || !matches!(exited.handle.signal(0), Err(error) if is_already_reaped(&error));
+    let unreaped = || !matches!(exited.handle.signal(0), Err(error) if is_echild(&error));
     match status {
         Some(status) => describe(status),
         None if unreaped() => "ended; how, is for its parent to ask first".to_owned(),

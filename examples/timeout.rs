@@ -21,7 +21,7 @@ use std::time::Duration;
 use common::{parse_duration, parse_signal, shell_code, shell_code_of_failure, signal_name};
 use lexopt::prelude::*;
 use nix::libc::{c_int, SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGTERM};
-use pidwait::{is_already_reaped, PidHandle};
+use pidwait::{is_echild, PidHandle};
 use signal_hook::iterator::Signals;
 
 const USAGE: &str = "\
@@ -110,8 +110,8 @@ fn run(options: Options) -> u8 {
             return 125;
         }
     };
-    let child = match command.spawn() {
-        Ok(child) => PidHandle::from(child),
+    let child = match PidHandle::spawn(&mut command) {
+        Ok(spawned) => spawned.handle,
         Err(error) => {
             eprintln!("timeout: cannot run {program:?}: {error}");
             return shell_code_of_failure(&error);
@@ -169,7 +169,7 @@ impl Running {
                 self.child.signal_group(signal)
             };
             match sent {
-                Err(error) if !is_already_reaped(&error) => {
+                Err(error) if !is_echild(&error) => {
                     eprintln!("timeout: cannot send {}: {error}", signal_name(signal));
                 }
                 _ => {}

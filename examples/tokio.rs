@@ -1,4 +1,4 @@
-//! Waits on tokio for any process, with a time limit.
+//! Waits on tokio for any process, with a timeout.
 //!
 //! ```text
 //! cargo run --features tokio --example tokio -- PID SECONDS
@@ -9,8 +9,7 @@ use std::error::Error;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use pidwait::tokio::AsyncPidHandle;
-use pidwait::PidHandle;
+use pidwait::{PidHandle, TokioPidHandle};
 use tokio::time::timeout;
 
 #[tokio::main(flavor = "current_thread")]
@@ -29,8 +28,8 @@ async fn wait() -> Result<(), Box<dyn Error>> {
     let (Some(pid), Some(seconds)) = (numbers.next(), numbers.next()) else {
         return Err("usage: tokio PID SECONDS".into());
     };
-    let process = AsyncPidHandle::new(PidHandle::open(pid)?)?;
-    match timeout(Duration::from_secs(seconds.into()), process.exited()).await {
+    let process = TokioPidHandle::new(&PidHandle::open(pid)?)?;
+    match timeout(Duration::from_secs(seconds.into()), process.wait_exited()).await {
         Ok(exited) => Ok(exited?),
         Err(_) => Err(format!("process {pid} still runs after {seconds} s").into()),
     }

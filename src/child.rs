@@ -9,14 +9,12 @@ use std::io;
 use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
 use nix::libc::c_int;
 
-use crate::backend::Limit;
-use crate::handle::{terminate, PidHandle};
 use crate::output::{self, Captured};
-use reap::reap;
-pub(crate) use reap::{first_try, process_of};
+use crate::wait::{self, Timeout, FIRST_SIGNAL};
+use reap::ChildWait;
+pub(crate) use reap::{open_child, ChildWait as ReapChild};
 
 mod sealed {
     pub trait Sealed {}
@@ -28,10 +26,11 @@ mod sealed {
 /// Use it beside std's own methods as you like: each reaps through the `Child`, so that std's
 /// `wait` gives the same status again, and std's `kill` stays harmless. What was reaped already,
 /// by this trait, by std or by anybody else, is ECHILD here, always
-/// ([`is_already_reaped`](crate::is_already_reaped)).
+/// ([`is_echild`](crate::is_echild)).
 ///
 /// For waits by several threads, for more than one wait or signal, and for processes that are not
-/// children, make a [`PidHandle`]: `PidHandle::from(child)`.
+/// children, make a [`PidHandle`](crate::PidHandle), by
+/// [`PidHandle::spawn`](crate::PidHandle::spawn) or `Spawned::from(child)`.
 ///
 /// ```
 /// use pidwait::ChildExt;
@@ -40,7 +39,7 @@ mod sealed {
 /// let mut child = Command::new("sh").args(["-c", "exit 3"]).spawn()?;
 /// assert_eq!(child.pidfd_wait()?.code(), Some(3));
 /// assert_eq!(child.wait()?.code(), Some(3)); // std knows it, too.
-/// assert!(pidwait::is_already_reaped(&child.pidfd_wait().unwrap_err()));
+/// assert!(pidwait::is_echild(&child.pidfd_wait().unwrap_err()));
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub trait ChildExt: sealed::Sealed {
@@ -149,7 +148,7 @@ pub trait ChildExt: sealed::Sealed {
     ///
     /// The one thing that it cannot see: after std's own `wait` had the status, and when the pid
     /// has since been given to *another child of this process*, that child is signalled. Nothing
-    /// in a shared `Child` tells; [`PidHandle::signal`] knows.
+    /// in a shared `Child` tells; [`PidHandle::signal`](crate::PidHandle::signal) knows.
     ///
     /// ```
     /// # use pidwait::ChildExt;
@@ -161,7 +160,7 @@ pub trait ChildExt: sealed::Sealed {
     /// ```
     fn pidfd_signal(&self, signal: c_int) -> io::Result<()>;
 
-    /// Ends the child in good order, and reaps it: [`PidHandle::terminate`].
+    /// Ends the child in good order, and reaps it: [`PidHandle::terminate`](crate::PidHandle::terminate).
     ///
     /// Leaves its standard input open.
     ///
@@ -243,34 +242,34 @@ pub trait ChildExt: sealed::Sealed {
 impl ChildExt for Child {
     fn pidfd_wait(&mut self) -> io::Result<ExitStatus> {
         drop(self.stdin.take());
-        // Without a limit the time cannot run out.
-        reap(self, Limit::Never)?.ok_or_else(|| Errno::ECHILD.into())
+        wait::reap_unlimited(&mut ChildWait::new(self))
     }
 
     fn pidfd_try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
-        reap(self, Limit::Try)
+        reap(self, Timeout::Poll)
     }
 
     fn pidfd_wait_timeout(&mut self, timeout: Duration) -> io::Result<Option<ExitStatus>> {
-        reap(self, Limit::after(timeout))
+        reap(self, Timeout::after(timeout))
     }
 
     fn pidfd_wait_deadline(&mut self, deadline: Instant) -> io::Result<Option<ExitStatus>> {
-        reap(self, Limit::Until(deadline))
+        reap(self, Timeout::At(deadline))
     }
 
     fn pidfd_signal(&self, signal: c_int) -> io::Result<()> {
-        let process = process_of(self)?;
+        let (process, mut seen) = open_child(self)?;
         if process.pidfd().is_some() {
-            // ECHILD: whoever has this pid is no child. By pid, `signal` looks itself.
-            process.look()?;
+            // ECHILD: the process with this PID is no child of ours. By PID, `signal` peeks itself.
+            process.peek(&mut seen)?;
         }
-        Ok(process.signal(signal)?)
+        Ok(process.signal(&mut seen, signal)?)
     }
 
     fn pidfd_terminate(&mut self, grace: Duration) -> io::Result<ExitStatus> {
-        terminate(
+        wait::terminate(
             self,
+            FIRST_SIGNAL,
             grace,
             |child, signal| child.pidfd_signal(signal),
             reap,
@@ -278,7 +277,7 @@ impl ChildExt for Child {
     }
 
     fn pidfd_output_timeout(self, timeout: Duration) -> io::Result<Captured> {
-        output::capture(self, Limit::after(timeout))
+        output::capture(self, Timeout::after(timeout))
     }
 
     fn pidfd_release(self) -> io::Result<()> {
@@ -286,20 +285,6 @@ impl ChildExt for Child {
     }
 }
 
-impl From<Child> for PidHandle {
-    /// Makes a handle of a child, which then is reaped through the handle alone. Never fails.
-    ///
-    /// The `Child`'s pipes are closed: take them out first, `child.stdout.take()`. Where std has
-    /// the status already, the handle is done. A zombie is reaped here, for nothing else tells
-    /// whether std has its status, and stays one to all that use the handle: the first wait gets
-    /// the status, and signals go nowhere. Where its process group is still to be signalled, use
-    /// `PidHandle::open(child.id())` instead.
-    ///
-    /// # Platform notes
-    ///
-    /// Where no descriptor can be had for a pidfd, this one handle uses
-    /// [`Backend::Waitpid`](crate::Backend::Waitpid), as safe for one's own unreaped child.
-    fn from(child: Child) -> Self {
-        reap::take_over(child)
-    }
+fn reap(child: &mut Child, timeout: Timeout) -> io::Result<Option<ExitStatus>> {
+    wait::reap(&mut ChildWait::new(child), timeout)
 }

@@ -1,4 +1,4 @@
-//! How a process ended: plain data, and its decoding from what the kernel hands out.
+//! How a process ended: plain data, decoded from what the kernel returns.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use nix::libc::{self, c_int};
 
-/// What a wait or a look found at a process.
+/// What a wait or a peek found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
     /// It runs, or it is stopped.
     Running,
-    /// This process traces it, and it is in a trace stop: no exit, whatever `waitid` says.
+    /// It is in a trace stop, and this process traces it: `waitid` reports that too, but it is no
+    /// exit.
     Trapped,
     /// It has exited.
     Exited(ExitStatus),
@@ -20,11 +21,11 @@ pub(crate) enum Event {
 impl Event {
     /// Decodes what `waitid` filled in: `si_signo`, `si_code` and `si_status`.
     ///
-    /// Not through nix, whose `waitid` refuses a status that names a real-time signal after the
-    /// child was reaped: that status would be lost.
+    /// Not through nix: its `waitid` reaps a child that a real-time signal has killed and then fails
+    /// with EINVAL, which loses the status.
     pub(crate) fn from_siginfo(signo: c_int, code: c_int, status: c_int) -> Self {
         match code {
-            // Nothing was there to report: the kernel left the zeroes alone.
+            // There is nothing to report.
             _ if signo != libc::SIGCHLD => Event::Running,
             libc::CLD_EXITED => Event::Exited(ExitStatus::from_raw((status & 0xff) << 8)),
             libc::CLD_KILLED => Event::Exited(ExitStatus::from_raw(status & 0x7f)),
@@ -33,7 +34,7 @@ impl Event {
         }
     }
 
-    /// Decodes a wait status, as `wait4` fills it in and the kernel's exit record holds it.
+    /// Decodes a wait status, as `wait4` returns it and the kernel's exit record holds it.
     pub(crate) fn from_wait_status(raw: c_int) -> Self {
         if libc::WIFEXITED(raw) || libc::WIFSIGNALED(raw) {
             Event::Exited(ExitStatus::from_raw(raw))
@@ -78,35 +79,4 @@ pub struct ResourceUsage {
     pub voluntary_switches: u64,
     /// How often the CPU was taken from it (`ru_nivcsw`).
     pub involuntary_switches: u64,
-}
-
-/// `ru_maxrss` counts KiB, except where it counts bytes.
-const MAX_RSS_UNIT: u64 = if cfg!(target_vendor = "apple") {
-    1
-} else {
-    1024
-};
-
-impl ResourceUsage {
-    pub(crate) fn from_rusage(raw: &libc::rusage) -> Self {
-        Self {
-            user_time: duration(raw.ru_utime),
-            system_time: duration(raw.ru_stime),
-            max_rss: count(raw.ru_maxrss).saturating_mul(MAX_RSS_UNIT),
-            minor_faults: count(raw.ru_minflt),
-            major_faults: count(raw.ru_majflt),
-            block_reads: count(raw.ru_inblock),
-            block_writes: count(raw.ru_oublock),
-            voluntary_switches: count(raw.ru_nvcsw),
-            involuntary_switches: count(raw.ru_nivcsw),
-        }
-    }
-}
-
-fn count(raw: impl TryInto<u64>) -> u64 {
-    raw.try_into().unwrap_or(0)
-}
-
-fn duration(raw: libc::timeval) -> Duration {
-    Duration::from_secs(count(raw.tv_sec)).saturating_add(Duration::from_micros(count(raw.tv_usec)))
 }

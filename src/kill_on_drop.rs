@@ -18,7 +18,7 @@ use crate::PidHandle;
 /// use pidwait::{KillOnDrop, PidHandle};
 /// use std::process::Command;
 ///
-/// let server = KillOnDrop::new(PidHandle::from(Command::new("sleep").arg("60").spawn()?));
+/// let server = KillOnDrop::new(PidHandle::spawn(Command::new("sleep").arg("60"))?.handle);
 /// assert!(!server.has_exited()?);
 /// drop(server); // Killed and reaped.
 /// # Ok::<(), std::io::Error>(())
@@ -34,7 +34,7 @@ impl KillOnDrop {
 
     /// Gives the handle back, and kills nothing.
     pub fn into_inner(mut self) -> PidHandle {
-        let done = PidHandle::of_reaped(self.0.id());
+        let done = PidHandle::done(self.0.id(), self.0.backend());
         std::mem::replace(&mut self.0, done)
     }
 }

@@ -38,7 +38,7 @@
 //! use std::process::Command;
 //! use std::thread;
 //!
-//! let child = PidHandle::from(Command::new("sleep").arg("60").spawn()?);
+//! let child = PidHandle::spawn(Command::new("sleep").arg("60"))?.handle;
 //! let status = thread::scope(|scope| {
 //!     let waiter = scope.spawn(|| child.wait());
 //!     child.kill()?;
@@ -56,7 +56,7 @@
 //! | capture a child's output with a time limit | [`ChildExt::pidfd_output_timeout`] |
 //! | not let a child outlive a scope | [`KillOnDrop`] |
 //! | poll for an exit in an event loop of one's own | [`PidHandle::exit_fd`] |
-//! | wait in an async function | the modules `tokio` and `async_io`, behind features |
+//! | wait in an async function | `TokioPidHandle`, `AsyncIoPidHandle`: features `tokio`, `async-io` |
 //!
 //! # Which backend one gets
 //!
@@ -75,7 +75,7 @@
 //!
 //! All are [`std::io::Error`], with the errno in
 //! [`raw_os_error`](std::io::Error::raw_os_error). **ECHILD** is the one answer to everything that
-//! was reaped already, by anyone, or is no child of yours; [`is_already_reaped`] knows it. **EINVAL**
+//! was reaped already, by anyone, or is no child of yours; [`is_echild`] knows it. **EINVAL**
 //! is that of a released handle, and of a signal that does not exist; **EPERM** is the kernel's own.
 //! Wrong input is [`InvalidInput`](std::io::ErrorKind::InvalidInput) with a text that names it, and
 //! what a system lacks is [`Unsupported`](std::io::ErrorKind::Unsupported) with a text that says
@@ -102,26 +102,26 @@
 //!
 //! # Async
 //!
-//! Behind the feature `tokio` there is `pidwait::tokio::AsyncPidHandle`, and behind `async-io`, for
-//! smol and any other executor, `pidwait::async_io::AsyncPidHandle`: handles whose `wait` and
-//! `exited` are futures. A future that is dropped loses nothing, so a time limit is the runtime's:
+//! The feature `tokio` has `TokioPidHandle`, and the feature `async-io`, for smol and any other
+//! executor, `AsyncIoPidHandle`: their waits and `terminate` are futures. A future that is dropped
+//! loses nothing, so a timeout is the runtime's:
 //!
 //! ```
 //! # #[cfg(feature = "tokio")]
 //! # fn main() -> std::io::Result<()> {
-//! use pidwait::{tokio::AsyncPidHandle, PidHandle};
+//! use pidwait::{PidHandle, TokioPidHandle};
 //! use std::process::Command;
 //! use std::time::Duration;
 //!
 //! # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
 //! # runtime.block_on(async {
-//! let child = PidHandle::from(Command::new("sleep").arg("60").spawn()?);
-//! let child = AsyncPidHandle::new(child)?;
+//! let child = PidHandle::spawn(Command::new("sleep").arg("60"))?.handle;
+//! let child = TokioPidHandle::new(&child)?;
 //! let limit = Duration::from_millis(10);
 //! let status = match tokio::time::timeout(limit, child.wait()).await {
 //!     Ok(status) => status?,
 //!     Err(_) => {
-//!         child.kill()?;
+//!         child.handle().kill()?;
 //!         child.wait().await?
 //!     }
 //! };
@@ -164,30 +164,35 @@
 )]
 
 #[cfg(feature = "async-io")]
-#[cfg_attr(docsrs, doc(cfg(feature = "async-io")))]
-pub mod async_io;
+mod async_io;
+#[cfg(any(feature = "tokio", feature = "async-io"))]
+mod async_wait;
 mod backend;
 mod child;
 mod exit;
 mod handle;
 mod kill_on_drop;
 mod output;
-mod probe;
 mod set;
-#[cfg_attr(test, path = "model.rs")]
+mod support;
 mod sys;
 #[cfg(feature = "tokio")]
-#[cfg_attr(docsrs, doc(cfg(feature = "tokio")))]
-pub mod tokio;
+mod tokio;
+mod wait;
 
-pub use backend::{Backend, ExitFd};
+#[cfg(feature = "async-io")]
+#[cfg_attr(docsrs, doc(cfg(feature = "async-io")))]
+pub use crate::async_io::AsyncIoPidHandle;
+#[cfg(feature = "tokio")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tokio")))]
+pub use crate::tokio::TokioPidHandle;
 pub use child::ChildExt;
 pub use exit::ResourceUsage;
-pub use handle::{is_already_reaped, PidHandle};
+pub use handle::{is_echild, ExitFd, Identity, ParseIdentityError, PidHandle, Spawned};
 pub use kill_on_drop::KillOnDrop;
 pub use output::{Captured, TimedOut};
-pub use probe::{support, Missing, Support};
-pub use set::{Exited, InsertError, WaitKey, WaitSet};
+pub use set::{Exited, InsertError, IntoIter, Iter, IterMut, WaitKey, WaitSet};
+pub use support::{support, Backend, Missing, Support};
 
 /// The programs in the documents, which run as doctests.
 #[cfg(all(doctest, feature = "tokio", feature = "async-io"))]

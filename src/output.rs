@@ -9,9 +9,10 @@ use nix::errno::Errno;
 use nix::libc::{c_int, O_NONBLOCK};
 use nix::poll::{PollFd, PollFlags};
 
-use crate::backend::{Limit, Pause, Process};
-use crate::child::{first_try, process_of};
+use crate::backend::{Process, Seen};
+use crate::child::{open_child, ReapChild};
 use crate::sys;
+use crate::wait::{Backoff, Timeout, Waitable};
 
 /// How [`ChildExt::pidfd_output_timeout`](crate::ChildExt::pidfd_output_timeout) ended.
 #[derive(Debug)]
@@ -34,14 +35,16 @@ pub struct TimedOut {
     pub stderr: Vec<u8>,
 }
 
-pub(crate) fn capture(mut child: Child, limit: Limit) -> io::Result<Captured> {
+pub(crate) fn capture(mut child: Child, timeout: Timeout) -> io::Result<Captured> {
     drop(child.stdin.take());
-    let process = process_of(&child)?;
+    let mut opened = open_child(&child)?;
+    // ECHILD: another process has the PID.
+    opened.0.peek(&mut opened.1)?;
     let mut stdout = Stream::new(child.stdout.take())?;
     let mut stderr = Stream::new(child.stderr.take())?;
-    let status = match first_try(&mut child, &process)? {
+    let status = match ReapChild::new(&mut child).try_reap()? {
         Some(status) => Some(status),
-        None => read_until_exit(&mut child, &process, &mut stdout, &mut stderr, limit)?,
+        None => read_until_exit(&mut child, &mut opened, &mut stdout, &mut stderr, timeout)?,
     };
     let Some(status) = status else {
         (child.stdout, child.stderr) = (stdout.give_back(), stderr.give_back());
@@ -65,18 +68,18 @@ pub(crate) fn capture(mut child: Child, limit: Limit) -> io::Result<Captured> {
 /// `None`: the time ran out.
 fn read_until_exit(
     child: &mut Child,
-    process: &Process,
+    (process, seen): &mut (Process, Seen),
     stdout: &mut Stream<impl AsFd>,
     stderr: &mut Stream<impl AsFd>,
-    limit: Limit,
+    timeout: Timeout,
 ) -> io::Result<Option<ExitStatus>> {
-    let deadline = limit.deadline();
-    let mut exit = process.pidfd();
-    let mut pause = Pause::new();
+    let deadline = timeout.deadline();
+    let mut exit = process.pidfd().map(|fd| fd.as_fd());
+    let backoff = Backoff::new();
     loop {
         let until = match exit {
             Some(_) => deadline,
-            None => pause.end(deadline),
+            None => backoff.next_deadline(deadline),
         };
         let fds = [stdout.open(), stderr.open(), exit];
         let [from_stdout, from_stderr, exited] = poll(fds, until)?;
@@ -87,7 +90,7 @@ fn read_until_exit(
             stderr.read(TURN)?;
         }
         if exited || exit.is_none() {
-            if process.look()?.exited().is_some() {
+            if process.peek(seen)?.exited().is_some() {
                 if let Some(status) = child.try_wait()? {
                     return Ok(Some(status));
                 }

@@ -1,5 +1,7 @@
-//! `WaitSet`: the first of many processes to exit, in one call.
+//! `WaitSet`: the next of many processes to exit, in one call.
 
+mod insert_error;
+mod iter;
 #[cfg_attr(any(target_os = "linux", target_os = "android"), path = "set/epoll.rs")]
 #[cfg_attr(
     not(any(target_os = "linux", target_os = "android")),
@@ -8,29 +10,54 @@
 mod poller;
 mod slots;
 
-use std::error::Error;
 use std::fmt;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::process::ExitStatus;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::backend::{ExitFd, Limit};
+use crate::handle::ExitFd;
+use crate::sys;
+use crate::wait::Timeout;
 use crate::PidHandle;
 
+pub use insert_error::InsertError;
+pub use iter::{IntoIter, Iter, IterMut};
 use poller::Poller;
-use slots::Slots;
-pub use slots::WaitKey;
+use slots::{SlotKey, Slots};
 
-/// A set of processes, each with a value of yours, that says which of them exits next.
+/// A set of processes, each with a value, that reports which of them exits next.
 ///
-/// For supervisors, test runners and build tools: one call waits for thousands. Children are
-/// reaped as they are reported; other processes are only reported. Handles of both backends can be
-/// mixed.
+/// For supervisors, test runners and build tools: one call waits for thousands of processes.
+/// [`wait`](Self::wait) reaps the child that it reports. [`wait_exited`](Self::wait_exited) reaps
+/// nothing, so that the caller can first ask for the usage or end the process group. Non-children
+/// and handles of both backends can be in one set.
 ///
-/// Every exit is reported exactly once, also of a handle that was waited for, released or killed
-/// through [`get`](Self::get) or [`iter`](Self::iter), and of a process whose status somebody else
-/// took. Dropping the set drops the handles: nothing is killed or reaped. A zombie that a tracer
-/// holds is reported once the tracer lets go.
+/// Each exit is reported exactly once, even if the handle, or a clone of it, was waited for,
+/// released or killed meanwhile, or if other code reaped the child. A zombie that a tracer holds is
+/// reported when the tracer lets go of it. Dropping the set drops its handles: nothing is killed or
+/// reaped.
+///
+/// # Examples
+///
+/// ```
+/// use pidwait::{PidHandle, WaitSet};
+/// use std::process::Command;
+///
+/// let mut set = WaitSet::new()?;
+/// for code in [1, 2, 3] {
+///     let spawned = PidHandle::spawn(Command::new("sh").args(["-c", &format!("exit {code}")]))?;
+///     set.insert(spawned.handle, code)?;
+/// }
+/// while let Some(exited) = set.wait()? {
+///     assert_eq!(exited.status.and_then(|status| status.code()), Some(exited.value));
+/// }
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// Clones of a handle are one handle. So a process in a set can be signalled from elsewhere, by a
+/// clone that was made before `insert`.
 ///
 /// # Platform notes
 ///
@@ -40,22 +67,10 @@ pub use slots::WaitKey;
 ///
 /// [`Backend::Waitpid`]: crate::Backend::Waitpid
 /// [epoll(7)]: https://man7.org/linux/man-pages/man7/epoll.7.html
-///
-/// ```
-/// use pidwait::{PidHandle, WaitSet};
-/// use std::process::Command;
-///
-/// let mut set = WaitSet::new()?;
-/// for code in [1, 2, 3] {
-///     let child = Command::new("sh").args(["-c", &format!("exit {code}")]).spawn()?;
-///     set.insert(PidHandle::from(child), code)?;
-/// }
-/// while let Some(exited) = set.wait()? {
-///     assert_eq!(exited.status.and_then(|status| status.code()), Some(exited.value));
-/// }
-/// # Ok::<(), std::io::Error>(())
-/// ```
+#[doc(alias = "epoll")]
 pub struct WaitSet<T> {
+    /// Differs from that of each other set of this program.
+    id: u64,
     poller: Poller,
     entries: Slots<Entry<T>>,
 }
@@ -63,122 +78,182 @@ pub struct WaitSet<T> {
 struct Entry<T> {
     handle: PidHandle,
     value: T,
-    /// The set's own, so that the poller is told of its going whatever becomes of the handle.
+    /// The set's own, so that the poller can remove it even if the handle is done or released.
     exit: ExitFd,
+    /// The poller has been told that the exit could not be reported when the descriptor was ready.
+    is_quiet: bool,
 }
 
-/// A process of a [`WaitSet`] that has exited, and all that was put in with it.
+/// Names an entry of a [`WaitSet`], from [`insert`](WaitSet::insert) until it is reported or
+/// removed.
+///
+/// After that it names nothing: no entry that is inserted later, and none of another set. The order
+/// of keys has no meaning; it is there for sorted collections.
+///
+/// # Examples
+///
+/// ```
+/// use pidwait::{PidHandle, WaitSet};
+///
+/// let (mut set, mut other) = (WaitSet::new()?, WaitSet::<&str>::new()?);
+/// let key = set.insert(PidHandle::open(std::process::id())?, "own")?;
+/// assert!(other.get(key).is_none());
+/// assert!(set.get(key).is_some());
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WaitKey {
+    set: u64,
+    slot: SlotKey,
+}
+
+/// A process of a [`WaitSet`] that has exited, with all that was inserted.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Exited<T> {
-    /// The key that [`WaitSet::insert`] gave for it; it reaches nothing any more.
+    /// The key that [`WaitSet::insert`] returned. It names nothing any more.
     pub key: WaitKey,
-    /// Its handle: done, if it was a child and nobody else reaped it.
+    /// The handle. After [`WaitSet::wait`] it is done, if the process was a child that nothing else
+    /// reaped. After [`WaitSet::wait_exited`] it is as it was.
     pub handle: PidHandle,
-    /// The value that was put in with it.
+    /// The value.
     pub value: T,
-    /// How it ended: the status of the child that was reaped. For a process that is no child, or
-    /// whose status somebody else took, what [`PidHandle::exit_status`] knows at that moment:
-    /// `None` where the kernel cannot say, or cannot say yet.
+    /// How the process ended: the status of the child that [`WaitSet::wait`] reaped. Otherwise what
+    /// [`PidHandle::exit_status`] returned at that moment: `None` for a zombie, and if the kernel
+    /// cannot tell, or not yet.
     pub status: Option<ExitStatus>,
 }
 
-/// A handle that could not be taken up, with the reason, and all that was to go with it.
-///
-/// It turns into its [`io::Error`] by `?`.
-pub struct InsertError<T = ()> {
-    /// Why not.
-    pub error: io::Error,
-    /// The handle, as it was.
-    pub handle: PidHandle,
-    /// The value, as it was.
-    pub value: T,
-}
+/// Looks at an exit that may be reported. `None`: it cannot be reported yet. An error: no wait
+/// through this handle gets a status.
+type Look = fn(&PidHandle) -> io::Result<Option<Option<ExitStatus>>>;
 
 impl<T> WaitSet<T> {
-    /// An empty set.
+    /// Makes an empty set.
     ///
-    /// # Errors
-    ///
-    /// EMFILE, ENFILE, ENOMEM: it could not have its own descriptor.
+    /// # Examples
     ///
     /// ```
     /// let mut set = pidwait::WaitSet::<()>::new()?;
     /// assert!(set.wait()?.is_none());
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// EMFILE, ENFILE, ENOMEM: no descriptor is available for the set.
+    #[doc(alias = "epoll_create")]
     pub fn new() -> io::Result<Self> {
         Ok(Self {
+            id: next_set_id(),
             poller: Poller::new()?,
             entries: Slots::new(),
         })
     }
 
-    /// Puts a process in, with a value that comes out with it.
+    /// Inserts a process, with a value that comes out with it.
     ///
-    /// If it has exited already, the next wait may report it.
+    /// If it has exited already, the next wait reports it.
     ///
-    /// # Errors
-    ///
-    /// Handle and value come back in each case:
-    ///
-    /// - ECHILD: the handle is done. EINVAL: it is released.
-    /// - ENOSPC, ENOMEM: the system's bounds for `epoll` are reached.
-    /// - Those of [`PidHandle::exit_fd`].
+    /// # Examples
     ///
     /// ```
     /// # use pidwait::{PidHandle, WaitSet};
     /// let mut set = WaitSet::new()?;
-    /// let nobody = PidHandle::open(i32::MAX as u32)?;
-    /// let refused = set.insert(nobody, "its name").unwrap_err();
-    /// assert!(pidwait::is_already_reaped(&refused.error));
-    /// assert_eq!(refused.value, "its name");
+    /// let missing = PidHandle::open(i32::MAX as u32)?;
+    /// let failed = set.insert(missing, "its name").unwrap_err();
+    /// assert!(pidwait::is_echild(&failed.error));
+    /// assert_eq!(failed.value, "its name");
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// The handle and the value are in the [`InsertError`]:
+    ///
+    /// - ECHILD: the handle is done. EINVAL: it is released.
+    /// - EEXIST: a clone of the handle is in the set.
+    /// - ENOSPC, ENOMEM: the limits of `epoll` are reached.
+    /// - Those of [`PidHandle::exit_fd`].
+    #[doc(alias = "epoll_ctl")]
     pub fn insert(&mut self, handle: PidHandle, value: T) -> Result<WaitKey, InsertError<T>> {
-        let key = self.entries.next_key();
-        let exit = match handle.exit_fd() {
-            Ok(exit) => exit,
-            Err(error) => {
-                return Err(InsertError {
-                    error,
+        let slot = self.entries.next_key();
+        let registered = self.renew_if_forked().and_then(|()| {
+            let exit = handle.exit_fd()?;
+            self.poller.add(&exit, slot)?;
+            Ok(exit)
+        });
+        match registered {
+            Ok(exit) => {
+                let entry = Entry {
                     handle,
                     value,
-                })
+                    exit,
+                    is_quiet: false,
+                };
+                self.entries.insert(slot, entry);
+                Ok(self.key(slot))
             }
-        };
-        if let Err(errno) = self.poller.add(&exit, key) {
-            let error = errno.into();
-            return Err(InsertError {
+            Err(error) => Err(InsertError {
                 error,
                 handle,
                 value,
-            });
+            }),
         }
-        self.entries.insert(
-            key,
-            Entry {
-                handle,
-                value,
-                exit,
-            },
-        );
-        Ok(key)
     }
 
-    /// The handle and the value of a process that is in the set.
-    pub fn get(&self, key: WaitKey) -> Option<(&PidHandle, &T)> {
-        let entry = self.entries.get(key)?;
-        Some((&entry.handle, &entry.value))
-    }
-
-    /// Takes a process out. An exit that was not reported yet is forgotten, by the set: the handle
-    /// still has it.
+    /// Returns the handle and the value of an entry.
+    ///
+    /// # Examples
     ///
     /// ```
     /// # use pidwait::{PidHandle, WaitSet};
     /// # use std::process::Command;
     /// let mut set = WaitSet::new()?;
-    /// let key = set.insert(PidHandle::from(Command::new("true").spawn()?), ())?;
+    /// let child = PidHandle::spawn(Command::new("sleep").arg("60"))?.handle;
+    /// let key = set.insert(child, "sleep")?;
+    /// if let Some((child, name)) = set.get(key) {
+    ///     println!("{name}: kill {}", child.id());
+    ///     child.kill()?;
+    /// }
+    /// assert!(set.wait()?.is_some());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn get(&self, key: WaitKey) -> Option<(&PidHandle, &T)> {
+        let entry = self.entries.get(self.slot(key)?)?;
+        Some((&entry.handle, &entry.value))
+    }
+
+    /// Returns the handle and, to be changed, the value of an entry.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pidwait::{PidHandle, WaitSet};
+    /// let mut set = WaitSet::new()?;
+    /// let key = set.insert(PidHandle::open(std::process::id())?, 0)?;
+    /// if let Some((_, count)) = set.get_mut(key) {
+    ///     *count += 1;
+    /// }
+    /// assert_eq!(set.get(key).map(|(_, count)| *count), Some(1));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn get_mut(&mut self, key: WaitKey) -> Option<(&PidHandle, &mut T)> {
+        let slot = self.slot(key)?;
+        let entry = self.entries.get_mut(slot)?;
+        Some((&entry.handle, &mut entry.value))
+    }
+
+    /// Takes an entry out. The set forgets an exit that it has not reported yet; the handle still
+    /// has it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pidwait::{PidHandle, WaitSet};
+    /// # use std::process::Command;
+    /// let mut set = WaitSet::new()?;
+    /// let key = set.insert(PidHandle::spawn(&mut Command::new("true"))?.handle, ())?;
     /// if let Some((child, ())) = set.remove(key) {
     ///     assert!(child.wait()?.success());
     /// }
@@ -186,28 +261,42 @@ impl<T> WaitSet<T> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn remove(&mut self, key: WaitKey) -> Option<(PidHandle, T)> {
-        let entry = self.take(key)?;
+        let entry = self.take(self.slot(key)?)?;
         Some((entry.handle, entry.value))
     }
 
-    /// Waits for the next exit, reaps it if it is a child's, and takes it out. `None`: the set is
-    /// empty.
+    /// Waits for the next exit, reaps the process if it is a child, and takes its entry out. `None`:
+    /// the set is empty.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pidwait::{PidHandle, WaitSet};
+    /// # use std::process::Command;
+    /// let mut set = WaitSet::new()?;
+    /// set.insert(PidHandle::spawn(&mut Command::new("true"))?.handle, "true")?;
+    /// set.insert(PidHandle::spawn(&mut Command::new("false"))?.handle, "false")?;
+    /// while let Some(exited) = set.wait()? {
+    ///     println!("{}: {:?}", exited.value, exited.status);
+    /// }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// Only what the kernel's `epoll_wait` may fail with, which it should not. Nothing is lost.
+    /// Only those of `epoll_wait`, which should not happen. Nothing is lost.
+    #[doc(alias = "epoll_wait")]
+    #[doc(alias = "waitid")]
     pub fn wait(&mut self) -> io::Result<Option<Exited<T>>> {
-        self.wait_within(Limit::Never)
+        self.next(Timeout::Infinite, try_reap)
     }
 
-    /// Waits as [`wait`](Self::wait) does, but no longer than `timeout`. `None`: the set is empty,
-    /// at once, or that time has passed, and never earlier.
+    /// Waits as [`wait`](Self::wait) does, for at most `timeout`. `None`: the set is empty, or the
+    /// time has passed, and never earlier.
     ///
     /// Zero never blocks; a time too long for the clock is no limit.
     ///
-    /// # Errors
-    ///
-    /// Those of [`wait`](Self::wait).
+    /// # Examples
     ///
     /// ```
     /// # use pidwait::{KillOnDrop, PidHandle, WaitSet};
@@ -215,99 +304,252 @@ impl<T> WaitSet<T> {
     /// use std::time::Duration;
     ///
     /// let mut set = WaitSet::new()?;
-    /// let key = set.insert(PidHandle::from(Command::new("sleep").arg("60").spawn()?), ())?;
+    /// let key = set.insert(PidHandle::spawn(Command::new("sleep").arg("60"))?.handle, ())?;
     /// assert!(set.wait_timeout(Duration::from_millis(10))?.is_none());
     /// # set.remove(key).map(|(child, ())| KillOnDrop::new(child));
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`wait`](Self::wait).
     pub fn wait_timeout(&mut self, timeout: Duration) -> io::Result<Option<Exited<T>>> {
-        self.wait_within(Limit::after(timeout))
+        self.next(Timeout::after(timeout), try_reap)
     }
 
-    /// How many processes are in the set.
+    /// Waits for the next exit and takes its entry out. It reaps nothing. `None`: the set is empty.
+    ///
+    /// The handle is live, and the child is a zombie. So the caller can still ask for its usage, and
+    /// end its process group, whose number cannot be reused before the leader is reaped. Then reap
+    /// the child through the handle.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pidwait::{PidHandle, WaitSet};
+    /// # use std::process::Command;
+    /// let mut set = WaitSet::new()?;
+    /// set.insert(PidHandle::spawn(&mut Command::new("true"))?.handle, "true")?;
+    /// while let Some(exited) = set.wait_exited()? {
+    ///     let (status, usage) = exited.handle.wait_usage()?;
+    ///     println!("{}: {status}, {:?} of CPU time", exited.value, usage.user_time);
+    /// }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`wait`](Self::wait).
+    #[doc(alias = "WNOWAIT")]
+    pub fn wait_exited(&mut self) -> io::Result<Option<Exited<T>>> {
+        self.next(Timeout::Infinite, peek)
+    }
+
+    /// Waits as [`wait_exited`](Self::wait_exited) does, for at most `timeout`. `None`: the set is
+    /// empty, or the time has passed, and never earlier.
+    ///
+    /// Zero never blocks; a time too long for the clock is no limit.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pidwait::{PidHandle, WaitSet};
+    /// # use std::process::Command;
+    /// use std::time::Duration;
+    ///
+    /// let mut set = WaitSet::new()?;
+    /// set.insert(PidHandle::spawn(&mut Command::new("true"))?.handle, ())?;
+    /// if let Some(exited) = set.wait_exited_timeout(Duration::from_secs(60))? {
+    ///     assert!(exited.handle.wait()?.success());
+    /// }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`wait`](Self::wait).
+    pub fn wait_exited_timeout(&mut self, timeout: Duration) -> io::Result<Option<Exited<T>>> {
+        self.next(Timeout::after(timeout), peek)
+    }
+
+    /// Returns a descriptor that is readable while there is an exit to report, for an event loop.
+    ///
+    /// Poll it for reading. When it is readable, call [`wait_timeout`](Self::wait_timeout) with zero
+    /// until that returns `None`, or as often as you like: the descriptor stays readable as long as
+    /// an exit is left. It belongs to the set; do not read from it or change it.
+    ///
+    /// It can be readable for nothing: once for each zombie that a tracer holds. The descriptor of
+    /// an empty set is not readable, although a wait on an empty set returns at once.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(target_os = "linux")] {
+    /// use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
+    /// use pidwait::{PidHandle, WaitSet};
+    /// use std::process::Command;
+    /// use std::time::Duration;
+    ///
+    /// let mut set = WaitSet::new()?;
+    /// set.insert(PidHandle::spawn(&mut Command::new("true"))?.handle, ())?;
+    /// while !set.is_empty() {
+    ///     // Together with the other descriptors of the loop.
+    ///     let mut fds = [PollFd::new(set.ready_fd()?, PollFlags::POLLIN)];
+    ///     poll(&mut fds, PollTimeout::NONE)?;
+    ///     while let Some(exited) = set.wait_timeout(Duration::ZERO)? {
+    ///         assert!(exited.status.is_some());
+    ///     }
+    /// }
+    /// # }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Unsupported`](io::ErrorKind::Unsupported) on systems without `epoll`: poll the
+    /// [`exit_fd`](PidHandle::exit_fd) of each handle there.
+    pub fn ready_fd(&self) -> io::Result<BorrowedFd<'_>> {
+        self.poller.ready_fd()
+    }
+
+    /// Returns how many processes are in the set.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether there is none.
+    /// Returns whether the set is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// All processes in the set, in no order that means anything.
-    pub fn iter(&self) -> impl Iterator<Item = (WaitKey, &PidHandle, &T)> {
-        let entries = self.entries.iter();
-        entries.map(|(key, entry)| (key, &entry.handle, &entry.value))
+    /// Iterates over all entries, in no particular order.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pidwait::{PidHandle, WaitSet};
+    /// let mut set = WaitSet::new()?;
+    /// set.insert(PidHandle::open(std::process::id())?, "own")?;
+    /// for (_key, handle, name) in &set {
+    ///     assert_eq!((handle.id(), *name), (std::process::id(), "own"));
+    /// }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn iter(&self) -> Iter<'_, T> {
+        Iter::new(self)
     }
 
-    fn wait_within(&mut self, limit: Limit) -> io::Result<Option<Exited<T>>> {
-        let deadline = limit.deadline();
-        while !self.is_empty() {
-            let Some(key) = self.poller.next(deadline)? else {
-                return Ok(None);
-            };
-            if let Some(exited) = self.report(key) {
-                return Ok(Some(exited));
+    /// Iterates over all entries, in no particular order. The values can be changed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pidwait::{PidHandle, WaitSet};
+    /// let mut set = WaitSet::new()?;
+    /// let key = set.insert(PidHandle::open(std::process::id())?, 0)?;
+    /// for (_key, _handle, value) in &mut set {
+    ///     *value += 1;
+    /// }
+    /// assert_eq!(set.get(key).map(|(_, value)| *value), Some(1));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn iter_mut(&mut self) -> IterMut<'_, T> {
+        IterMut::new(self)
+    }
+
+    fn next(&mut self, timeout: Timeout, look: Look) -> io::Result<Option<Exited<T>>> {
+        let deadline = timeout.deadline();
+        self.renew_if_forked()?;
+        for round in 0_u64.. {
+            while let Some(slot) = self.poller.next() {
+                if let Some(exited) = self.report(slot, look) {
+                    return Ok(Some(exited));
+                }
+            }
+            // An entry that cannot be reported is handed out twice at once; after that the deadline
+            // counts, even if more such entries come.
+            let is_late = round > 1 && deadline.is_some_and(|at| sys::now() >= at);
+            if self.is_empty() || is_late || !self.poller.fetch(deadline)? {
+                break;
             }
         }
         Ok(None)
     }
 
-    /// `None`: it was taken out since, or a tracer holds the zombie; the poller speaks up again
-    /// when that lets go.
-    fn report(&mut self, key: WaitKey) -> Option<Exited<T>> {
-        let handle = &self.entries.get(key)?.handle;
-        let status = match handle.try_wait() {
-            Ok(status) => Some(status?),
-            // Waited for, released, stolen, or no child of ours.
-            Err(_) => handle.exit_status(),
+    /// `None`: the entry was removed meanwhile, or its exit cannot be reported yet.
+    fn report(&mut self, slot: SlotKey, look: Look) -> Option<Exited<T>> {
+        let entry = self.entries.get_mut(slot)?;
+        let status = match look(&entry.handle) {
+            Ok(Some(status)) => status,
+            // Waited for, released, reaped by other code, or a non-child. The second look at the
+            // descriptor is for one of a non-child that was readable too early: see `ExitFd`.
+            Err(_) if sys::is_readable(&entry.exit) != Ok(false) => entry.handle.exit_status(),
+            // A tracer holds the zombie, or the descriptor was readable too early.
+            Ok(None) | Err(_) => {
+                if !std::mem::replace(&mut entry.is_quiet, true) {
+                    self.poller.quieten(&entry.exit, slot);
+                }
+                return None;
+            }
         };
-        let Entry { handle, value, .. } = self.take(key)?;
+        let Entry { handle, value, .. } = self.take(slot)?;
         Some(Exited {
-            key,
+            key: self.key(slot),
             handle,
             value,
             status,
         })
     }
 
-    fn take(&mut self, key: WaitKey) -> Option<Entry<T>> {
-        let entry = self.entries.remove(key)?;
-        self.poller.remove(&entry.exit, key);
+    fn take(&mut self, slot: SlotKey) -> Option<Entry<T>> {
+        let entry = self.entries.remove(slot)?;
+        self.poller.remove(&entry.exit, slot, entry.is_quiet);
         Some(entry)
     }
+
+    /// A forked process shares the poller's registrations with its parent. What it takes out must
+    /// not be taken out of the parent's set, so it needs a poller of its own.
+    fn renew_if_forked(&mut self) -> io::Result<()> {
+        if self.poller.is_forked() {
+            let mut poller = Poller::new()?;
+            for (slot, entry) in self.entries.iter_mut() {
+                poller.add(&entry.exit, slot)?;
+                entry.is_quiet = false;
+            }
+            self.poller = poller;
+        }
+        Ok(())
+    }
+
+    fn key(&self, slot: SlotKey) -> WaitKey {
+        WaitKey { set: self.id, slot }
+    }
+
+    /// The slot that a key names; `None` if it is of another set.
+    fn slot(&self, key: WaitKey) -> Option<SlotKey> {
+        (key.set == self.id).then_some(key.slot)
+    }
+}
+
+fn try_reap(handle: &PidHandle) -> io::Result<Option<Option<ExitStatus>>> {
+    Ok(handle.try_wait()?.map(Some))
+}
+
+fn peek(handle: &PidHandle) -> io::Result<Option<Option<ExitStatus>>> {
+    Ok(handle.is_waitable()?.then(|| handle.noted_status()))
+}
+
+/// Not an atomic: some targets have none of 64 bits, and a smaller number could be reused.
+fn next_set_id() -> u64 {
+    static LAST: Mutex<u64> = Mutex::new(0);
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    *last += 1;
+    *last
 }
 
 impl<T> fmt::Debug for WaitSet<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let handles = self.iter().map(|(key, handle, _)| (key, handle));
         f.debug_map().entries(handles).finish()
-    }
-}
-
-impl<T> fmt::Debug for InsertError<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("InsertError")
-            .field("error", &self.error)
-            .field("handle", &self.handle)
-            .finish_non_exhaustive()
-    }
-}
-
-impl<T> fmt::Display for InsertError<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "process {}: {}", self.handle.id(), self.error)
-    }
-}
-
-impl<T> Error for InsertError<T> {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&self.error)
-    }
-}
-
-impl<T> From<InsertError<T>> for io::Error {
-    fn from(refused: InsertError<T>) -> Self {
-        refused.error
     }
 }

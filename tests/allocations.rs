@@ -1,4 +1,4 @@
-//! `try_wait`, `signal` and `wait` do not allocate. A separate binary, because the counting allocator
+//! A handle is one allocation. `clone`, `try_wait`, `signal` and `wait` do not allocate. A separate binary, because the counting allocator
 //! is process-wide.
 
 #![allow(unsafe_code)] // `GlobalAlloc` is an unsafe trait.
@@ -59,7 +59,9 @@ fn waits_and_signals_do_not_allocate() {
         assert_eq!(allocations(|| handle.try_wait().unwrap()), 0);
         assert_eq!(allocations(|| handle.signal(0).unwrap()), 0);
         assert_eq!(allocations(|| handle.signal(SIGKILL).unwrap()), 0);
+        assert_eq!(allocations(|| handle.clone()), 0, "clones share it");
         assert_eq!(allocations(|| handle.wait().unwrap()), 0);
+        assert_eq!(allocations(|| handle.wait_shared().unwrap()), 0);
         assert_eq!(allocations(|| handle.wait().unwrap_err()), 0);
         assert_eq!(allocations(|| handle.signal(0).unwrap_err()), 0);
     }

@@ -1,4 +1,4 @@
-//! `async_io::AsyncPidHandle` on async-io's reactor.
+//! `AsyncIoPidHandle`, on async-io's reactor.
 #![cfg(feature = "async-io")]
 
 mod common;
@@ -9,16 +9,16 @@ use std::future::Future;
 use std::time::Duration;
 
 use async_io::Timer;
-use pidwait::async_io::AsyncPidHandle;
+use pidwait::AsyncIoPidHandle;
 
-use reactor::{async_handle, test_on, Reactor};
+use reactor::{assert_send, async_handle, test_on, Reactor};
 
-async_handle!(AsyncPidHandle);
+async_handle!(AsyncIoPidHandle);
 
 struct AsyncIo;
 
 impl Reactor for AsyncIo {
-    type Handle = AsyncPidHandle;
+    type Handle = AsyncIoPidHandle;
 
     fn block_on<T>(future: impl Future<Output = T>) -> T {
         async_io::block_on(future)
@@ -26,6 +26,7 @@ impl Reactor for AsyncIo {
     async fn sleep(time: Duration) {
         Timer::after(time).await;
     }
+    assert_send!(AsyncIoPidHandle);
 }
 
 test_on!(AsyncIo);

@@ -5,12 +5,13 @@ mod common;
 
 use std::fs::File;
 use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
 
 use common::isolated::{current_part, run_isolated};
 use common::smoke::check_core_calls;
 use common::{errno, limit_descriptors, pidfds_supported, sleeper, zombie};
 use nix::libc::{ECHILD, EMFILE, SIGKILL};
-use pidwait::{support, Backend, ChildExt, PidHandle};
+use pidwait::{support, Backend, ChildExt, PidHandle, Spawned};
 
 /// Runs the calling test in a separate process, with pidfds and without PIDWAIT_BACKEND. Returns true
 /// in that process.
@@ -97,17 +98,17 @@ fn children_fall_back_to_waitpid() {
         reaped.wait().unwrap();
         let _files = exhaust();
 
-        let handle = PidHandle::from(running);
+        let handle = Spawned::from(running).handle;
         assert_eq!(handle.backend(), Backend::Waitpid);
         assert_eq!(handle.try_wait().unwrap(), None);
         handle.kill().unwrap();
         assert_eq!(handle.wait().unwrap().signal(), Some(SIGKILL));
         assert_eq!(errno(handle.wait()), ECHILD);
 
-        let handle = PidHandle::from(exited);
+        let handle = Spawned::from(exited).handle;
         handle.kill().unwrap();
         assert_eq!(handle.wait().unwrap().code(), Some(3));
-        assert_eq!(errno(PidHandle::from(reaped).wait()), ECHILD);
+        assert_eq!(errno(Spawned::from(reaped).handle.wait()), ECHILD);
 
         assert_eq!(running_child.pidfd_try_wait().unwrap(), None);
         running_child.pidfd_signal(SIGKILL).unwrap();
@@ -122,6 +123,38 @@ fn children_fall_back_to_waitpid() {
     check_core_calls(Backend::Pidfd);
     use_children_without_descriptors();
     check_core_calls(Backend::Pidfd);
+}
+
+/// docs/contract.md, backend selection: so does `spawn`, before and after the probe. std needs no
+/// descriptor to spawn a plain command.
+#[test]
+fn spawned_children_fall_back_to_waitpid() {
+    if !isolated_with_pidfds("spawned_children_fall_back_to_waitpid") {
+        return;
+    }
+    // Without `pre_exec`, for which std would need a pipe.
+    let (mut sleep, mut exit) = (Command::new("sleep"), Command::new("sh"));
+    sleep.arg("600");
+    exit.args(["-c", "exit 3"]);
+    let mut spawn_without_descriptors = || {
+        let files = exhaust();
+        let running = PidHandle::spawn(&mut sleep).unwrap().handle;
+        let exits = PidHandle::spawn(&mut exit).unwrap().handle;
+        drop(files);
+        assert_eq!(running.backend(), Backend::Waitpid);
+        assert_eq!(exits.backend(), Backend::Waitpid);
+        assert_eq!(running.try_wait().unwrap(), None);
+        running.kill().unwrap();
+        assert_eq!(running.wait().unwrap().signal(), Some(SIGKILL));
+        let (status, usage) = exits.wait_usage().unwrap();
+        assert_eq!(status.code(), Some(3));
+        assert!(usage.max_rss > 4096);
+    };
+    spawn_without_descriptors();
+    let child = PidHandle::spawn(&mut Command::new("true")).unwrap().handle;
+    assert_eq!(child.backend(), Backend::Pidfd, "of those handles alone");
+    assert!(child.wait().unwrap().success());
+    spawn_without_descriptors();
 }
 
 /// The waitpid backend needs no descriptor.

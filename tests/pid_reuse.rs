@@ -9,13 +9,15 @@ use std::sync::Barrier;
 use std::thread;
 use std::time::Duration;
 
-use common::pid_namespace::{in_pid_namespace, ForeignReusedPid, ReusedPid};
+use common::pid_namespace::{
+    in_pid_namespace, in_pid_namespace_with_each_backend, ForeignReusedPid, ReusedPid,
+};
 use common::{
     await_zombie, backends, errno, kill, reap_externally, rounds, run_at_idle_priority, sh, shell,
     sleeper, thread_time, zombie, NonChild, Waiter,
 };
 use nix::libc::{ECHILD, SIGKILL};
-use pidwait::{Backend, ChildExt, PidHandle};
+use pidwait::{Backend, ChildExt, PidHandle, Spawned};
 
 /// Asserts that every call that could harm the new process fails with ECHILD.
 fn assert_all_echild(handle: &PidHandle) {
@@ -233,7 +235,7 @@ fn child_ext_after_a_reap_spares_a_new_non_child() {
         assert_eq!(errno(child.pidfd_signal(SIGKILL)), ECHILD);
         assert_eq!(errno(child.pidfd_try_wait()), ECHILD);
         assert_eq!(errno(child.pidfd_wait()), ECHILD);
-        assert_all_echild(&PidHandle::from(child));
+        assert_all_echild(&Spawned::from(child).handle);
         reused.assert_untouched();
     }
 }
@@ -253,7 +255,7 @@ fn a_handle_from_a_reaped_child_spares_the_new_process() {
             let mut child = sh("exit 3");
             wait(&mut child);
             let reused = reuse(child.id());
-            assert_all_echild(&PidHandle::from(child));
+            assert_all_echild(&Spawned::from(child).handle);
             reused.assert_untouched();
         }
     }
@@ -268,7 +270,7 @@ fn a_handle_from_a_zombie_spares_the_new_process() {
     }
     for reuse in ReusedPid::KINDS {
         let child = zombie("exit 3");
-        let handle = PidHandle::from(child);
+        let handle = Spawned::from(child).handle;
         let reused = reuse(handle.id());
         handle.signal(SIGKILL).unwrap();
         handle.kill().unwrap();
@@ -339,4 +341,79 @@ fn a_wait_during_a_wait_spares_the_new_process() {
             });
         }
     }
+}
+
+/// What one clone has found out, all know.
+#[test]
+fn clones_of_a_done_handle_spare_the_new_process() {
+    if !in_pid_namespace("clones_of_a_done_handle_spare_the_new_process") {
+        return;
+    }
+    let finds: [fn(&PidHandle); 2] = [
+        |handle| assert_eq!(handle.wait().unwrap().code(), Some(3)),
+        |handle| {
+            reap_externally(handle.id());
+            assert_eq!(errno(handle.signal(0)), ECHILD);
+        },
+    ];
+    for backend in backends() {
+        for find in finds {
+            for reuse in ReusedPid::KINDS {
+                let child = zombie("exit 3");
+                let handle = PidHandle::open_with(child.id(), backend).unwrap();
+                let clone = handle.clone();
+                find(&handle);
+                let reused = reuse(child.id());
+                assert_all_echild(&clone);
+                assert_all_echild(&handle.clone());
+                reused.assert_untouched();
+            }
+        }
+    }
+}
+
+/// An identity does not name the process that has the PID now, be it a child or not.
+#[test]
+fn identity_does_not_open_the_new_process() {
+    if !in_pid_namespace_with_each_backend("identity_does_not_open_the_new_process") {
+        return;
+    }
+    let spawn = || PidHandle::spawn(&mut shell("exit 3")).unwrap().handle;
+    for reuse in ReusedPid::KINDS {
+        let child = spawn();
+        let identity = child.identity().unwrap();
+        child.wait().unwrap();
+        let reused = reuse(identity.pid());
+        let opened = PidHandle::open_identity(&identity).unwrap();
+        assert_eq!(opened.id(), identity.pid());
+        assert_all_echild(&opened);
+        assert!(opened.has_exited().unwrap());
+        let new = PidHandle::open(identity.pid()).unwrap();
+        assert_ne!(new.identity().unwrap(), identity);
+        reused.assert_untouched();
+    }
+
+    let child = spawn();
+    let identity = child.identity().unwrap();
+    child.wait().unwrap();
+    let reused = ForeignReusedPid::with_pid(identity.pid());
+    assert_all_echild(&PidHandle::open_identity(&identity).unwrap());
+    reused.assert_untouched();
+}
+
+/// A handle that was opened by identity is of that process, whatever happens to its PID later.
+#[test]
+fn handle_opened_by_identity_spares_the_new_process() {
+    if !in_pid_namespace_with_each_backend("handle_opened_by_identity_spares_the_new_process") {
+        return;
+    }
+    let mut non_child = NonChild::new();
+    let identity = PidHandle::open(non_child.pid).unwrap().identity().unwrap();
+    let opened = PidHandle::open_identity(&identity).unwrap();
+    opened.signal(0).unwrap();
+    non_child.finish();
+    let reused = ForeignReusedPid::with_pid(identity.pid());
+    assert_eq!(errno(opened.kill()), ECHILD);
+    assert_eq!(errno(opened.identity()), ECHILD);
+    reused.assert_untouched();
 }

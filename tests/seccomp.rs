@@ -11,7 +11,7 @@ use common::seccomp::{deny, deny_in, DeniedCall};
 use common::smoke::check_core_calls;
 use common::{errno, pidfds_supported, reap_externally, skip, sleeper, zombie};
 use nix::libc::{self, ECHILD, EINVAL, ENOSYS, ENOTTY, EPERM, SIGKILL};
-use pidwait::{support, Backend, ChildExt, PidHandle};
+use pidwait::{support, Backend, ChildExt, PidHandle, Spawned};
 
 const fn fails_with(call: libc::c_long, errno: i32) -> DeniedCall {
     DeniedCall {
@@ -136,7 +136,9 @@ fn the_probe_names_the_missing_call() {
         return run_on_each_system("the_probe_names_the_missing_call", None);
     };
     let found = support().unwrap();
-    let missing = found.missing().map(|missing| (missing.call, missing.errno));
+    let missing = found
+        .missing()
+        .map(|missing| (missing.call, missing.errno.unwrap()));
     assert_eq!(missing, system.missing);
     let backend = match system.missing {
         None => Backend::Pidfd,
@@ -165,11 +167,13 @@ fn requiring_missing_pidfds_is_unsupported() {
         return check_core_calls(Backend::Pidfd);
     };
     let opened = PidHandle::open(std::process::id()).unwrap_err();
-    for error in [support().unwrap_err(), opened] {
+    let spawned = PidHandle::spawn(&mut common::sleep()).unwrap_err();
+    assert!(common::has_no_children(), "it fails before the fork");
+    for error in [support().unwrap_err(), opened, spawned] {
         assert_eq!(error.kind(), ErrorKind::Unsupported);
         assert!(error.to_string().contains(call), "{error}");
     }
-    let handle = PidHandle::from(zombie("exit 3"));
+    let handle = Spawned::from(zombie("exit 3")).handle;
     assert_eq!(handle.backend(), Backend::Waitpid);
     assert_eq!(handle.wait().unwrap().code(), Some(3));
     assert_eq!(zombie("exit 3").pidfd_wait().unwrap().code(), Some(3));
@@ -222,8 +226,8 @@ fn waitid_denied() {
     assert_eq!(handle.exit_status(), None);
     assert_eq!(reap_externally(exited.id()), 3 << 8);
 
-    assert_eq!(errno(child.pidfd_wait()), EINVAL);
-    assert_eq!(errno(child.pidfd_try_wait()), EINVAL);
+    // `ChildExt` waits by PID: std reaps by PID, too.
+    assert_eq!(child.pidfd_wait().unwrap().code(), Some(4));
     assert_eq!(child.wait().unwrap().code(), Some(4));
 }
 
@@ -245,10 +249,12 @@ fn pidfd_open_denied() {
     assert_eq!(errno(PidHandle::open(running.id())), EPERM);
     // For children the waitpid backend is as safe.
     assert_eq!(child.pidfd_wait().unwrap().code(), Some(4));
-    let handle = PidHandle::from(running);
-    assert_eq!(handle.backend(), Backend::Waitpid);
-    handle.kill().unwrap();
-    assert_eq!(handle.wait().unwrap().signal(), Some(SIGKILL));
+    let spawned = PidHandle::spawn(&mut common::sleep()).unwrap();
+    for handle in [Spawned::from(running).handle, spawned.handle] {
+        assert_eq!(handle.backend(), Backend::Waitpid);
+        handle.kill().unwrap();
+        assert_eq!(handle.wait().unwrap().signal(), Some(SIGKILL));
+    }
 }
 
 /// `pidfd_open` fails with EINVAL also for a process that is just exiting. `open` returns that error

@@ -13,7 +13,7 @@ use common::{
     sleeper, while_asleep, Waiter, LONG,
 };
 use nix::libc::{ECHILD, SIGKILL};
-use pidwait::{Backend, ChildExt, KillOnDrop, PidHandle};
+use pidwait::{Backend, ChildExt, KillOnDrop, PidHandle, Spawned};
 
 /// A child that has exited and was reaped by the kernel.
 fn gone() -> Child {
@@ -73,7 +73,7 @@ fn calls_after_the_exit_fail_with_echild() {
         kill(child.id(), SIGKILL);
         await_gone(child.id());
         let late = PidHandle::open_with(child.id(), backend).unwrap();
-        for handle in [early, late, PidHandle::from(gone())] {
+        for handle in [early, late, Spawned::from(gone()).handle] {
             assert_eq!(errno(handle.try_wait()), ECHILD);
             assert_eq!(errno(handle.wait()), ECHILD);
             assert_eq!(errno(handle.signal(0)), ECHILD);
@@ -148,7 +148,7 @@ fn the_exit_ends_a_blocked_wait() {
     assert_eq!(errno(while_asleep(wait, || drop(stdin))), ECHILD);
 
     let (child, stdin) = blocked_on_stdin();
-    let handle = PidHandle::from(child);
+    let handle = Spawned::from(child).handle;
     let wait = || handle.wait_timeout(Duration::MAX);
     assert_eq!(errno(while_asleep(wait, || drop(stdin))), ECHILD);
     assert_recorded(&handle, exit_code(3));

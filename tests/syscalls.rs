@@ -33,6 +33,9 @@ const LIMITS: &[(&str, usize)] = &[
     ("try_wait, exited", 1 + 1),
     ("wait_timeout, not yet", 3),
     ("wait_timeout, exited", 1 + 1),
+    ("wait_shared, exited", 1 + 1),
+    ("try_clone_pidfd", 1),
+    ("clone", 0),
     ("release", 1),
     ("waitpid: open", 1),
     ("waitpid: try_wait, running", 1),
@@ -40,9 +43,10 @@ const LIMITS: &[(&str, usize)] = &[
     ("waitpid: wait, exited", 1),
     ("waitpid: wait_timeout, exited", 1),
     ("waitpid: drop", 0),
-    ("pidfd_try_wait, running", 4),
-    ("pidfd_wait, running", 6),
-    ("pidfd_wait, exited", 5),
+    ("pidfd_try_wait, running", 2),
+    ("pidfd_wait, running", 4),
+    ("pidfd_wait, exited", 3),
+    ("pidfd_signal", 4),
     ("done handle, pidfd", 0),
     ("done handle, waitpid", 0),
     ("released handle, pidfd", 0),
@@ -77,6 +81,8 @@ fn make_measured_calls() {
         handle.wait_timeout(Duration::from_millis(1)).unwrap()
     });
     measured("signal", || handle.signal(0).unwrap());
+    measured("clone", || handle.clone());
+    measured("try_clone_pidfd", || handle.try_clone_pidfd().unwrap());
     measured("release", || handle.release().unwrap());
     let handle = open();
     measured("drop", || drop(handle));
@@ -92,6 +98,7 @@ fn make_measured_calls() {
     measured("pidfd_try_wait, running", || {
         child.pidfd_try_wait().unwrap()
     });
+    measured("pidfd_signal", || child.pidfd_signal(0).unwrap());
     kill_while_waiting(child.id(), || {
         measured("pidfd_wait, running", || child.pidfd_wait().unwrap());
     });
@@ -99,6 +106,8 @@ fn make_measured_calls() {
     let exited = || PidHandle::open(zombie("exit 3").id()).unwrap();
     let handle = exited();
     measured("wait, exited", || handle.wait().unwrap());
+    let handle = exited();
+    measured("wait_shared, exited", || handle.wait_shared().unwrap());
     let handle = exited();
     measured("try_wait, exited", || handle.try_wait().unwrap());
     let handle = exited();
@@ -127,7 +136,8 @@ fn make_measured_calls() {
         let waited = open(zombie("exit 3").id());
         waited.wait().unwrap();
         let missing = open(i32::MAX.unsigned_abs());
-        for handle in [waited, missing] {
+        let stale = open_stale_identity();
+        for handle in [waited, missing, stale] {
             measured(&format!("done handle, {backend}"), || call_all(&handle));
         }
         let released = open(process::id());
@@ -136,6 +146,12 @@ fn make_measured_calls() {
             call_all(&released)
         });
     }
+}
+
+/// A handle of this process's PID, but of another boot.
+fn open_stale_identity() -> PidHandle {
+    let text = format!("{}:1:0c7a3a1c-9c11-4d6c-8a4e-0d5a0f2c5a11", process::id());
+    PidHandle::open_identity(&text.parse().unwrap()).unwrap()
 }
 
 /// Runs `wait` in a thread, and kills the child once that thread blocks.
@@ -154,8 +170,11 @@ fn call_all(handle: &PidHandle) {
     handle.wait_timeout(Duration::from_secs(60)).unwrap_err();
     handle.signal(0).unwrap_err();
     handle.kill().unwrap_err();
+    handle.identity().unwrap_err();
+    handle.try_clone_pidfd().unwrap_err();
     handle.release().unwrap();
     let _ = handle.exit_status();
+    let _ = handle.wait_shared();
 }
 
 #[test]

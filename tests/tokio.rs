@@ -1,4 +1,4 @@
-//! `tokio::AsyncPidHandle`, on both of tokio's runtimes.
+//! `TokioPidHandle`, on both of tokio's runtimes.
 #![cfg(feature = "tokio")]
 
 mod common;
@@ -8,23 +8,21 @@ mod reactor;
 use std::future::Future;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use nix::libc::{ECHILD, SIGKILL};
-use pidwait::tokio::AsyncPidHandle;
-use pidwait::PidHandle;
+use pidwait::{PidHandle, TokioPidHandle};
 use tokio::runtime::Builder;
 
 use common::{backends, errno, sleeper, zombie};
-use reactor::{async_handle, test_on, Reactor};
+use reactor::{assert_send, async_handle, test_on, Reactor};
 
-async_handle!(AsyncPidHandle);
+async_handle!(TokioPidHandle);
 
 struct CurrentThread;
 
 impl Reactor for CurrentThread {
-    type Handle = AsyncPidHandle;
+    type Handle = TokioPidHandle;
 
     fn block_on<T>(future: impl Future<Output = T>) -> T {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
@@ -33,12 +31,13 @@ impl Reactor for CurrentThread {
     async fn sleep(time: Duration) {
         tokio::time::sleep(time).await;
     }
+    assert_send!(TokioPidHandle);
 }
 
 struct MultiThread;
 
 impl Reactor for MultiThread {
-    type Handle = AsyncPidHandle;
+    type Handle = TokioPidHandle;
 
     fn block_on<T>(future: impl Future<Output = T>) -> T {
         let runtime = Builder::new_multi_thread().enable_all().build().unwrap();
@@ -47,6 +46,7 @@ impl Reactor for MultiThread {
     async fn sleep(time: Duration) {
         tokio::time::sleep(time).await;
     }
+    assert_send!(TokioPidHandle);
 }
 
 mod current_thread {
@@ -62,14 +62,14 @@ mod multi_thread {
 async fn one_of_several_tasks_gets_the_status() {
     for backend in backends() {
         let handle = PidHandle::open_with(sleeper().id(), backend).unwrap();
-        let child = Arc::new(AsyncPidHandle::new(handle).unwrap());
+        let child = TokioPidHandle::new(&handle).unwrap();
         let waits: Vec<_> = (0..8)
             .map(|_| {
-                let child = Arc::clone(&child);
+                let child = child.clone();
                 tokio::spawn(async move { child.wait().await })
             })
             .collect();
-        child.kill().unwrap();
+        child.handle().kill().unwrap();
         let mut statuses = Vec::new();
         for wait in waits {
             match wait.await.unwrap() {
@@ -78,7 +78,7 @@ async fn one_of_several_tasks_gets_the_status() {
             }
         }
         assert_eq!(statuses.len(), 1, "exactly one task gets the status");
-        assert_eq!(child.exit_status(), statuses.pop());
+        assert_eq!(child.handle().exit_status(), statuses.pop());
     }
 }
 
@@ -86,12 +86,12 @@ async fn one_of_several_tasks_gets_the_status() {
 async fn a_wait_that_timed_out_can_be_repeated() {
     for backend in backends() {
         let handle = PidHandle::open_with(sleeper().id(), backend).unwrap();
-        let child = AsyncPidHandle::new(handle).unwrap();
+        let child = TokioPidHandle::new(&handle).unwrap();
         for _ in 0..10 {
             let timeout = Duration::from_millis(1);
             assert!(tokio::time::timeout(timeout, child.wait()).await.is_err());
         }
-        child.kill().unwrap();
+        child.handle().kill().unwrap();
         let timeout = Duration::from_secs(600);
         let status = tokio::time::timeout(timeout, child.wait()).await.unwrap();
         assert_eq!(status.unwrap().signal(), Some(SIGKILL));
@@ -102,9 +102,9 @@ async fn a_wait_that_timed_out_can_be_repeated() {
 fn a_handle_needs_a_runtime() {
     for backend in backends() {
         let child = PidHandle::open_with(zombie("exit 3").id(), backend).unwrap();
-        let rejected = AsyncPidHandle::new(child).unwrap_err();
-        assert_eq!(rejected.error.kind(), io::ErrorKind::Unsupported);
-        assert_eq!(rejected.handle.wait().unwrap().code(), Some(3));
+        let error = TokioPidHandle::new(&child).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::Unsupported);
+        assert_eq!(child.wait().unwrap().code(), Some(3));
     }
 }
 
@@ -112,12 +112,11 @@ fn a_handle_needs_a_runtime() {
 fn a_wait_fails_after_its_runtime_has_shut_down() {
     for backend in backends() {
         let handle = PidHandle::open_with(sleeper().id(), backend).unwrap();
-        let child = CurrentThread::block_on(async { AsyncPidHandle::new(handle).unwrap() });
+        let child = CurrentThread::block_on(async { TokioPidHandle::new(&handle).unwrap() });
         let waited = CurrentThread::block_on(child.wait());
         assert!(waited.is_err(), "it does not block forever");
-        child.kill().unwrap();
-        let child = child.into_inner();
-        assert_eq!(child.wait().unwrap().signal(), Some(SIGKILL));
+        child.handle().kill().unwrap();
+        assert_eq!(child.handle().wait().unwrap().signal(), Some(SIGKILL));
     }
 }
 
@@ -128,10 +127,11 @@ async fn works_beside_async_io_on_one_process() {
     for backend in backends() {
         let pid = sleeper().id();
         let open = || PidHandle::open_with(pid, backend).unwrap();
-        let on_tokio = AsyncPidHandle::new(open()).unwrap();
-        let on_async_io = pidwait::async_io::AsyncPidHandle::new(open()).unwrap();
-        let kill = async { on_tokio.kill().unwrap() };
-        let (first, second, ()) = tokio::join!(on_tokio.exited(), on_async_io.exited(), kill);
+        let on_tokio = TokioPidHandle::new(&open()).unwrap();
+        let on_async_io = pidwait::AsyncIoPidHandle::new(&open()).unwrap();
+        let kill = async { on_tokio.handle().kill().unwrap() };
+        let (first, second, ()) =
+            tokio::join!(on_tokio.wait_exited(), on_async_io.wait_exited(), kill);
         first.unwrap();
         second.unwrap();
         assert_eq!(on_tokio.wait().await.unwrap().signal(), Some(SIGKILL));

@@ -1,311 +1,337 @@
-//! By pid. A child's pid is its own until it is reaped, so all is well for as long as nobody who
-//! shares this `Process` can reap while another is about to name the pid.
+//! By PID. A child keeps its PID until it is reaped, so a call by PID is safe while no other call
+//! can reap between a look and an action: all of them run under one lock, the owner's. A blocking
+//! peek cannot hold it; [`wait`](crate::wait) states how it is kept apart from reaps.
 //!
-//! Two rules see to that. Reaping and signalling happen under the lock, and a signal looks first.
-//! And a look that blocks, which cannot hold the lock, is counted, and nobody reaps while one is
-//! under way: it will not keep them long, for whoever is about to reap has seen the zombie.
-
-use std::process::ExitStatus;
-use std::sync::PoisonError;
-use std::time::Instant;
+//! What was seen is remembered in [`Seen`]: a process that has exited and then looks alive is
+//! another one that has the PID now.
 
 use nix::errno::Errno;
 use nix::libc::{c_int, pid_t};
 
-use super::{Limit, Pause};
+use super::esrch_to_echild;
 use crate::exit::{Event, ResourceUsage};
-use crate::sys::{self, Arc, Condvar, Mutex, MutexGuard, Readable, Weak};
+use crate::sys::{self, Arc, NotifyFd, Weak};
+use crate::wait::poll_until;
 
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub(crate) struct Process {
     pid: pid_t,
-    relation: Relation,
-    state: Mutex<State>,
-    nobody_looks: Condvar,
+    /// When this handle was made: in a forked process, the child of the parent is a non-child.
+    forks: u32,
+    /// When a non-child started, which tells it from a later process with its PID. `None` for
+    /// children, which need no such check, and where `/proc` cannot tell.
+    start_time: Option<u64>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Relation {
-    Child,
-    /// Nobody here can wait for it; others reap it, whenever they like.
-    Stranger,
-}
-
+/// What calls have seen of a process so far.
 #[derive(Debug, Default)]
-struct State {
-    /// Reaped, or known not to be there any longer: its pid is never named again.
+#[cfg_attr(test, derive(Clone))]
+pub(crate) struct Seen {
+    /// It is a child of ours. A non-child can become one, by adoption.
+    child: bool,
+    /// It has exited.
+    exited: bool,
+    /// It was reaped: its PID is not used after that.
     gone: bool,
-    /// Blocking looks under way.
-    looking: usize,
-    /// Who waits for those to end, in order to reap.
-    queued: usize,
-    /// What the watcher makes readable, for as long as it is there.
-    watched: Weak<Readable>,
-    /// A child's watcher stays until the exit, so one serves all who will ever listen.
-    kept: Option<Arc<Readable>>,
+    /// Notified when the process is seen to have exited.
+    notify: Weak<NotifyFd>,
 }
 
 impl Process {
-    pub(crate) fn open(pid: pid_t) -> nix::Result<Self> {
-        let relation = match sys::look_by_pid(pid, false) {
-            Ok(_) => Relation::Child,
-            Err(Errno::ECHILD) => match sys::kill(pid, 0) {
-                Ok(()) | Err(Errno::EPERM) => Relation::Stranger,
-                Err(errno) => return Err(errno),
-            },
-            Err(errno) => return Err(errno),
-        };
-        Ok(Self::new(pid, relation))
-    }
-
-    pub(crate) fn new(pid: pid_t, relation: Relation) -> Self {
-        Self {
-            pid,
-            relation,
-            state: Mutex::new(State::default()),
-            nobody_looks: Condvar::new(),
-        }
-    }
-
-    pub(crate) fn try_wait(
-        &self,
-        usage: Option<&mut ResourceUsage>,
-    ) -> nix::Result<Option<ExitStatus>> {
-        let mut state = self.lock();
-        // To reap at once is to look as well; but not in the face of those who still look.
-        if state.looking > 0 && self.look_locked(&mut state)?.exited().is_none() {
-            return Ok(None);
-        }
-        self.reap_locked(state, usage)
-    }
-
-    pub(crate) fn wait(&self, mut usage: Option<&mut ResourceUsage>) -> nix::Result<ExitStatus> {
-        // A child that has exited takes this one call.
-        if let Some(status) = self.try_wait(usage.as_deref_mut())? {
-            return Ok(status);
-        }
-        loop {
-            let state = self.look_until_exit()?;
-            if let Some(status) = self.reap_locked(state, usage.as_deref_mut())? {
-                return Ok(status);
+    pub(crate) fn open(pid: pid_t) -> nix::Result<(Self, Seen)> {
+        match sys::peek_by_pid(pid) {
+            Ok(event) => {
+                let mut seen = Seen::of_child();
+                seen.exited = event.exited().is_some();
+                Ok((Self::of_child(pid), seen))
             }
-        }
-    }
-
-    /// Reaps if there is a zombie, once nobody is looking at it any more.
-    fn reap_locked(
-        &self,
-        mut state: MutexGuard<'_, State>,
-        usage: Option<&mut ResourceUsage>,
-    ) -> nix::Result<Option<ExitStatus>> {
-        while state.looking > 0 {
-            state.queued += 1;
-            state = self
-                .nobody_looks
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
-            state.queued -= 1;
-        }
-        self.check_mine(&state)?;
-        let reaped = state.note(sys::reap_by_pid(self.pid, usage))?.exited();
-        state.gone |= reaped.is_some();
-        Ok(reaped)
-    }
-
-    pub(crate) fn look(&self) -> nix::Result<Event> {
-        self.look_locked(&mut self.lock())
-    }
-
-    pub(crate) fn zombie_usage(&self) -> Option<ResourceUsage> {
-        sys::usage_by_pid(self.pid)
-    }
-
-    pub(crate) fn look_until_reapable(&self, limit: Limit) -> nix::Result<bool> {
-        if let Limit::Never = limit {
-            return self.look_until_exit().map(|_| true);
-        }
-        let deadline = limit.deadline();
-        let mut pause = Pause::new();
-        while self.look()?.exited().is_none() {
-            if !pause.take(deadline) {
-                return Ok(false);
+            Err(Errno::ECHILD) => {
+                let process = Self {
+                    start_time: sys::proc_is_own().then(|| start_time(pid)).flatten(),
+                    ..Self::of_child(pid)
+                };
+                // After the start time was read, so that a process that goes in between is missed
+                // by neither.
+                match exists(pid)? {
+                    true => Ok((process, Seen::default())),
+                    false => Err(Errno::ESRCH),
+                }
             }
-        }
-        Ok(true)
-    }
-
-    pub(crate) fn has_exited(&self) -> nix::Result<bool> {
-        let mut state = self.lock();
-        let there = match self.relation {
-            _ if state.gone => Err(Errno::ECHILD),
-            Relation::Child => sys::look_by_pid(self.pid, false),
-            Relation::Stranger => match sys::kill(self.pid, 0) {
-                Err(Errno::EPERM) | Ok(()) => Ok(Event::Running),
-                Err(errno) => Err(errno),
-            },
-        };
-        match state.note(there) {
-            Ok(event) => Ok(event.exited().is_some()),
-            Err(Errno::ECHILD) => Ok(true),
             Err(errno) => Err(errno),
         }
     }
 
-    pub(crate) fn wait_exited(self: &Arc<Self>, deadline: Option<Instant>) -> nix::Result<bool> {
-        match self.relation {
-            Relation::Child if deadline.is_some() => {
-                if self.has_exited()? {
-                    return Ok(true);
-                }
-                // Where no watcher can be had, for want of descriptors or threads, looking again
-                // answers the same, only later.
-                if let Ok(watched) = self.exit_fd() {
-                    // The watcher may come too late to tell: the last look is one's own.
-                    return Ok(sys::poll_readable(&*watched, deadline)? || self.has_exited()?);
-                }
-            }
-            Relation::Child => {
-                return match self.look_until_reapable(Limit::Never) {
-                    Err(Errno::ECHILD) => Ok(true),
-                    found => found,
-                };
-            }
-            Relation::Stranger => {}
-        }
-        let mut pause = Pause::new();
-        while !self.has_exited()? {
-            if !pause.take(deadline) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    pub(crate) fn signal(&self, signal: c_int) -> nix::Result<()> {
-        let mut state = self.lock();
-        self.check_unreaped(&mut state)?;
-        state.note(sys::kill(self.pid, signal))
-    }
-
-    pub(crate) fn signal_group(&self, signal: c_int) -> nix::Result<()> {
-        let mut state = self.lock();
-        self.check_unreaped(&mut state)?;
-        if !state.note(sys::leads_group(self.pid))? {
-            return Err(Errno::EINVAL);
-        }
-        state.note(sys::kill_group(self.pid, signal))
-    }
-
-    pub(crate) fn exit_fd(self: &Arc<Self>) -> nix::Result<Arc<Readable>> {
-        let mut state = self.lock();
-        if let Some(watched) = state.watched.upgrade() {
-            return Ok(watched);
-        }
-        let (readable, dropped) = sys::channel()?;
-        let readable = Arc::new(readable);
-        if state.gone {
-            // The other end is dropped here, which makes it readable.
-            return Ok(readable);
-        }
-        let (pid, process) = (self.pid, Arc::downgrade(self));
-        match self.relation {
-            Relation::Child => {
-                sys::spawn_watcher(move || {
-                    let found = look_until_exit(pid);
-                    if let Some(process) = process.upgrade() {
-                        // An error is ECHILD: reaped by others, and noted here.
-                        drop(process.stop_looking(found));
-                    }
-                    drop(dropped);
-                })?;
-                state.looking += 1;
-                state.kept = Some(Arc::clone(&readable));
-            }
-            Relation::Stranger => {
-                let listeners = Arc::downgrade(&readable);
-                sys::spawn_watcher(move || {
-                    let mut pause = Pause::new();
-                    while sys::kill(pid, 0) != Err(Errno::ESRCH) && listeners.strong_count() > 0 {
-                        pause.take(None);
-                    }
-                    drop(dropped);
-                })?;
-            }
-        }
-        state.watched = Arc::downgrade(&readable);
-        Ok(readable)
-    }
-
-    pub(crate) fn is_gone(&self) -> bool {
-        self.lock().gone
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// ECHILD: nobody here can wait for it, or not any longer, whoever has the pid.
-    fn check_mine(&self, state: &State) -> nix::Result<()> {
-        match self.relation {
-            Relation::Child if !state.gone => Ok(()),
-            Relation::Child | Relation::Stranger => Err(Errno::ECHILD),
+    pub(crate) fn of_child(pid: pid_t) -> Self {
+        Self {
+            pid,
+            forks: sys::fork_number(),
+            start_time: None,
         }
     }
 
-    fn look_locked(&self, state: &mut State) -> nix::Result<Event> {
-        self.check_mine(state)?;
-        state.note(sys::look_by_pid(self.pid, false))
+    pub(crate) fn try_reap(
+        &self,
+        seen: &mut Seen,
+        usage: Option<&mut ResourceUsage>,
+    ) -> nix::Result<Event> {
+        if !self.is_child(seen) {
+            self.peek(seen)?; // ECHILD, unless it was adopted.
+        }
+        seen.check_present()?;
+        let found = self.note(seen, sys::reap_by_pid(self.pid, usage));
+        if let Ok(Event::Exited(_)) = found {
+            seen.gone = true;
+        }
+        found
     }
 
-    /// Before a signal by pid: whether that pid is still the process's own. Of a stranger nobody
-    /// can say more than that it was not seen to go.
-    fn check_unreaped(&self, state: &mut State) -> nix::Result<()> {
-        match self.relation {
-            Relation::Child => self.look_locked(state).map(drop),
-            Relation::Stranger if state.gone => Err(Errno::ECHILD),
-            Relation::Stranger => Ok(()),
+    pub(crate) fn peek(&self, seen: &mut Seen) -> nix::Result<Event> {
+        seen.check_present()?;
+        if self.is_child(seen) {
+            return self.note(seen, sys::peek_by_pid(self.pid));
+        }
+        match self.start_time {
+            Some(_) => self.peek_adopted(seen),
+            None => Err(Errno::ECHILD),
         }
     }
 
-    fn look_until_exit(&self) -> nix::Result<MutexGuard<'_, State>> {
-        let mut state = self.lock();
-        self.check_mine(&state)?;
-        state.looking += 1;
-        drop(state);
-        self.stop_looking(look_until_exit(self.pid))
-    }
-
-    /// Ends a look that was counted, with what it has found.
-    fn stop_looking(&self, found: nix::Result<()>) -> nix::Result<MutexGuard<'_, State>> {
-        let mut state = self.lock();
-        state.looking -= 1;
-        // To notify costs a system call even where nobody listens.
-        if state.looking == 0 && state.queued > 0 {
-            self.nobody_looks.notify_all();
+    pub(crate) fn peek_usage(
+        &self,
+        seen: &mut Seen,
+        usage: &mut ResourceUsage,
+    ) -> nix::Result<Event> {
+        seen.check_present()?;
+        if !self.is_child(seen) {
+            return self.peek(seen);
         }
-        state.note(found)?;
-        Ok(state)
+        self.note(seen, sys::peek_usage_by_pid(self.pid, usage))
     }
-}
 
-impl State {
-    /// Notes it where a call by pid says that the process is there no longer, and makes the
-    /// kernel's two words for that one.
-    fn note<T>(&mut self, result: nix::Result<T>) -> nix::Result<T> {
-        if let Err(Errno::ECHILD | Errno::ESRCH) = result {
-            self.gone = true;
+    /// Peeks at a non-child: it is a child if it was orphaned and this process adopted it.
+    fn peek_adopted(&self, seen: &mut Seen) -> nix::Result<Event> {
+        if self.is_forked() {
             return Err(Errno::ECHILD);
         }
-        result
+        let event = sys::peek_by_pid(self.pid)?;
+        if self.start_time.is_some() {
+            // The child that has the PID cannot lose it now. It may be a later process, though.
+            if !self.still_exists(seen)? {
+                return Err(Errno::ECHILD);
+            }
+            seen.child = true;
+        }
+        seen.note(Ok(event))
+    }
+
+    pub(crate) fn has_exited(&self, seen: &mut Seen) -> nix::Result<bool> {
+        if seen.gone {
+            return Ok(true);
+        }
+        let found = match self.is_child(seen) {
+            true => self.peek(seen),
+            false => self.peek_adopted(seen),
+        };
+        match found {
+            Ok(event) => Ok(event.exited().is_some()),
+            Err(Errno::ECHILD) if seen.gone => Ok(true),
+            Err(Errno::ECHILD) => Ok(!self.still_exists(seen)?),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    pub(crate) fn signal(&self, seen: &mut Seen, signal: c_int) -> nix::Result<()> {
+        self.check_exists(seen)?;
+        seen.note(sys::kill(self.pid, signal))
+    }
+
+    pub(crate) fn signal_group(&self, seen: &mut Seen, signal: c_int) -> nix::Result<()> {
+        self.check_exists(seen)?;
+        match sys::group_of(self.pid) {
+            Ok(group) if group == self.pid => {}
+            Ok(_) => return Err(Errno::ESRCH),
+            // macOS has forgotten the group of a zombie; `kill` has not.
+            Err(Errno::ESRCH) if seen.exited => {}
+            Err(errno) => return seen.note(Err(errno)),
+        }
+        match sys::kill_group(self.pid, signal) {
+            // It has left the group, or was reaped by other code since it was checked.
+            Err(Errno::ESRCH) => self.check_exists(seen).and(Err(Errno::ESRCH)),
+            sent => sent,
+        }
+    }
+
+    /// Remembers what a wait by PID has found.
+    pub(crate) fn note(&self, seen: &mut Seen, found: nix::Result<Event>) -> nix::Result<Event> {
+        match found {
+            // Not a child of this process, because it was forked; that says nothing of the parent's.
+            Err(Errno::ECHILD) if sys::is_forked_since(self.forks) => found,
+            found => seen.note(found),
+        }
+    }
+
+    /// What to block on, without the lock; see [`block_until_waitable`].
+    pub(crate) fn pid(&self) -> pid_t {
+        self.pid
+    }
+
+    /// Whether it is a child, in this process.
+    pub(crate) fn is_child(&self, seen: &Seen) -> bool {
+        seen.child && !self.is_forked()
+    }
+
+    fn is_forked(&self) -> bool {
+        sys::fork_number() != self.forks
+    }
+
+    /// Before a signal: whether the PID is still the process's own.
+    fn check_exists(&self, seen: &mut Seen) -> nix::Result<()> {
+        seen.check_present()?;
+        if self.is_child(seen) {
+            match self.peek(seen) {
+                Err(Errno::ECHILD) if !seen.gone => {} // In a forked process.
+                found => return found.map(drop),
+            }
+        }
+        match self.still_exists(seen)? {
+            true => Ok(()),
+            false => Err(Errno::ECHILD),
+        }
+    }
+
+    /// Whether the non-child is there: by its start time if that is known, otherwise by its PID.
+    fn still_exists(&self, seen: &mut Seen) -> nix::Result<bool> {
+        let same = match self.start_time.map(|then| (then, start_time(self.pid))) {
+            None => exists(self.pid)?,
+            Some((then, Some(now))) => then == now,
+            // It is gone, or /proc cannot be read any more: the PID tells. If it exists, another
+            // process may have got it between the two looks: hence the third.
+            Some((then, None)) => {
+                exists(self.pid)? && start_time(self.pid).map_or(true, |now| then == now)
+            }
+        };
+        if !same {
+            seen.set_gone();
+        }
+        Ok(same)
     }
 }
 
-/// Blocks until there is a zombie to reap, or, ECHILD, nobody to wait for. In a trace stop
-/// `waitid` comes back at once, and so is called only now and then.
-fn look_until_exit(pid: pid_t) -> nix::Result<()> {
-    let mut pause = Pause::new();
-    while sys::look_by_pid(pid, true)?.exited().is_none() {
-        pause.take(None);
+impl Seen {
+    pub(crate) fn of_child() -> Self {
+        Self {
+            child: true,
+            ..Self::default()
+        }
     }
-    Ok(())
+
+    /// Whether the process was a child and is known to be reaped: there is nothing more to learn.
+    pub(crate) fn is_done(&self) -> bool {
+        self.child && self.gone
+    }
+
+    pub(crate) fn has_exited(&self) -> bool {
+        self.exited || self.gone
+    }
+
+    /// The descriptor that listeners share, if there is one.
+    pub(crate) fn notify_fd(&self) -> Option<Arc<NotifyFd>> {
+        self.notify.upgrade()
+    }
+
+    pub(crate) fn set_notify_fd(&mut self, fd: &Arc<NotifyFd>) {
+        self.notify = Arc::downgrade(fd);
+    }
+
+    pub(crate) fn check_present(&self) -> nix::Result<()> {
+        match self.gone {
+            true => Err(Errno::ECHILD),
+            false => Ok(()),
+        }
+    }
+
+    /// Remembers what a call by PID has found, and turns ESRCH into ECHILD.
+    pub(crate) fn note<T: Found>(&mut self, found: nix::Result<T>) -> nix::Result<T> {
+        match esrch_to_echild(found) {
+            Ok(found) => match found.event() {
+                Some(Event::Exited(_)) => {
+                    self.set_exited();
+                    Ok(found)
+                }
+                // It has exited, and no process comes back: another one has the PID.
+                Some(_) if self.exited => {
+                    self.set_gone();
+                    Err(Errno::ECHILD)
+                }
+                _ => Ok(found),
+            },
+            Err(Errno::ECHILD) => {
+                self.set_gone();
+                Err(Errno::ECHILD)
+            }
+            Err(errno) => Err(errno),
+        }
+    }
+
+    pub(crate) fn set_exited(&mut self) {
+        let before = std::mem::replace(&mut self.exited, true);
+        self.notify_if(!before && !self.gone);
+    }
+
+    pub(crate) fn set_gone(&mut self) {
+        let before = std::mem::replace(&mut self.gone, true);
+        self.notify_if(!before && !self.exited);
+    }
+
+    fn notify_if(&self, news: bool) {
+        if let Some(fd) = self.notify.upgrade().filter(|_| news) {
+            fd.notify();
+        }
+    }
+
+    /// A fault that the model kernel seeds.
+    #[cfg(test)]
+    pub(crate) fn forget(&mut self) {
+        self.exited = false;
+        self.gone = false;
+    }
+}
+
+/// What a call returns, for [`Seen::note`].
+pub(crate) trait Found {
+    fn event(&self) -> Option<Event> {
+        None
+    }
+}
+
+impl Found for Event {
+    fn event(&self) -> Option<Event> {
+        Some(*self)
+    }
+}
+
+impl Found for () {}
+
+/// Blocks until the child of that PID can be reaped. ECHILD: there is no such child.
+pub(crate) fn block_until_waitable(pid: pid_t) -> nix::Result<Event> {
+    // In a trace stop the call returns at once, again and again.
+    let found = poll_until(None, || {
+        let event = sys::block_by_pid(pid)?;
+        Ok(event.exited().map(|_| event))
+    })?;
+    found.ok_or(Errno::ECHILD) // It does not end without a result.
+}
+
+fn exists(pid: pid_t) -> nix::Result<bool> {
+    match sys::kill(pid, 0) {
+        Ok(()) | Err(Errno::EPERM) => Ok(true),
+        Err(Errno::ESRCH) => Ok(false),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// `None`: there is no such process, or `/proc` does not tell.
+fn start_time(pid: pid_t) -> Option<u64> {
+    sys::proc_stat(pid).ok().map(|stat| stat.start_time)
 }

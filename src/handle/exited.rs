@@ -1,51 +1,46 @@
-//! Knowing that and how any process has exited, child or not, without reaping it.
+//! Whether and how a process has exited, child or not, without reaping it.
 
 use std::io;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use super::{PidHandle, State};
-use crate::backend::{ExitFd, Limit};
+use nix::errno::Errno;
+
+use super::{settle, Phase, PidHandle};
+use crate::backend::{waitpid, Process};
+use crate::sys;
+use crate::wait::{poll_until, Timeout};
 
 impl PidHandle {
-    /// Whether the process, child or not, has exited. A zombie has; nothing is reaped.
+    /// Returns whether the process, child or not, has exited. A zombie counts; nothing is reaped.
     ///
-    /// # Errors
-    ///
-    /// EINVAL: the handle is released. A handle that is done says `true`.
-    ///
-    /// # Platform notes
-    ///
-    /// [`Backend::Waitpid`](crate::Backend::Waitpid) cannot see the zombie of somebody else's
-    /// child, nor one that a tracer holds: there it is `true` only once that is reaped, and only
-    /// if nobody was given the pid since.
+    /// # Examples
     ///
     /// ```
-    /// let me = pidwait::PidHandle::open(std::process::id())?;
-    /// assert!(!me.has_exited()?);
+    /// let own = pidwait::PidHandle::open(std::process::id())?;
+    /// assert!(!own.has_exited()?);
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub fn has_exited(&self) -> io::Result<bool> {
-        self.exited_within(Limit::Try)
-    }
-
-    /// Waits until the process, child or not, has exited, and reaps nothing.
-    ///
-    /// Any number of threads may wait so for one process, and for a
-    /// [`Child`](std::process::Child) that they share: whoever comes first then reaps it.
     ///
     /// # Errors
     ///
-    /// EINVAL: the handle is released. A handle that is done answers at once.
+    /// EINVAL: the handle is released. A handle that is done returns `true`.
     ///
     /// # Platform notes
     ///
-    /// [`Backend::Pidfd`](crate::Backend::Pidfd): [poll(2)] on the descriptor.
-    /// [`Backend::Waitpid`](crate::Backend::Waitpid): of a child by `waitid` with WNOWAIT; of
-    /// another process by looking with `kill(pid, 0)`, at first 1 ms and then up to 50 ms apart,
-    /// with the limits of [`has_exited`](Self::has_exited).
+    /// [`Backend::Waitpid`](crate::Backend::Waitpid) cannot see the zombie of a non-child, nor one
+    /// that a tracer holds: it returns `true` once that is reaped. If the start time of the
+    /// non-child is not known (see [`open`](Self::open)) and its PID was reused, it returns `false`.
+    pub fn has_exited(&self) -> io::Result<bool> {
+        self.exited_within(Timeout::Poll)
+    }
+
+    /// Waits until the process, child or not, has exited. It reaps nothing.
     ///
-    /// [poll(2)]: https://man7.org/linux/man-pages/man2/poll.2.html
+    /// Any number of threads can wait for one process, also for a [`Child`](std::process::Child)
+    /// that they share: the first to return can reap it.
+    ///
+    /// # Examples
     ///
     /// ```
     /// use pidwait::PidHandle;
@@ -53,114 +48,162 @@ impl PidHandle {
     ///
     /// let mut child = Command::new("true").spawn()?;
     /// PidHandle::open(child.id())?.wait_exited()?;
-    /// assert!(child.try_wait()?.is_some()); // Not reaped before.
+    /// assert!(child.try_wait()?.is_some()); // It was not reaped before.
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub fn wait_exited(&self) -> io::Result<()> {
-        self.exited_within(Limit::Never).map(drop)
-    }
-
-    /// Waits as [`wait_exited`](Self::wait_exited) does, but no longer than `timeout`: `false`
-    /// once that has passed, and never earlier.
-    ///
-    /// Zero is [`has_exited`](Self::has_exited); a time too long for the clock is no limit.
     ///
     /// # Errors
     ///
-    /// EINVAL: the handle is released.
+    /// EINVAL: the handle is released. A handle that is done returns at once.
+    ///
+    /// # Platform notes
+    ///
+    /// [`Backend::Pidfd`](crate::Backend::Pidfd): [poll(2)] on the descriptor.
+    /// [`Backend::Waitpid`](crate::Backend::Waitpid): for a child `waitid` with WNOWAIT; for a
+    /// non-child repeated looks, 1 ms to 50 ms apart, with the limits of
+    /// [`has_exited`](Self::has_exited).
+    ///
+    /// [poll(2)]: https://man7.org/linux/man-pages/man2/poll.2.html
+    pub fn wait_exited(&self) -> io::Result<()> {
+        self.exited_within(Timeout::Infinite).map(drop)
+    }
+
+    /// Waits as [`wait_exited`](Self::wait_exited) does, for at most `timeout`: `false` once that
+    /// has passed, and never earlier.
+    ///
+    /// Zero is [`has_exited`](Self::has_exited); a time too long for the clock is no limit.
+    ///
+    /// # Examples
     ///
     /// ```
     /// use std::time::Duration;
     ///
-    /// let me = pidwait::PidHandle::open(std::process::id())?;
-    /// assert!(!me.wait_exited_timeout(Duration::from_millis(10))?);
+    /// let own = pidwait::PidHandle::open(std::process::id())?;
+    /// assert!(!own.wait_exited_timeout(Duration::from_millis(10))?);
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// EINVAL: the handle is released.
     pub fn wait_exited_timeout(&self, timeout: Duration) -> io::Result<bool> {
-        self.exited_within(Limit::after(timeout))
+        self.exited_within(Timeout::after(timeout))
     }
 
-    /// How the process ended, as far as this handle or the kernel knows; reaps nothing.
+    /// Returns how the process ended, if that is known; it never waits for the exit.
     ///
-    /// It is the status that a wait of this handle got. Otherwise it is the kernel's record, which
-    /// is there once anyone has reaped the process: so a status that another wait took, that was
-    /// thrown away because SIGCHLD is ignored, or of a process that never was a child of ours, can
-    /// still be had. `None` while it runs, while it is a zombie, after release, and where the
-    /// kernel keeps no record.
+    /// That is the status that a wait through this handle or a clone got. Otherwise it is the
+    /// kernel's record of a process that was reaped, if the kernel keeps one: so the status can
+    /// still be had that another wait took, that was thrown away because SIGCHLD is ignored, or that
+    /// is of a non-child.
     ///
-    /// # Platform notes
+    /// `None` while the process runs, while it is a zombie that no call has reaped, and on a handle
+    /// that was released before it had the status.
     ///
-    /// The record needs [`Backend::Pidfd`](crate::Backend::Pidfd) and Linux 6.15
-    /// (`PIDFD_GET_INFO` with `PIDFD_INFO_EXIT`), and a handle opened before the process was
-    /// reaped.
-    /// Waits hear of the end of a child a moment before the record is made; that moment is waited
-    /// for here, so that a wait that answered ECHILD can always be followed by this.
+    /// # Examples
     ///
     /// ```
     /// use pidwait::PidHandle;
     /// use std::process::Command;
     ///
-    /// let child = PidHandle::from(Command::new("true").spawn()?);
+    /// let child = PidHandle::spawn(&mut Command::new("true"))?.handle;
     /// child.wait()?;
     /// assert!(child.exit_status().is_some_and(|status| status.success()));
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub fn exit_status(&self) -> Option<ExitStatus> {
-        let state = self.lock();
-        let process = match &*state {
-            State::Live(process) => process.clone(),
-            State::Kept(kept) => return Some(kept.status),
-            State::Done(status) | State::Released(status) => return *status,
-        };
-        drop(state);
-        process.exit_record()
-    }
-
-    /// A descriptor that becomes readable when the process, child or not, has exited, and stays
-    /// so; for event loops of one's own.
-    ///
-    /// It stays open for as long as it lives, whatever becomes of the handle.
-    ///
-    /// # Errors
-    ///
-    /// - ECHILD: the handle is done.
-    /// - EINVAL: the handle is released.
-    /// - EMFILE, ENFILE, ENOMEM, EAGAIN: [`Backend::Waitpid`](crate::Backend::Waitpid) could not
-    ///   have its descriptors or its thread.
     ///
     /// # Platform notes
     ///
-    /// [`Backend::Pidfd`](crate::Backend::Pidfd): the pidfd itself, at no cost.
-    /// [`Backend::Waitpid`](crate::Backend::Waitpid): one end of a socket pair, and a watcher
-    /// thread that has the other; it ends with the process, and for a process that is no child
-    /// also when nobody holds an `ExitFd` any more. It knows of an exit what
-    /// [`has_exited`](Self::has_exited) knows.
-    ///
-    /// ```
-    /// use std::os::fd::AsFd;
-    ///
-    /// let me = pidwait::PidHandle::open(std::process::id())?;
-    /// let exit = me.exit_fd()?;
-    /// println!("poll {:?} for POLLIN", exit.as_fd());
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn exit_fd(&self) -> io::Result<ExitFd> {
-        self.act(|kept| kept.process.exit_fd(), |process| process.exit_fd())
+    /// The kernel's record: Linux 6.15 and later with
+    /// [`Backend::Pidfd`](crate::Backend::Pidfd), as long as the handle is live.
+    pub fn exit_status(&self) -> Option<ExitStatus> {
+        let mut guard = self.shared.lock();
+        match guard.phase {
+            Phase::Live => {}
+            Phase::ReapedEarly(_) | Phase::Done | Phase::Released => return guard.status,
+        }
+        let lease = self.lease(&mut guard).ok()?;
+        drop(guard);
+        let recorded = lease.exit_record();
+        // A wait may have got the status meanwhile; a kernel without records has only that.
+        recorded.or_else(|| self.shared.lock().status)
     }
 
-    fn exited_within(&self, limit: Limit) -> io::Result<bool> {
-        let state = self.lock();
-        let process = match &*state {
-            State::Live(process) => process.clone(),
-            State::Kept(_) | State::Done(_) => return Ok(true),
-            State::Released(_) => return Err(nix::errno::Errno::EINVAL.into()),
-        };
-        drop(state);
-        let exited = match limit {
-            Limit::Try => process.has_exited(),
-            Limit::Until(deadline) => process.wait_exited(Some(deadline)),
-            Limit::Never => process.wait_exited(None),
-        };
-        Ok(exited?)
+    /// Whether a wait would get the status now. It reaps nothing.
+    pub(crate) fn is_waitable(&self) -> io::Result<bool> {
+        let guard = self.shared.lock();
+        if guard.is_reaped_early() {
+            return Ok(true);
+        }
+        self.with_process(guard, |process, seen| {
+            Ok(process.peek(seen)?.exited().is_some())
+        })
+    }
+
+    /// The status that a wait through this handle got.
+    pub(crate) fn noted_status(&self) -> Option<ExitStatus> {
+        self.shared.lock().status
+    }
+
+    fn exited_within(&self, timeout: Timeout) -> io::Result<bool> {
+        let mut guard = self.shared.lock();
+        match guard.phase {
+            Phase::Live => {}
+            Phase::ReapedEarly(_) | Phase::Done => return Ok(true),
+            Phase::Released => return Err(Errno::EINVAL.into()),
+        }
+        let (process, state) = guard.parts().ok_or(Errno::EINVAL)?;
+        let exited = process.has_exited(&mut state.seen)?;
+        if exited || matches!(timeout, Timeout::Poll) {
+            settle(guard, None);
+            return Ok(exited);
+        }
+        let lease = self.lease(&mut guard)?;
+        let deadline = timeout.deadline();
+        match &*lease {
+            Process::Pidfd(process) => {
+                drop(guard);
+                Ok(process.block_until_exited(deadline)?)
+            }
+            Process::Waitpid(process) if process.is_child(&guard.seen) => {
+                if deadline.is_none() {
+                    let peek = self.begin_blocking(guard)?;
+                    let found = waitpid::block_until_waitable(process.pid());
+                    drop(peek);
+                    let mut guard = self.end_blocking();
+                    // ECHILD: it was reaped, and so it has exited.
+                    let _ = guard.seen.note(found);
+                    settle(guard, None);
+                    return Ok(true);
+                }
+                let watched = self.watch(&mut guard);
+                drop(guard);
+                match watched {
+                    Ok(fd) => Ok(sys::poll_readable(&*fd, deadline)? || self.peek_exited(&lease)?),
+                    Err(_) => self.poll_exited(&lease, deadline),
+                }
+            }
+            Process::Waitpid(_) => {
+                drop(guard);
+                self.poll_exited(&lease, deadline)
+            }
+        }
+    }
+
+    /// One look of a wait that began while the handle was live.
+    fn peek_exited(&self, process: &Process) -> io::Result<bool> {
+        let mut guard = self.shared.lock();
+        let exited = process.has_exited(&mut guard.seen)?;
+        settle(guard, None);
+        Ok(exited)
+    }
+
+    fn poll_exited(
+        &self,
+        process: &Process,
+        deadline: Option<std::time::Instant>,
+    ) -> io::Result<bool> {
+        let look = || -> io::Result<_> { Ok(self.peek_exited(process)?.then_some(())) };
+        Ok(poll_until(deadline, look)?.is_some())
     }
 }

@@ -5,63 +5,74 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::libc::{c_int, SIGCONT, SIGKILL, SIGTERM};
+use nix::libc::{c_int, SIGKILL};
 
 use super::PidHandle;
-use crate::backend::Limit;
 use crate::sys;
+use crate::wait::{self, FIRST_SIGNAL};
 
 impl PidHandle {
     /// Sends a signal to the process, child or not, and never to another one.
     ///
-    /// A zombie can be signalled, to no effect. Signal 0 only asks whether it may be.
+    /// A zombie can be signalled, without effect. Signal 0 only checks whether it could be.
     ///
-    /// # Errors
-    ///
-    /// - ECHILD: the process was reaped, by anyone, or there was none.
-    /// - EINVAL: the handle is released, or there is no such signal.
-    /// - EPERM: no permission.
-    ///
-    /// # Platform notes
-    ///
-    /// [pidfd_send_signal(2)], or [kill(2)] on [`Backend::Waitpid`](crate::Backend::Waitpid): safe
-    /// for a child that is reaped through this handle only. Of a process that is no child, and of
-    /// a child that others may reap at any moment, a pid can never be trusted to the last.
-    ///
-    /// [pidfd_send_signal(2)]: https://man7.org/linux/man-pages/man2/pidfd_send_signal.2.html
-    /// [kill(2)]: https://man7.org/linux/man-pages/man2/kill.2.html
+    /// # Examples
     ///
     /// ```
     /// # use pidwait::PidHandle;
     /// use std::os::unix::process::ExitStatusExt;
     /// use std::process::Command;
     ///
-    /// let child = PidHandle::from(Command::new("sleep").arg("60").spawn()?);
+    /// let child = PidHandle::spawn(Command::new("sleep").arg("60"))?.handle;
     /// child.signal(15)?; // SIGTERM
     /// assert_eq!(child.wait()?.signal(), Some(15));
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub fn signal(&self, signal: c_int) -> io::Result<()> {
-        self.act(
-            |_| sys::is_signal(signal).then_some(()).ok_or(Errno::EINVAL),
-            |process| process.signal(signal),
-        )
-    }
-
-    /// Kills the process: [`signal`](Self::signal) with SIGKILL. It is still to be waited for.
     ///
     /// # Errors
     ///
-    /// Those of [`signal`](Self::signal).
+    /// - ECHILD: the process was reaped, by any code, or there was none.
+    /// - EINVAL: the handle is released, or there is no such signal.
+    /// - EPERM: no permission.
+    ///
+    /// # Platform notes
+    ///
+    /// [`Backend::Pidfd`](crate::Backend::Pidfd): [pidfd_send_signal(2)].
+    /// [`Backend::Waitpid`](crate::Backend::Waitpid): [kill(2)], after a check that the PID is still
+    /// the process's own. That is safe for a child that is reaped through this handle only. Between
+    /// the check and the `kill`, a non-child, or a child that other code reaps, can go and its PID
+    /// be reused.
+    ///
+    /// [pidfd_send_signal(2)]: https://man7.org/linux/man-pages/man2/pidfd_send_signal.2.html
+    /// [kill(2)]: https://man7.org/linux/man-pages/man2/kill.2.html
+    #[doc(alias = "kill")]
+    #[doc(alias = "pidfd_send_signal")]
+    pub fn signal(&self, signal: c_int) -> io::Result<()> {
+        let guard = self.shared.lock();
+        guard.check_live()?;
+        if guard.is_reaped_early() {
+            // To the caller it is a zombie: nothing is sent.
+            return Ok(sys::is_signal(signal).then_some(()).ok_or(Errno::EINVAL)?);
+        }
+        self.with_process(guard, |process, seen| process.signal(seen, signal))
+    }
+
+    /// Kills the process with SIGKILL. It does not reap: wait for the process afterwards.
+    ///
+    /// # Examples
     ///
     /// ```
     /// # use pidwait::PidHandle;
     /// # use std::process::Command;
-    /// let child = PidHandle::from(Command::new("sleep").arg("60").spawn()?);
+    /// let child = PidHandle::spawn(Command::new("sleep").arg("60"))?.handle;
     /// child.kill()?;
     /// assert!(!child.wait()?.success());
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`signal`](Self::signal).
     pub fn kill(&self) -> io::Result<()> {
         self.signal(SIGKILL)
     }
@@ -69,8 +80,12 @@ impl PidHandle {
     /// Sends a signal to every process of the process group that this one leads.
     ///
     /// A child leads one if it was spawned with
-    /// [`process_group(0)`](std::os::unix::process::CommandExt::process_group). To end a whole
-    /// group, wait for its leader without reaping it, so that its name stays the group's own:
+    /// [`process_group(0)`](std::os::unix::process::CommandExt::process_group).
+    ///
+    /// # Examples
+    ///
+    /// To end a whole group, wait for its leader without reaping it: until then, the group of that
+    /// number is the leader's.
     ///
     /// ```
     /// use pidwait::PidHandle;
@@ -90,34 +105,24 @@ impl PidHandle {
     ///
     /// - EINVAL: the process leads no group; the handle is released; there is no such signal.
     /// - ECHILD: the process was reaped. (On Linux 6.9 and later a group can still be signalled
-    ///   after somebody else reaped its leader.)
+    ///   after other code reaped its leader.)
     /// - EPERM: no permission for any process of the group.
-    ///
-    /// # Platform notes
-    ///
-    /// Linux 6.9 and later: `PIDFD_SIGNAL_PROCESS_GROUP`. Otherwise `kill(-pid)` while the leader
-    /// is unreaped; with a pidfd and an older kernel, a wait in another thread that reaps the
-    /// leader just then leaves a small window in which the group could be another one's. By that
-    /// way the group of pid 1 is out of reach (EINVAL), for `kill(-1)` means everybody.
-    ///
-    /// A handle made of a [`Child`](std::process::Child) that was a zombie already had to reap it:
-    /// it answers as one whose leader was reaped. Where the group is to be signalled after the
-    /// leader's exit, use `PidHandle::open(child.id())`.
     pub fn signal_group(&self, signal: c_int) -> io::Result<()> {
-        self.act(
-            |kept| kept.process.signal_group(signal),
-            |process| process.signal_group(signal),
-        )
+        let guard = self.shared.lock();
+        self.with_process(guard, |process, seen| {
+            match process.signal_group(seen, signal) {
+                Err(Errno::ESRCH) => Err(Errno::EINVAL),
+                result => result,
+            }
+        })
     }
 
-    /// Ends the child in good order: SIGTERM, `grace` to go, then SIGKILL; and reaps it.
+    /// Terminates the child: SIGTERM, at most `grace` to exit, then SIGKILL; and reaps it.
     ///
-    /// It looks first, and a child that has exited already is not signalled. SIGCONT goes with
-    /// SIGTERM, so that a stopped child can take it. The status tells which signal it was, if any.
+    /// It looks first, and does not signal a child that has exited already. SIGCONT follows SIGTERM,
+    /// so that a stopped child can take it. The status tells which signal ended the child, if any.
     ///
-    /// # Errors
-    ///
-    /// Those of [`wait`](Self::wait), before anything is sent, and of [`signal`](Self::signal).
+    /// # Examples
     ///
     /// ```
     /// # use pidwait::PidHandle;
@@ -125,37 +130,22 @@ impl PidHandle {
     /// use std::process::Command;
     /// use std::time::Duration;
     ///
-    /// let child = PidHandle::from(Command::new("sleep").arg("60").spawn()?);
+    /// let child = PidHandle::spawn(Command::new("sleep").arg("60"))?.handle;
     /// let status = child.terminate(Duration::from_secs(5))?;
     /// assert_eq!(status.signal(), Some(15)); // SIGTERM
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`wait`](Self::wait), before anything is sent, and of [`signal`](Self::signal).
     pub fn terminate(&self, grace: Duration) -> io::Result<ExitStatus> {
-        terminate(
+        wait::terminate(
             &mut &*self,
+            FIRST_SIGNAL,
             grace,
             |handle, signal| handle.signal(signal),
-            |handle, limit| handle.reap(limit, None),
+            |handle, timeout| handle.reap(timeout),
         )
     }
-}
-
-/// The steps of an ending, for whatever can be signalled and reaped.
-pub(crate) fn terminate<T>(
-    target: &mut T,
-    grace: Duration,
-    signal: impl Fn(&T, c_int) -> io::Result<()>,
-    reap: impl Fn(&mut T, Limit) -> io::Result<Option<ExitStatus>>,
-) -> io::Result<ExitStatus> {
-    if let Some(status) = reap(target, Limit::Try)? {
-        return Ok(status);
-    }
-    signal(target, SIGTERM)?;
-    signal(target, SIGCONT)?;
-    if let Some(status) = reap(target, Limit::after(grace))? {
-        return Ok(status);
-    }
-    signal(target, SIGKILL)?;
-    // Without a limit the time cannot run out.
-    reap(target, Limit::Never)?.ok_or_else(|| Errno::ECHILD.into())
 }

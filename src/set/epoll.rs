@@ -1,12 +1,21 @@
 //! Exits by `epoll`, a batch at a time.
+//!
+//! Entries are level-triggered: while an exit is fetched and not handed out yet, its descriptor is
+//! still registered, and so the epoll descriptor stays readable. An entry that is readable but
+//! cannot be reported becomes *quiet*: edge-triggered, so that it shows up again only when
+//! something has changed. epoll forgets such an event when it is fetched. So while there are quiet
+//! entries, events are fetched one by one, and none waits in the batch.
 
+use std::io;
+use std::ops::Range;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
-use super::WaitKey;
-use crate::backend::ExitFd;
+use super::slots::SlotKey;
+use crate::handle::ExitFd;
 use crate::sys;
 
 /// Events fetched in one call: enough that the call does not count, 3 KiB in all.
@@ -15,8 +24,12 @@ const BATCH: usize = 256;
 pub(super) struct Poller {
     epoll: Epoll,
     batch: Box<[EpollEvent]>,
-    /// What of the batch is fetched and not handed out yet.
-    fetched: std::ops::Range<usize>,
+    /// The part of the batch that is fetched and not handed out yet.
+    ready: Range<usize>,
+    /// How many entries are quiet.
+    quiet: usize,
+    /// When it was made: a forked process shares the epoll instance with its parent.
+    forks: u32,
 }
 
 impl Poller {
@@ -24,60 +37,88 @@ impl Poller {
         Ok(Self {
             epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
             batch: vec![EpollEvent::empty(); BATCH].into_boxed_slice(),
-            fetched: 0..0,
+            ready: 0..0,
+            quiet: 0,
+            forks: sys::fork_number(),
         })
     }
 
-    /// Edge-triggered: a zombie that a tracer holds speaks up once, and again when it is let go.
-    pub(super) fn add(&mut self, exit: &ExitFd, key: WaitKey) -> nix::Result<()> {
-        let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
-        self.epoll.add(exit, EpollEvent::new(flags, key.to_bits()))
+    /// Whether another process uses the same registrations.
+    pub(super) fn is_forked(&self) -> bool {
+        sys::fork_number() != self.forks
     }
 
-    pub(super) fn remove(&mut self, exit: &ExitFd, _key: WaitKey) {
-        // It was added, so this cannot fail; an event of it in the batch has a key of the past.
-        let _ = self.epoll.delete(exit);
+    pub(super) fn add(&mut self, exit: &ExitFd, key: SlotKey) -> nix::Result<()> {
+        self.epoll
+            .add(exit, EpollEvent::new(EpollFlags::EPOLLIN, key.to_bits()))
     }
 
-    /// The next one that has something to say, if any has before the deadline.
-    pub(super) fn next(&mut self, deadline: Option<Instant>) -> nix::Result<Option<WaitKey>> {
-        if self.fetched.is_empty() {
-            self.fetched = 0..self.fetch(deadline)?;
+    /// If its exit is in the batch, the caller no longer finds an entry by that key.
+    pub(super) fn remove(&mut self, exit: &ExitFd, _key: SlotKey, is_quiet: bool) {
+        if !self.is_forked() {
+            // It was added, so this cannot fail.
+            let _ = self.epoll.delete(exit);
+            self.quiet -= usize::from(is_quiet);
         }
-        let next = self.fetched.next().and_then(|at| self.batch.get(at));
-        Ok(next.map(|event| WaitKey::from_bits(event.data())))
     }
 
-    fn fetch(&mut self, deadline: Option<Instant>) -> nix::Result<usize> {
+    /// Makes an entry quiet that was handed out and could not be reported. If it is still readable,
+    /// it is handed out once more.
+    pub(super) fn quieten(&mut self, exit: &ExitFd, key: SlotKey) {
+        let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
+        // It was added, so this cannot fail.
+        let _ = self
+            .epoll
+            .modify(exit, &mut EpollEvent::new(flags, key.to_bits()));
+        self.quiet += 1;
+    }
+
+    /// The next entry that may have exited, of those fetched.
+    pub(super) fn next(&mut self) -> Option<SlotKey> {
+        let event = self.batch.get(self.ready.next()?)?;
+        Some(SlotKey::from_bits(event.data()))
+    }
+
+    /// Waits until there is an entry to hand out; false once the deadline has passed.
+    pub(super) fn fetch(&mut self, deadline: Option<Instant>) -> nix::Result<bool> {
+        let room = if self.quiet > 0 { 1 } else { BATCH };
+        let room = self.batch.get_mut(..room).unwrap_or_default();
         loop {
             let left = deadline.map(|at| at.saturating_duration_since(sys::now()));
             let timeout = left.map_or(EpollTimeout::NONE, |time| {
-                // Rounded up, for no limit may be cut short.
+                // Rounded up, because no timeout may end early.
                 let millis = time.as_nanos().div_ceil(1_000_000);
                 i32::try_from(millis).map_or(EpollTimeout::MAX, |millis| {
                     EpollTimeout::try_from(millis).unwrap_or(EpollTimeout::MAX)
                 })
             });
-            match self.epoll.wait(&mut self.batch, timeout) {
+            match self.epoll.wait(room, timeout) {
                 Err(Errno::EINTR) => {}
                 Ok(0) if deadline.map_or(true, |at| sys::now() < at) => {}
-                done => return done,
+                fetched => {
+                    self.ready = 0..fetched?;
+                    return Ok(!self.ready.is_empty());
+                }
             }
         }
     }
+
+    pub(super) fn ready_fd(&self) -> io::Result<BorrowedFd<'_>> {
+        Ok(self.epoll.0.as_fd())
+    }
 }
 
-impl WaitKey {
+impl SlotKey {
     /// As an event carries it.
     fn to_bits(self) -> u64 {
-        u64::from(self.turn) << 32 | u64::from(self.place)
+        u64::from(self.generation) << 32 | u64::from(self.index)
     }
 
-    #[allow(clippy::cast_possible_truncation)] // The lower half and the upper half are meant.
+    #[allow(clippy::cast_possible_truncation)] // The lower and the upper half.
     fn from_bits(bits: u64) -> Self {
         Self {
-            place: bits as u32,
-            turn: (bits >> 32) as u32,
+            index: bits as u32,
+            generation: (bits >> 32) as u32,
         }
     }
 }

@@ -1,50 +1,102 @@
-//! Exits by `poll`, where there is no `epoll`. It tells of a descriptor for as long as that is
-//! readable; and where there is no `epoll` all are watchers', readable only once there is an exit
-//! to report.
+//! Exits by `poll`, where there is no `epoll`.
+//!
+//! `poll` reports a descriptor as long as it is readable. An entry that is readable but cannot be
+//! reported becomes *quiet*: it is no longer polled, but tried again after each delay of a backoff.
 
 use std::collections::VecDeque;
-use std::os::fd::AsFd;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::Instant;
 
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags};
 
-use super::WaitKey;
-use crate::backend::ExitFd;
+use super::slots::SlotKey;
+use crate::handle::ExitFd;
 use crate::sys;
+use crate::wait::Backoff;
 
 pub(super) struct Poller {
-    watched: Vec<(WaitKey, ExitFd)>,
-    /// What was ready at the last look and is not handed out yet.
-    fetched: VecDeque<WaitKey>,
+    polled: Vec<(SlotKey, ExitFd)>,
+    quiet: Vec<SlotKey>,
+    /// Since the first entry became quiet.
+    backoff: Backoff,
+    /// Entries that are fetched and not handed out yet.
+    ready: VecDeque<SlotKey>,
 }
 
 impl Poller {
     pub(super) fn new() -> nix::Result<Self> {
         Ok(Self {
-            watched: Vec::new(),
-            fetched: VecDeque::new(),
+            polled: Vec::new(),
+            quiet: Vec::new(),
+            backoff: Backoff::new(),
+            ready: VecDeque::new(),
         })
     }
 
-    pub(super) fn add(&mut self, exit: &ExitFd, key: WaitKey) -> nix::Result<()> {
-        self.watched.push((key, exit.clone()));
+    /// Whether another process uses the same registrations.
+    pub(super) fn is_forked(&self) -> bool {
+        false
+    }
+
+    pub(super) fn add(&mut self, exit: &ExitFd, key: SlotKey) -> nix::Result<()> {
+        // As epoll does.
+        if self
+            .polled
+            .iter()
+            .any(|(_, polled)| polled.as_raw_fd() == exit.as_raw_fd())
+        {
+            return Err(Errno::EEXIST);
+        }
+        self.polled.push((key, exit.clone()));
         Ok(())
     }
 
-    pub(super) fn remove(&mut self, _exit: &ExitFd, key: WaitKey) {
-        self.watched.retain(|(watched, _)| *watched != key);
+    /// If its exit is fetched already, the caller no longer finds an entry by that key.
+    pub(super) fn remove(&mut self, _exit: &ExitFd, key: SlotKey, is_quiet: bool) {
+        if is_quiet {
+            self.quiet.retain(|quiet| *quiet != key);
+        } else {
+            self.polled.retain(|(polled, _)| *polled != key);
+        }
     }
 
-    /// The next one that has something to say, if any has before the deadline.
-    pub(super) fn next(&mut self, deadline: Option<Instant>) -> nix::Result<Option<WaitKey>> {
-        if self.fetched.is_empty() {
-            let exits = self.watched.iter().map(|(_, exit)| exit.as_fd());
-            let mut fds: Vec<_> = exits.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
-            sys::poll(&mut fds, deadline)?;
-            let ready = self.watched.iter().zip(&fds);
-            let ready = ready.filter(|(_, fd)| fd.any().unwrap_or(true));
-            self.fetched.extend(ready.map(|((key, _), _)| *key));
+    /// Makes an entry quiet that was handed out and could not be reported.
+    pub(super) fn quieten(&mut self, exit: &ExitFd, key: SlotKey) {
+        self.remove(exit, key, false);
+        if self.quiet.is_empty() {
+            self.backoff = Backoff::new();
         }
-        Ok(self.fetched.pop_front())
+        self.quiet.push(key);
+    }
+
+    /// The next entry that may have exited, of those fetched.
+    pub(super) fn next(&mut self) -> Option<SlotKey> {
+        self.ready.pop_front()
+    }
+
+    /// Waits until there is an entry to hand out; false once the deadline has passed.
+    pub(super) fn fetch(&mut self, deadline: Option<Instant>) -> nix::Result<bool> {
+        let until = if self.quiet.is_empty() {
+            deadline
+        } else {
+            self.backoff.next_deadline(deadline)
+        };
+        let exits = self.polled.iter().map(|(_, exit)| exit.as_fd());
+        let mut fds: Vec<_> = exits.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+        if sys::poll(&mut fds, until)? > 0 {
+            let polled = self.polled.iter().zip(&fds);
+            let ready = polled.filter(|(_, fd)| fd.any().unwrap_or(true));
+            self.ready.extend(ready.map(|((key, _), _)| *key));
+        } else {
+            self.ready.extend(&self.quiet);
+        }
+        Ok(!self.ready.is_empty())
+    }
+
+    pub(super) fn ready_fd(&self) -> io::Result<BorrowedFd<'_>> {
+        let text = "WaitSet::ready_fd needs epoll: poll PidHandle::exit_fd of each handle instead";
+        Err(io::Error::new(io::ErrorKind::Unsupported, text))
     }
 }

@@ -48,6 +48,14 @@ pub(crate) fn is_blocking(fd: &impl AsRawFd) -> bool {
     flags & libc::O_NONBLOCK == 0
 }
 
+/// Returns whether a descriptor is closed by an exec.
+pub(crate) fn closes_on_exec(fd: &impl AsRawFd) -> bool {
+    // SAFETY: F_GETFD takes no third argument.
+    let flags = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFD) };
+    assert!(flags >= 0, "{}", io::Error::last_os_error());
+    flags & libc::FD_CLOEXEC != 0
+}
+
 /// Sets the capacity of a pipe.
 pub(crate) fn set_pipe_size(pipe: &impl AsRawFd, bytes: libc::c_int) {
     // SAFETY: the third argument is an integer.

@@ -57,3 +57,17 @@ pub(crate) fn enter(test: &str) -> bool {
     }
     true
 }
+
+/// Returns true in a process that runs only the calling test, where new handles use one backend.
+/// Elsewhere starts such a process for each backend, waits for them to pass and returns false.
+pub(crate) fn enter_with_each_backend(test: &str) -> bool {
+    if current_part().is_some() {
+        return true;
+    }
+    for backend in super::backends() {
+        run_isolated(test, &backend.to_string(), |command| {
+            command.env("PIDWAIT_BACKEND", backend.to_string());
+        });
+    }
+    false
+}

@@ -4,6 +4,7 @@
 use std::fs;
 use std::io::Write;
 use std::process::{Child, Command, Stdio};
+use std::thread;
 
 use nix::libc::SIGTERM;
 
@@ -51,10 +52,38 @@ pub(crate) fn in_pid_namespace_with(test: &str, prepare: impl FnOnce(&mut Comman
     false
 }
 
+/// Like [`in_pid_namespace`], once for each backend, which new handles then use.
+pub(crate) fn in_pid_namespace_with_each_backend(test: &str) -> bool {
+    if current_part().is_some() {
+        return true;
+    }
+    for backend in super::backends() {
+        in_pid_namespace_with(test, |command| {
+            command.env("PIDWAIT_BACKEND", backend.to_string());
+        });
+    }
+    false
+}
+
 /// Makes the kernel give this PID, which must be free, to the next process.
 fn set_next_pid(pid: u32) {
     assert!(!exists(pid), "{pid} is not free");
+    await_next_tick();
     fs::write(LAST_PID, (pid - 1).to_string()).expect("the next PID can be set");
+}
+
+/// Waits for the next clock tick, because start times are counted in ticks of 10 ms: no kernel reuses
+/// a PID so soon, unless it is told to.
+fn await_next_tick() {
+    let uptime = || {
+        let text = fs::read_to_string("/proc/uptime").expect("/proc is mounted");
+        // The second field is the idle time of the CPUs, which changes more often.
+        text.split(' ').next().map(str::to_owned)
+    };
+    let now = uptime();
+    while uptime() == now {
+        thread::yield_now();
+    }
 }
 
 /// Another child of this process, with the PID of a child that was reaped.

@@ -1,20 +1,19 @@
-//! Tests of `AsyncPidHandle` that run on every reactor.
+//! Tests of the async handles that run on every reactor.
 
 use std::future::{poll_fn, Future};
 use std::io;
-use std::ops::Deref;
 use std::os::unix::process::ExitStatusExt;
 use std::pin::{pin, Pin};
 use std::process::ExitStatus;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use nix::libc::{ECHILD, EINVAL, SIGKILL};
-use pidwait::{InsertError, PidHandle};
+use nix::libc::{ECHILD, EINVAL, SIGKILL, SIGTERM};
+use pidwait::{PidHandle, ResourceUsage, Spawned};
 
 use crate::common::{
-    await_state, await_zombie, backends, errno, reap_externally, sleeper, traceable_sleeper,
-    zombie, IdleCheck, NonChild, Tracer,
+    await_state, await_zombie, backends, errno, ignoring_sigterm, reap_externally, sleeper, stop,
+    traceable_sleeper, zombie, IdleCheck, NonChild, Tracer,
 };
 
 /// A reactor, with an executor to run futures on.
@@ -23,14 +22,19 @@ pub(crate) trait Reactor {
 
     fn block_on<T>(future: impl Future<Output = T>) -> T;
     fn sleep(time: Duration) -> impl Future<Output = ()>;
+    /// Compiles only if the futures are `Send`.
+    fn assert_send();
 }
 
 /// The async handle under test.
-pub(crate) trait AsyncHandle: Sized + Deref<Target = PidHandle> {
-    fn new(handle: PidHandle) -> Result<Self, InsertError>;
+pub(crate) trait AsyncHandle: Sized + Clone + AsRef<PidHandle> {
+    fn new(handle: &PidHandle) -> io::Result<Self>;
+    fn handle(&self) -> &PidHandle;
     fn wait(&self) -> impl Future<Output = io::Result<ExitStatus>>;
-    fn exited(&self) -> impl Future<Output = io::Result<()>>;
-    fn into_inner(self) -> PidHandle;
+    fn wait_usage(&self) -> impl Future<Output = io::Result<(ExitStatus, ResourceUsage)>>;
+    fn wait_shared(&self) -> impl Future<Output = io::Result<ExitStatus>>;
+    fn wait_exited(&self) -> impl Future<Output = io::Result<()>>;
+    fn terminate(&self, grace: Duration) -> impl Future<Output = io::Result<ExitStatus>>;
 }
 
 /// Implements `AsyncHandle` for an async handle. The crate's types have the same methods, but no
@@ -38,22 +42,54 @@ pub(crate) trait AsyncHandle: Sized + Deref<Target = PidHandle> {
 macro_rules! async_handle {
     ($handle:ty) => {
         impl crate::reactor::AsyncHandle for $handle {
-            fn new(handle: pidwait::PidHandle) -> Result<Self, pidwait::InsertError> {
+            fn new(handle: &pidwait::PidHandle) -> std::io::Result<Self> {
                 Self::new(handle)
+            }
+            fn handle(&self) -> &pidwait::PidHandle {
+                self.handle()
             }
             async fn wait(&self) -> std::io::Result<std::process::ExitStatus> {
                 self.wait().await
             }
-            async fn exited(&self) -> std::io::Result<()> {
-                self.exited().await
+            async fn wait_usage(
+                &self,
+            ) -> std::io::Result<(std::process::ExitStatus, pidwait::ResourceUsage)> {
+                self.wait_usage().await
             }
-            fn into_inner(self) -> pidwait::PidHandle {
-                self.into_inner()
+            async fn wait_shared(&self) -> std::io::Result<std::process::ExitStatus> {
+                self.wait_shared().await
+            }
+            async fn wait_exited(&self) -> std::io::Result<()> {
+                self.wait_exited().await
+            }
+            async fn terminate(
+                &self,
+                grace: std::time::Duration,
+            ) -> std::io::Result<std::process::ExitStatus> {
+                self.terminate(grace).await
             }
         }
     };
 }
 pub(crate) use async_handle;
+
+macro_rules! assert_send {
+    ($handle:ty) => {
+        fn assert_send() {
+            fn is_send<T: Send>(_: &T) {}
+            let _ = |handle: &$handle| {
+                is_send(&handle.wait());
+                is_send(&handle.wait_usage());
+                is_send(&handle.wait_shared());
+                is_send(&handle.wait_exited());
+                is_send(&handle.terminate(Duration::ZERO));
+            };
+            fn is_shared<T: Send + Sync + std::panic::UnwindSafe + std::panic::RefUnwindSafe>() {}
+            is_shared::<$handle>();
+        }
+    };
+}
+pub(crate) use assert_send;
 
 /// Generates one test for each function of this module.
 macro_rules! test_on {
@@ -77,6 +113,15 @@ macro_rules! test_on {
             wait_after_release_fails_with_einval,
             handle_can_be_registered_again,
             wait_sleeps_while_tracer_holds_zombie,
+            wait_usage_returns_the_usage,
+            wait_shared_gives_each_future_the_status,
+            wait_shared_fails_with_einval_after_release,
+            a_thousand_tasks_share_one_status,
+            terminate_returns_the_status,
+            terminate_kills_after_the_grace,
+            terminate_of_zombie_or_non_child_sends_nothing,
+            terminate_dropped_at_any_point_loses_nothing,
+            futures_are_send,
         }
     };
 }
@@ -88,6 +133,10 @@ fn on_each<R: Reactor, F: Future<Output = ()>>(test: impl Fn(Box<dyn Fn(u32) -> 
         let open = move |pid| PidHandle::open_with(pid, backend).unwrap();
         R::block_on(test(Box::new(open)));
     }
+}
+
+fn register<R: Reactor>(handle: PidHandle) -> R::Handle {
+    R::Handle::new(&handle).unwrap()
 }
 
 /// Polls a future once and asserts that it is pending.
@@ -106,21 +155,24 @@ async fn cancel<T>(future: impl Future<Output = T>) {
 
 pub(crate) fn wait_for_running_child_returns_its_status<R: Reactor>() {
     on_each::<R, _>(|open| async move {
-        let child = R::Handle::new(open(sleeper().id())).unwrap();
-        let kill = async { child.kill().unwrap() };
+        let child = register::<R>(open(sleeper().id()));
+        let kill = async { child.handle().kill().unwrap() };
         let (status, ()) = tokio::join!(child.wait(), kill);
         assert_eq!(status.unwrap().signal(), Some(SIGKILL));
-        child.exited().await.unwrap();
+        child.wait_exited().await.unwrap();
         assert_eq!(errno(child.wait().await), ECHILD);
-        assert_eq!(child.exit_status().unwrap().signal(), Some(SIGKILL));
+        assert_eq!(
+            child.handle().exit_status().unwrap().signal(),
+            Some(SIGKILL)
+        );
     });
 }
 
 pub(crate) fn wait_for_zombie_returns_its_status<R: Reactor>() {
     on_each::<R, _>(|open| async move {
-        let child = R::Handle::new(open(zombie("exit 3").id())).unwrap();
-        child.exited().await.unwrap();
-        child.exited().await.unwrap();
+        let child = register::<R>(open(zombie("exit 3").id()));
+        child.wait_exited().await.unwrap();
+        child.wait_exited().await.unwrap();
         assert_eq!(child.wait().await.unwrap().code(), Some(3));
         assert_eq!(errno(child.wait().await), ECHILD);
     });
@@ -128,8 +180,8 @@ pub(crate) fn wait_for_zombie_returns_its_status<R: Reactor>() {
 
 pub(crate) fn wait_for_child_reaped_at_conversion_returns_its_status<R: Reactor>() {
     R::block_on(async {
-        let child = R::Handle::new(PidHandle::from(zombie("exit 3"))).unwrap();
-        child.exited().await.unwrap();
+        let child = register::<R>(Spawned::from(zombie("exit 3")).handle);
+        child.wait_exited().await.unwrap();
         assert_eq!(child.wait().await.unwrap().code(), Some(3));
         assert_eq!(errno(child.wait().await), ECHILD);
     });
@@ -138,12 +190,12 @@ pub(crate) fn wait_for_child_reaped_at_conversion_returns_its_status<R: Reactor>
 /// The blocking wait runs through the inner `PidHandle` while futures are pending.
 pub(crate) fn wait_fails_with_echild_after_blocking_wait_reaped<R: Reactor>() {
     on_each::<R, _>(|open| async move {
-        let child = R::Handle::new(open(sleeper().id())).unwrap();
+        let child = register::<R>(open(sleeper().id()));
         let reap = async {
-            child.kill().unwrap();
-            PidHandle::wait(&child).unwrap()
+            child.handle().kill().unwrap();
+            child.handle().wait().unwrap()
         };
-        let (future, exited, status) = tokio::join!(child.wait(), child.exited(), reap);
+        let (future, exited, status) = tokio::join!(child.wait(), child.wait_exited(), reap);
         assert_eq!(errno(future), ECHILD);
         exited.unwrap();
         assert_eq!(status.signal(), Some(SIGKILL));
@@ -152,12 +204,12 @@ pub(crate) fn wait_fails_with_echild_after_blocking_wait_reaped<R: Reactor>() {
 
 pub(crate) fn only_one_of_concurrent_waits_gets_the_status<R: Reactor>() {
     on_each::<R, _>(|open| async move {
-        let child = R::Handle::new(open(sleeper().id())).unwrap();
-        let kill = async { child.kill().unwrap() };
+        let child = register::<R>(open(sleeper().id()));
+        let kill = async { child.handle().kill().unwrap() };
         let (one, two, exited, three, ()) = tokio::join!(
             child.wait(),
             child.wait(),
-            child.exited(),
+            child.wait_exited(),
             child.wait(),
             kill
         );
@@ -177,12 +229,12 @@ pub(crate) fn only_one_of_concurrent_waits_gets_the_status<R: Reactor>() {
 
 pub(crate) fn a_thousand_cancelled_waits_lose_nothing<R: Reactor>() {
     on_each::<R, _>(|open| async move {
-        let child = R::Handle::new(open(sleeper().id())).unwrap();
+        let child = register::<R>(open(sleeper().id()));
         for _ in 0..1000 {
             cancel(child.wait()).await;
-            cancel(child.exited()).await;
+            cancel(child.wait_exited()).await;
         }
-        let kill = async { child.kill().unwrap() };
+        let kill = async { child.handle().kill().unwrap() };
         let (status, ()) = tokio::join!(child.wait(), kill);
         assert_eq!(status.unwrap().signal(), Some(SIGKILL));
     });
@@ -192,12 +244,12 @@ pub(crate) fn a_thousand_cancelled_waits_lose_nothing<R: Reactor>() {
 pub(crate) fn wait_cancelled_when_ready_loses_nothing<R: Reactor>() {
     on_each::<R, _>(|open| async move {
         let pid = sleeper().id();
-        let child = R::Handle::new(open(pid)).unwrap();
+        let child = register::<R>(open(pid));
         let mut wait = Box::pin(child.wait());
         poll_once(wait.as_mut()).await;
-        child.kill().unwrap();
+        child.handle().kill().unwrap();
         await_zombie(pid);
-        child.exited().await.unwrap();
+        child.wait_exited().await.unwrap();
         drop(wait);
         assert_eq!(child.wait().await.unwrap().signal(), Some(SIGKILL));
     });
@@ -206,11 +258,11 @@ pub(crate) fn wait_cancelled_when_ready_loses_nothing<R: Reactor>() {
 pub(crate) fn wait_for_non_child_fails_with_echild<R: Reactor>() {
     on_each::<R, _>(|open| async move {
         let mut non_child = NonChild::new();
-        let other = R::Handle::new(open(non_child.pid)).unwrap();
+        let other = register::<R>(open(non_child.pid));
         assert_eq!(errno(other.wait().await), ECHILD, "while it runs");
-        cancel(other.exited()).await;
+        cancel(other.wait_exited()).await;
         let end = async { assert_eq!(non_child.finish(), Some(7)) };
-        let (exited, ()) = tokio::join!(other.exited(), end);
+        let (exited, ()) = tokio::join!(other.wait_exited(), end);
         exited.unwrap();
         assert_eq!(errno(other.wait().await), ECHILD);
     });
@@ -222,39 +274,40 @@ pub(crate) fn done_or_released_handle_is_rejected<R: Reactor>() {
         done.wait().unwrap();
         let released = open(std::process::id());
         released.release().unwrap();
-        for (handle, errno) in [(done, ECHILD), (released, EINVAL)] {
-            let pid = handle.id();
-            let Err(rejected) = R::Handle::new(handle) else {
-                panic!("accepted");
-            };
-            assert_eq!(rejected.handle.id(), pid);
-            assert_eq!(rejected.error.raw_os_error(), Some(errno));
+        for (handle, expected) in [(done, ECHILD), (released, EINVAL)] {
+            let result = R::Handle::new(&handle).map(drop);
+            assert_eq!(errno(result), expected);
         }
     });
 }
 
 pub(crate) fn wait_after_release_fails_with_einval<R: Reactor>() {
     on_each::<R, _>(|open| async move {
-        let child = R::Handle::new(open(zombie("exit 3").id())).unwrap();
-        child.release().unwrap();
+        let child = register::<R>(open(zombie("exit 3").id()));
+        child.handle().release().unwrap();
         assert_eq!(errno(child.wait().await), EINVAL);
-        assert_eq!(errno(child.exited().await), EINVAL);
-        reap_externally(child.id());
+        assert_eq!(errno(child.wait_exited().await), EINVAL);
+        reap_externally(child.handle().id());
     });
 }
 
+/// While other registrations of the same handle exist, and after they are gone.
 pub(crate) fn handle_can_be_registered_again<R: Reactor>() {
     on_each::<R, _>(|open| async move {
-        let mut handle = open(sleeper().id());
+        let handle = open(sleeper().id());
         for _ in 0..3 {
-            let child = R::Handle::new(handle).unwrap();
+            let child = register::<R>(handle.clone());
+            let second = register::<R>(handle.clone());
             cancel(child.wait()).await;
-            handle = child.into_inner();
-            assert!(handle.try_wait().unwrap().is_none());
+            cancel(second.wait()).await;
+            drop(child);
+            cancel(second.wait_exited()).await;
         }
-        let child = R::Handle::new(handle).unwrap();
-        child.kill().unwrap();
-        assert_eq!(child.wait().await.unwrap().signal(), Some(SIGKILL));
+        let (one, two) = (register::<R>(handle.clone()), register::<R>(handle.clone()));
+        let kill = async { handle.kill().unwrap() };
+        let (first, second, ()) = tokio::join!(one.wait_shared(), two.wait_shared(), kill);
+        assert_eq!(first.unwrap().signal(), Some(SIGKILL));
+        assert_eq!(second.unwrap().signal(), Some(SIGKILL));
     });
 }
 
@@ -265,8 +318,8 @@ pub(crate) fn wait_sleeps_while_tracer_holds_zombie<R: Reactor>() {
         let Some(tracer) = Tracer::attach(pid) else {
             return;
         };
-        let child = R::Handle::new(open(pid)).unwrap();
-        child.kill().unwrap();
+        let child = register::<R>(open(pid));
+        child.handle().kill().unwrap();
         await_state(pid, 'Z');
         let idle = IdleCheck::start();
         tokio::select! {
@@ -278,4 +331,127 @@ pub(crate) fn wait_sleeps_while_tracer_holds_zombie<R: Reactor>() {
         let (status, ()) = tokio::join!(child.wait(), end_tracer);
         assert_eq!(status.unwrap().signal(), Some(SIGKILL));
     });
+}
+
+pub(crate) fn wait_usage_returns_the_usage<R: Reactor>() {
+    on_each::<R, _>(|open| async move {
+        let child = register::<R>(open(sleeper().id()));
+        cancel(child.wait_usage()).await;
+        let kill = async { child.handle().kill().unwrap() };
+        let (waited, ()) = tokio::join!(child.wait_usage(), kill);
+        let (status, usage) = waited.unwrap();
+        assert_eq!(status.signal(), Some(SIGKILL));
+        assert!(usage.max_rss > 0);
+        assert_eq!(errno(child.wait_usage().await), ECHILD);
+    });
+}
+
+pub(crate) fn wait_shared_gives_each_future_the_status<R: Reactor>() {
+    on_each::<R, _>(|open| async move {
+        let child = register::<R>(open(sleeper().id()));
+        let clone = child.clone();
+        let reap = async {
+            child.handle().kill().unwrap();
+            child.handle().clone().wait().unwrap()
+        };
+        let (one, two, reaped) = tokio::join!(child.wait_shared(), clone.wait_shared(), reap);
+        assert_eq!(one.unwrap(), reaped);
+        assert_eq!(two.unwrap(), reaped);
+        assert_eq!(clone.wait_shared().await.unwrap(), reaped, "later, too");
+        assert_eq!(errno(clone.wait().await), ECHILD);
+    });
+}
+
+pub(crate) fn wait_shared_fails_with_einval_after_release<R: Reactor>() {
+    on_each::<R, _>(|open| async move {
+        let child = register::<R>(open(zombie("exit 3").id()));
+        child.handle().release().unwrap();
+        assert_eq!(errno(child.wait_shared().await), EINVAL);
+        reap_externally(child.handle().id());
+    });
+}
+
+/// One task for each clone. Exactly one of them reaps.
+pub(crate) fn a_thousand_tasks_share_one_status<R: Reactor>() {
+    on_each::<R, _>(|open| async move {
+        let child = register::<R>(open(sleeper().id()));
+        let mut waits: Vec<_> = (0..1000)
+            .map(|_| {
+                let child = child.clone();
+                Box::pin(async move { child.wait_shared().await })
+            })
+            .collect();
+        for wait in &mut waits {
+            poll_once(wait.as_mut()).await;
+        }
+        child.handle().kill().unwrap();
+        for wait in waits {
+            assert_eq!(wait.await.unwrap().signal(), Some(SIGKILL));
+        }
+    });
+}
+
+pub(crate) fn terminate_returns_the_status<R: Reactor>() {
+    on_each::<R, _>(|open| async move {
+        let child = register::<R>(open(sleeper().id()));
+        let status = child.terminate(Duration::MAX).await.unwrap();
+        assert_eq!(status.signal(), Some(SIGTERM));
+        let stopped = sleeper().id();
+        stop(stopped);
+        let child = register::<R>(open(stopped));
+        let status = child.terminate(Duration::MAX).await.unwrap();
+        assert_eq!(status.signal(), Some(SIGTERM));
+    });
+}
+
+pub(crate) fn terminate_kills_after_the_grace<R: Reactor>() {
+    on_each::<R, _>(|open| async move {
+        for grace in [Duration::ZERO, Duration::from_millis(20)] {
+            let child = register::<R>(open(ignoring_sigterm().id()));
+            let start = Instant::now();
+            let status = child.terminate(grace).await.unwrap();
+            assert_eq!(status.signal(), Some(SIGKILL));
+            assert!(start.elapsed() >= grace);
+        }
+    });
+}
+
+pub(crate) fn terminate_of_zombie_or_non_child_sends_nothing<R: Reactor>() {
+    on_each::<R, _>(|open| async move {
+        let child = register::<R>(open(zombie("exit 3").id()));
+        let status = child.terminate(Duration::ZERO).await.unwrap();
+        assert_eq!(status.code(), Some(3));
+        assert_eq!(errno(child.terminate(Duration::ZERO).await), ECHILD);
+        let mut non_child = NonChild::new();
+        let other = register::<R>(open(non_child.pid));
+        assert_eq!(errno(other.terminate(Duration::ZERO).await), ECHILD);
+        assert_eq!(non_child.finish(), Some(7), "it was not signalled");
+    });
+}
+
+/// After SIGTERM the child runs on; after SIGKILL the next wait gets the status.
+pub(crate) fn terminate_dropped_at_any_point_loses_nothing<R: Reactor>() {
+    on_each::<R, _>(|open| async move {
+        let child = register::<R>(open(ignoring_sigterm().id()));
+        drop(child.terminate(Duration::ZERO)); // Not polled: nothing was sent.
+        cancel(child.terminate(Duration::MAX)).await;
+        assert!(
+            !child.handle().has_exited().unwrap(),
+            "only SIGTERM was sent"
+        );
+        let mut terminate = Box::pin(child.terminate(Duration::from_millis(1)));
+        poll_once(terminate.as_mut()).await;
+        R::sleep(Duration::from_millis(5)).await;
+        // The timer has ended: this poll sends SIGKILL.
+        let _ = poll_fn(|context| Poll::Ready(terminate.as_mut().poll(context).is_ready())).await;
+        child.wait_exited().await.unwrap();
+        drop(terminate);
+        let status = child.wait_shared().await.unwrap();
+        assert_eq!(status.signal(), Some(SIGKILL));
+    });
+}
+
+/// So that they can be spawned on several threads.
+pub(crate) fn futures_are_send<R: Reactor>() {
+    R::assert_send();
 }

@@ -5,7 +5,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::thread;
 
 use nix::libc::{ECHILD, EINVAL, SIGKILL, SIGTERM};
-use pidwait::{Backend, ChildExt, PidHandle};
+use pidwait::{Backend, ChildExt, PidHandle, Spawned};
 
 use super::{
     drop_privileges, errno, is_root, reap_externally, sh, sleep, sleeper, zombie, UNPRIVILEGED_UID,
@@ -15,9 +15,9 @@ use super::{
 pub(crate) fn check_core_calls(backend: Backend) {
     let child = sleeper();
     check_running_child(backend, &PidHandle::open(child.id()).expect("open"));
-    check_running_child(backend, &PidHandle::from(sleeper()));
+    check_running_child(backend, &Spawned::from(sleeper()).handle);
 
-    let reaped_early = PidHandle::from(zombie("exit 3"));
+    let reaped_early = Spawned::from(zombie("exit 3")).handle;
     let sent = reaped_early.signal(SIGTERM);
     sent.expect("it behaves like a zombie");
     let status = reaped_early.wait().expect("the stored status");
@@ -62,12 +62,12 @@ fn check_running_child(backend: Backend, handle: &PidHandle) {
 
 fn check_groups() {
     let lead = || sleep().process_group(0).spawn().expect("sleep starts");
-    let leader = PidHandle::from(lead());
+    let leader = Spawned::from(lead()).handle;
     leader.signal_group(SIGTERM).expect("the child runs");
     assert_eq!(leader.wait().expect("the status").signal(), Some(SIGTERM));
     assert_eq!(errno(leader.signal_group(0)), ECHILD);
 
-    let non_leader = PidHandle::from(sleeper());
+    let non_leader = Spawned::from(sleeper()).handle;
     assert_eq!(errno(non_leader.signal_group(SIGTERM)), EINVAL);
     assert_eq!(non_leader.try_wait().expect("the child runs"), None);
 
@@ -77,7 +77,7 @@ fn check_groups() {
     assert_eq!(errno(reaped_externally.signal_group(SIGTERM)), ECHILD);
 
     if is_root() {
-        check_group_of_two_users(&PidHandle::from(lead()));
+        check_group_of_two_users(&Spawned::from(lead()).handle);
     }
 }
 
@@ -86,7 +86,7 @@ fn check_group_of_two_users(leader: &PidHandle) {
     let group = i32::try_from(leader.id()).expect("a PID");
     let mut member = sleep();
     let member = member.process_group(group).uid(UNPRIVILEGED_UID).spawn();
-    let member = PidHandle::from(member.expect("sleep starts"));
+    let member = Spawned::from(member.expect("sleep starts")).handle;
     thread::scope(|scope| {
         scope.spawn(|| {
             drop_privileges();

@@ -46,6 +46,15 @@ pub(crate) fn try_reap_externally(pid: u32) -> io::Result<i32> {
     Err(io::Error::last_os_error())
 }
 
+/// Returns whether this process has no child, not even a zombie. Reaps nothing.
+pub(crate) fn has_no_children() -> bool {
+    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL;
+    let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+    // SAFETY: `info` is valid for writes during the call.
+    let found = unsafe { libc::waitid(libc::P_ALL, 0, info.as_mut_ptr(), options) };
+    found != 0 && io::Error::last_os_error().raw_os_error() == Some(libc::ECHILD)
+}
+
 /// Returns the status of a zombie without reaping it.
 pub(crate) fn status_of_zombie(pid: u32) -> ExitStatus {
     let info = peek(pid, libc::WEXITED);

@@ -9,6 +9,7 @@ mod common;
 mod cases;
 mod child;
 mod handle;
+mod identity;
 mod others;
 mod outcome;
 
@@ -49,9 +50,13 @@ fn both(outcome: &'static str) -> [&'static str; 2] {
 
 const BACKENDS: [&str; 2] = ["pidfd", "waitpid"];
 
-fn tables() -> [(&'static str, Vec<Row>); 3] {
+fn tables() -> [(&'static str, Vec<Row>); 4] {
     [
         ("`PidHandle`: open, wait, signal, release", handle::rows()),
+        (
+            "`PidHandle`: spawn, `wait_shared`, clones, identities",
+            identity::rows(),
+        ),
         ("`PidHandle` and `WaitSet`: all other calls", others::rows()),
         ("`ChildExt`", child::rows()),
     ]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use nix::libc;
-use pidwait::{PidHandle, WaitSet};
+use pidwait::{PidHandle, Spawned, WaitSet};
 
 use crate::cases::*;
 use crate::common::{self, pidfd_open, readable, LONG};
@@ -18,23 +18,23 @@ pub(crate) fn rows() -> Vec<Row> {
         row("reaped by std's `wait`", "`From<Child>`, `wait`", both("ECHILD"), || {
             let mut child = common::sh("exit 3");
             child.wait().expect("std's wait");
-            PidHandle::from(child).wait().describe()
+            Spawned::from(child).handle.wait().describe()
         }),
         row("running", "`From<Child>`, `try_wait`", both("Ok(None)"), || {
-            PidHandle::from(common::sleeper()).try_wait().describe()
+            Spawned::from(common::sleeper()).handle.try_wait().describe()
         }),
         row("zombie", "`From<Child>`, `signal`, `exit_fd` readable?, `wait`", both("Ok, true, Ok(exit 3)"), || {
-            let handle = PidHandle::from(common::zombie("exit 3"));
+            let handle = Spawned::from(common::zombie("exit 3")).handle;
             let sent = handle.signal(libc::SIGTERM).describe();
             let readable = readable(&handle.exit_fd().expect("exit_fd"), LONG).describe();
             format!("{sent}, {readable}, {}", handle.wait().describe())
         }),
         row("zombie", "`From<Child>`, `wait_usage`", both("Ok(exit 3, usage)"), || {
-            PidHandle::from(common::zombie("exit 3")).wait_usage().describe()
+            Spawned::from(common::zombie("exit 3")).handle.wait_usage().describe()
         }),
         row("out of descriptors", "`From<Child>`, `backend`, `wait` after `kill`", both("waitpid, Ok(signal 9)"), || {
             let child = common::sleeper();
-            let handle = without_descriptors(|| PidHandle::from(child));
+            let handle = without_descriptors(|| Spawned::from(child).handle);
             handle.kill().expect("kill");
             format!("{}, {}", handle.backend(), handle.wait().describe())
         }),

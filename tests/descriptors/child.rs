@@ -1,15 +1,26 @@
 //! `ChildExt`, and handles made from a `Child`.
 
-use std::process::{Child, ExitStatus};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 use nix::libc;
-use pidwait::{Backend, Captured, ChildExt, PidHandle};
+use pidwait::{Backend, Captured, ChildExt, PidHandle, Spawned};
 
 use crate::common::{self, with_piped_stdout};
 use crate::{settle, unless_emfile};
 use crate::{Case, Emfile, LONG, SHORT};
 
 pub(crate) const CASES: &[(&str, Case)] = &[
+    ("spawn", |emfile, backend| {
+        // Without `pre_exec`, so that std forks by `posix_spawn`; otherwise it panics when it cannot
+        // read the child's report.
+        spawned(emfile, backend, Command::new("sh").args(["-c", "exit 3"]));
+    }),
+    ("spawn, all pipes", |emfile, backend| {
+        let mut command = Command::new("sh");
+        command.args(["-c", "read line; exit 3"]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        spawned(emfile, backend, command.stderr(Stdio::piped()));
+    }),
     ("From<Child>, zombie", |emfile, backend| {
         converted(emfile, backend, common::zombie("exit 3"));
     }),
@@ -83,8 +94,21 @@ pub(crate) const CASES: &[(&str, Case)] = &[
     }),
 ];
 
+/// An error leaves no child behind. If no pidfd can be opened, the handle falls back.
+fn spawned(emfile: &Emfile, backend: Backend, command: &mut Command) {
+    let result = emfile.during(|| PidHandle::spawn(command));
+    let Some(spawned) = unless_emfile(result) else {
+        assert!(common::has_no_children());
+        return;
+    };
+    let fell_back = emfile.failed_call() == Some(libc::SYS_pidfd_open);
+    let backend = if fell_back { Backend::Waitpid } else { backend };
+    assert_eq!(spawned.handle.backend(), backend);
+    settle(&spawned.handle, None);
+}
+
 fn converted(emfile: &Emfile, backend: Backend, child: Child) {
-    let handle = emfile.during(|| PidHandle::from(child));
+    let handle = emfile.during(|| Spawned::from(child).handle);
     let fell_back = emfile.failed_call() == Some(libc::SYS_pidfd_open);
     let backend = if fell_back { Backend::Waitpid } else { backend };
     assert_eq!(handle.backend(), backend);

@@ -1,5 +1,7 @@
 //! The methods of `PidHandle`.
 
+use std::fmt::Debug;
+use std::io;
 use std::os::unix::process::CommandExt;
 use std::time::Instant;
 
@@ -113,6 +115,35 @@ pub(crate) const CASES: &[(&str, Case)] = &[
         drop(unless_emfile(emfile.during(|| handle.exit_fd())));
         settle(&handle, None);
     }),
+    ("wait_shared", |emfile, backend| {
+        let handle = zombie(backend);
+        let result = emfile.during(|| handle.wait_shared());
+        settle(&handle, unless_emfile(result));
+    }),
+    ("identity", |emfile, backend| {
+        let handle = zombie(backend);
+        let identity = unless_unreadable(emfile, |it| it.during(|| handle.identity()));
+        assert!(identity.map_or(true, |it| it.pid() == handle.id()));
+        settle(&handle, None);
+    }),
+    ("open_identity", |emfile, backend| {
+        let handle = zombie(backend);
+        let identity = handle.identity().expect("the fault comes later");
+        let open = || PidHandle::open_identity(&identity);
+        if let Some(opened) = unless_unreadable(emfile, |it| it.during(open)) {
+            opened.signal(0).expect("a live handle");
+        }
+        settle(&handle, None);
+    }),
+    ("try_clone_pidfd", |emfile, backend| {
+        let handle = zombie(backend);
+        if backend == Backend::Pidfd {
+            unless_emfile(emfile.during(|| handle.try_clone_pidfd()));
+        } else {
+            emfile.during(|| handle.try_clone_pidfd().expect_err("no pidfd"));
+        }
+        settle(&handle, None);
+    }),
     ("KillOnDrop", |emfile, backend| {
         let handle = running(backend);
         let pid = handle.id();
@@ -123,6 +154,21 @@ pub(crate) const CASES: &[(&str, Case)] = &[
         }
     }),
 ];
+
+/// As [`unless_emfile`]. A `readlink` of /proc that fails, which needs no descriptor in truth, makes
+/// /proc count as another PID namespace's.
+fn unless_unreadable<T: Debug>(
+    emfile: &Emfile,
+    call: impl FnOnce(&Emfile) -> io::Result<T>,
+) -> Option<T> {
+    match call(emfile) {
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+            assert!(emfile.failed_call().is_some(), "{error}");
+            None
+        }
+        result => unless_emfile(result),
+    }
+}
 
 fn from_pidfd(emfile: &Emfile, _: Backend) {
     let child = common::zombie("exit 3");

@@ -30,6 +30,9 @@ pub(crate) const CASES: &[(&str, Case)] = &[
     ("WaitSet::wait_timeout", |emfile, backend| {
         reported(emfile, backend, |set| set.wait_timeout(Duration::MAX));
     }),
+    ("WaitSet::wait_exited", |emfile, backend| {
+        reported(emfile, backend, |set| set.wait_exited());
+    }),
     ("WaitSet::remove", |emfile, backend| {
         let mut set = WaitSet::new().expect("a set");
         let key = set.insert(zombie(backend), ()).expect("insert");
@@ -39,20 +42,20 @@ pub(crate) const CASES: &[(&str, Case)] = &[
         assert!(set.wait().expect("wait").is_none());
     }),
     #[cfg(feature = "tokio")]
-    ("tokio::AsyncPidHandle::new", |emfile, backend| {
+    ("TokioPidHandle::new", |emfile, backend| {
         let handle = zombie(backend);
         let result = emfile.during(|| {
             let _inside = runtime().enter();
-            pidwait::tokio::AsyncPidHandle::new(handle).map(|it| it.into_inner())
+            pidwait::TokioPidHandle::new(&handle)
         });
-        settle(&handle_of(result), None);
+        unless_emfile(result);
+        settle(&handle, None);
     }),
     #[cfg(feature = "async-io")]
-    ("async_io::AsyncPidHandle::new", |emfile, backend| {
+    ("AsyncIoPidHandle::new", |emfile, backend| {
         let handle = zombie(backend);
-        let result = emfile
-            .during(|| pidwait::async_io::AsyncPidHandle::new(handle).map(|it| it.into_inner()));
-        settle(&handle_of(result), None);
+        unless_emfile(emfile.during(|| pidwait::AsyncIoPidHandle::new(&handle)));
+        settle(&handle, None);
     }),
 ];
 
@@ -73,14 +76,6 @@ fn runtime() -> &'static tokio::runtime::Runtime {
     RUNTIME.get_or_init(|| {
         let mut builder = tokio::runtime::Builder::new_current_thread();
         builder.enable_io().build().expect("a runtime")
-    })
-}
-
-#[cfg(any(feature = "tokio", feature = "async-io"))]
-fn handle_of(result: Result<pidwait::PidHandle, pidwait::InsertError>) -> pidwait::PidHandle {
-    result.unwrap_or_else(|rejected| {
-        unless_emfile(Err::<(), _>(rejected.error));
-        rejected.handle
     })
 }
 

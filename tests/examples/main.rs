@@ -4,6 +4,7 @@
 mod common;
 
 mod parallel;
+mod pidfile;
 mod pwait;
 mod run;
 mod timeout;
@@ -14,7 +15,7 @@ use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
 use common::{backends, pidfds_supported, shell, sleeper, zombie};
 use nix::libc::{SIGINT, SIGKILL, SIGTERM};
-use pidwait::{Backend, ChildExt, KillOnDrop, PidHandle};
+use pidwait::{Backend, ChildExt, KillOnDrop, PidHandle, Spawned};
 
 /// No kernel assigns this PID.
 const UNUSED_PID: &str = "2147483647";
@@ -36,7 +37,7 @@ fn async_io_example_waits_for_a_process_with_a_timeout() {
 #[cfg(any(feature = "tokio", feature = "async-io"))]
 fn check_async_example(name: &str) {
     for backend in backends() {
-        let sleeper = KillOnDrop::new(PidHandle::from(sleeper()));
+        let sleeper = KillOnDrop::new(Spawned::from(sleeper()).handle);
         let pid = sleeper.id().to_string();
         let output = run(name, &[&pid, "0"], backend);
         assert_eq!(output.status.code(), Some(1));
@@ -53,7 +54,7 @@ fn check_async_example(name: &str) {
 
         for (args, text) in [
             (&[UNUSED_PID, "600"][..], UNUSED_PID),
-            (&["0", "600"], "pid 0"),
+            (&["0", "600"], "PID 0"),
             (&[&pid], "usage"),
             (&["init", "600"], "usage"),
         ] {

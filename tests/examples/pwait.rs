@@ -70,7 +70,7 @@ fn reports_a_non_child_zombie_as_ended() {
 #[test]
 fn a_timeout_exits_with_124() {
     for backend in backends() {
-        let child = KillOnDrop::new(PidHandle::from(sleeper()));
+        let child = KillOnDrop::new(Spawned::from(sleeper()).handle);
         let pid = child.id().to_string();
         for timeout in ["0", "0.01"] {
             let output = run("pwait", &["-t", timeout, &pid], backend);
@@ -84,7 +84,7 @@ fn a_timeout_exits_with_124() {
 fn bad_arguments_exit_with_2() {
     for (args, text) in [
         (&["init"][..], "\"init\""),
-        (&["0"], "pid 0"),
+        (&["0"], "PID 0"),
         (&["2147483648"], "2147483648"),
         (&["-1"], "'-1'"),
         (&["-t", "soon", "1"], "\"soon\": a duration"),

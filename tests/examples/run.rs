@@ -40,7 +40,7 @@ fn prints_the_backend_and_the_reason() {
     assert_eq!(stderr(&output), text);
 
     let output = run("run", &["true"], Backend::Waitpid);
-    let text = "run: exit code 0 (backend waitpid: PIDWAIT_BACKEND says so)\n";
+    let text = "run: exit code 0 (backend waitpid: set by PIDWAIT_BACKEND)\n";
     assert_eq!(stderr(&output), text);
 }
 

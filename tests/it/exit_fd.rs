@@ -1,13 +1,14 @@
 //! `exit_fd`, tested with `poll`.
 
 use std::os::fd::{AsFd, AsRawFd};
+use std::time::Duration;
 
 use nix::libc::{ECHILD, EINVAL, SIGCONT};
-use pidwait::PidHandle;
+use pidwait::{PidHandle, Spawned, WaitSet};
 
 use crate::common::{
-    await_zombie, backends, blocked_on_stdin, errno, kill, readable, reap_externally, stop, zombie,
-    NonChild, LONG,
+    await_zombie, backends, blocked_on_stdin, errno, kill, readable, reap_externally, rounds,
+    sleeper, stop, zombie, NonChild, LONG,
 };
 
 #[test]
@@ -101,7 +102,7 @@ fn exit_fd_is_readable_after_external_reap() {
 
 #[test]
 fn exit_fd_of_zombie_reaped_at_conversion_is_readable() {
-    let handle = PidHandle::from(zombie("exit 3"));
+    let handle = Spawned::from(zombie("exit 3")).handle;
     let exit = handle.exit_fd().unwrap();
     assert!(readable(&exit, 0));
     assert_eq!(handle.wait().unwrap().code(), Some(3));
@@ -122,5 +123,24 @@ fn exit_fd_of_done_or_released_handle_fails() {
         let own = PidHandle::open_with(std::process::id(), backend).unwrap();
         own.release().unwrap();
         assert_eq!(errno(own.exit_fd()), EINVAL);
+    }
+}
+
+/// Once a wait has returned, the descriptor is readable and a set reports the exit, without a wait
+/// for the watcher. The kind: a listener that looks right after the reap.
+#[test]
+fn exit_fd_is_readable_as_soon_as_a_wait_has_returned() {
+    for backend in backends() {
+        for _ in 0..rounds(200) {
+            let child = sleeper();
+            let handle = PidHandle::open_with(child.id(), backend).unwrap();
+            let exit = handle.exit_fd().unwrap();
+            let mut set = WaitSet::new().unwrap();
+            set.insert(handle.clone(), ()).unwrap();
+            handle.kill().unwrap();
+            handle.wait().unwrap();
+            assert!(readable(&exit, 0));
+            assert!(set.wait_timeout(Duration::ZERO).unwrap().is_some());
+        }
     }
 }

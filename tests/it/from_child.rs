@@ -1,15 +1,17 @@
-//! `PidHandle::from(Child)`: running, zombie, finished and externally reaped children.
+//! `Spawned::from(Child)`: running, zombie, finished and externally reaped children.
 
+use std::io::{read_to_string, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 use std::thread;
+use std::time::Duration;
 
 use crate::common::{
     await_state, detach, errno, exists, reap_externally, sh, shell, sleeper, stop, trace_stopped,
     zombie, Waiter,
 };
 use nix::libc::{c_int, ECHILD, EINVAL, SIGKILL, SIGTERM};
-use pidwait::PidHandle;
+use pidwait::{PidHandle, Spawned};
 
 #[track_caller]
 fn assert_done(handle: &PidHandle) {
@@ -28,7 +30,7 @@ fn backend() -> pidwait::Backend {
 fn running_child_becomes_a_live_handle() {
     let child = sleeper();
     let pid = child.id();
-    let handle = PidHandle::from(child);
+    let handle = Spawned::from(child).handle;
     assert_eq!((handle.id(), handle.backend()), (pid, backend()));
     assert_eq!(handle.try_wait().unwrap(), None);
     assert_eq!(handle.exit_status(), None);
@@ -46,7 +48,7 @@ fn stopped_child_becomes_a_live_handle() {
     let child = sleeper();
     let pid = child.id();
     stop(pid);
-    let handle = PidHandle::from(child);
+    let handle = Spawned::from(child).handle;
     assert_eq!(handle.try_wait().unwrap(), None);
     await_state(pid, 'T');
     handle.kill().unwrap();
@@ -58,7 +60,7 @@ fn stopped_child_becomes_a_live_handle() {
 fn trace_stopped_child_becomes_a_live_handle() {
     let child = trace_stopped("exit 4");
     let pid = child.id();
-    let handle = PidHandle::from(child);
+    let handle = Spawned::from(child).handle;
     assert_eq!(handle.try_wait().unwrap(), None);
     detach(pid);
     assert_eq!(handle.wait().unwrap().code(), Some(4));
@@ -75,7 +77,7 @@ fn zombie_is_reaped_and_its_handle_returns_the_status_once() {
     for wait in waits {
         let child = zombie("exit 6");
         let pid = child.id();
-        let handle = PidHandle::from(child);
+        let handle = Spawned::from(child).handle;
         assert!(!exists(pid), "it is reaped");
         assert_eq!((handle.id(), handle.backend()), (pid, backend()));
         handle.signal(0).unwrap();
@@ -97,7 +99,7 @@ fn zombie_is_reaped_and_its_handle_returns_the_status_once() {
 fn released_handle_from_zombie_fails_with_einval() {
     let child = zombie("exit 6");
     let pid = child.id();
-    let handle = PidHandle::from(child);
+    let handle = Spawned::from(child).handle;
     handle.release().unwrap();
     assert_eq!(errno(handle.wait()), EINVAL);
     assert_eq!(errno(handle.try_wait()), EINVAL);
@@ -114,7 +116,7 @@ fn finished_child_becomes_a_done_handle() {
     tried.try_wait().unwrap().expect("a zombie");
     for child in [waited, tried] {
         let pid = child.id();
-        let handle = PidHandle::from(child);
+        let handle = Spawned::from(child).handle;
         assert_eq!(handle.id(), pid);
         assert_done(&handle);
         handle.release().unwrap();
@@ -126,22 +128,27 @@ fn finished_child_becomes_a_done_handle() {
 fn externally_reaped_child_becomes_a_done_handle() {
     let child = zombie("exit 6");
     reap_externally(child.id());
-    let handle = PidHandle::from(child);
+    let handle = Spawned::from(child).handle;
     assert_done(&handle);
     assert_eq!(handle.exit_status(), None);
 }
 
-/// Pipes that the caller has taken before stay open.
+/// A wait does not close them.
 #[test]
-fn conversion_closes_the_pipes() {
-    let mut child = shell("cat; echo end")
+fn conversion_keeps_the_pipes() {
+    let child = shell("cat; echo end; echo error >&2")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let stdout = child.stdout.take().unwrap();
-    let handle = PidHandle::from(child);
-    let output = std::io::read_to_string(stdout).unwrap();
-    assert_eq!(output, "end\n", "stdin is closed, stdout is not");
-    assert!(handle.wait().unwrap().success());
+    let mut spawned = Spawned::from(child);
+    let waited = spawned.handle.wait_timeout(Duration::from_millis(2));
+    assert_eq!(waited.unwrap(), None, "stdin is open");
+    spawned.stdin.take().unwrap().write_all(b"line\n").unwrap();
+    let output = read_to_string(spawned.stdout.unwrap()).unwrap();
+    assert_eq!(output, "line\nend\n");
+    let errors = read_to_string(spawned.stderr.unwrap()).unwrap();
+    assert_eq!(errors, "error\n");
+    assert!(spawned.handle.wait().unwrap().success());
 }

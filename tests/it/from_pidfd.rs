@@ -168,6 +168,6 @@ fn pidfd_from_another_pid_namespace_fails_with_invalid_input() {
         let outsider = stdin().as_fd().try_clone_to_owned().unwrap();
         let error = PidHandle::from_pidfd(outsider).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
-        assert!(error.to_string().contains("pid namespace"), "{error}");
+        assert!(error.to_string().contains("PID namespace"), "{error}");
     }
 }

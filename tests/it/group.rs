@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use nix::libc::{ECHILD, EINVAL, SIGKILL, SIGTERM};
 use nix::sys::signal::{killpg, Signal};
 use nix::unistd::Pid;
-use pidwait::{Backend, PidHandle};
+use pidwait::{Backend, PidHandle, Spawned};
 
 use crate::common::{
     await_zombie, backends, blocked_on_stdin, errno, kernel, line, reap_externally, shell, sleeper,
@@ -133,10 +133,10 @@ fn signal_group_of_reaped_leader_needs_pidfd_support() {
         assert_eq!(reap_externally(leader.id()), 3 << 8);
         end(&handle, members, by_pidfd);
     }
-    // `PidHandle::from` reaps the zombie itself.
+    // `Spawned::from` reaps the zombie itself.
     let (leader, members) = leader();
     await_zombie(leader.id());
-    let handle = PidHandle::from(leader);
+    let handle = Spawned::from(leader).handle;
     end(&handle, members, by_pidfd);
     assert_eq!(handle.wait().unwrap().code(), Some(3));
 }

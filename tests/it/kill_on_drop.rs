@@ -3,7 +3,7 @@
 use std::panic::{catch_unwind, AssertUnwindSafe};
 
 use nix::libc::{ECHILD, SIGTERM};
-use pidwait::{KillOnDrop, PidHandle};
+use pidwait::{KillOnDrop, PidHandle, Spawned};
 
 use crate::common::{
     backends, blocked_on_stdin, errno, reap_externally, sleeper, stop, zombie, NonChild,
@@ -112,10 +112,10 @@ fn drop_kills_non_child_without_waiting() {
 fn drop_kills_child_converted_to_handle() {
     let child = sleeper();
     let pid = child.id();
-    drop(KillOnDrop::new(PidHandle::from(child)));
+    drop(KillOnDrop::new(Spawned::from(child).handle));
     let reaped = PidHandle::open(pid).unwrap();
     assert_eq!(errno(reaped.wait()), ECHILD);
     assert!(reaped.has_exited().unwrap());
 
-    drop(KillOnDrop::new(PidHandle::from(zombie("exit 3"))));
+    drop(KillOnDrop::new(Spawned::from(zombie("exit 3")).handle));
 }

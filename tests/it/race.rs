@@ -11,7 +11,7 @@ use crate::common::{
     await_zombie, backends, errno, exists, kill, rounds, sh, sleeper, try_reap_externally, Waiter,
 };
 use nix::libc::{ECHILD, EINVAL, SIGKILL};
-use pidwait::PidHandle;
+use pidwait::{PidHandle, Spawned};
 
 /// Eight waits block in the kernel when the child is killed.
 #[test]
@@ -32,6 +32,32 @@ fn one_of_eight_waits_gets_the_status() {
             let status = handle.exit_status().expect("all waits have returned");
             assert_eq!(status.signal(), Some(SIGKILL));
             assert!(!exists(child.id()));
+        }
+    }
+}
+
+/// The status is noted together with the fact that the process is gone: a wait that fails with ECHILD
+/// returns only after the other wait has noted the status.
+#[test]
+fn wait_that_fails_finds_the_status_at_once() {
+    for backend in backends() {
+        for _ in 0..rounds(200) {
+            let child = sh("exit 5");
+            let handle = PidHandle::open_with(child.id(), backend).unwrap();
+            let start = Barrier::new(4);
+            let wait = || {
+                start.wait();
+                let result = handle.wait();
+                (result.is_ok(), handle.exit_status())
+            };
+            let results = thread::scope(|scope| {
+                let threads = [(); 4].map(|()| scope.spawn(wait));
+                threads.map(|it| it.join().unwrap())
+            });
+            assert_eq!(results.iter().filter(|(won, _)| *won).count(), 1);
+            for (_, status) in results {
+                assert_eq!(status.and_then(|it| it.code()), Some(5), "{backend}");
+            }
         }
     }
 }
@@ -111,7 +137,7 @@ pub(crate) fn assert_one_got_the_status(
         }
         Err(error) => {
             assert_eq!(error.raw_os_error(), Some(ECHILD));
-            assert!(pidwait::is_already_reaped(&error), "{error}");
+            assert!(pidwait::is_echild(&error), "{error}");
             assert_eq!(waited.unwrap().signal(), Some(SIGKILL));
         }
     }
@@ -143,7 +169,7 @@ fn one_of_four_waits_gets_the_status_of_zombie_reaped_at_conversion() {
     for _ in 0..rounds(50) {
         let child = sh("exit 5");
         await_zombie(child.id());
-        let handle = PidHandle::from(child);
+        let handle = Spawned::from(child).handle;
         let won = thread::scope(|scope| {
             let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| handle.wait())).collect();
             let results = threads.into_iter().map(|it| it.join().unwrap());

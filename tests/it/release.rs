@@ -9,7 +9,7 @@ use crate::common::{
     sleeper, state_of, zombie, Waiter,
 };
 use nix::libc::{c_int, ECHILD, EINVAL, SIGKILL, SIGTERM};
-use pidwait::{ChildExt, PidHandle};
+use pidwait::{ChildExt, PidHandle, Spawned};
 
 #[track_caller]
 fn assert_all_fail(handle: &PidHandle, expected: c_int) {
@@ -161,11 +161,11 @@ fn no_call_on_child_leaks_a_descriptor() {
     assert_eq!(errno(child.pidfd_signal(0)), ECHILD);
     assert_eq!(open_descriptors(), before, "after pidfd_wait");
 
-    let finished = PidHandle::from(child);
+    let finished = Spawned::from(child).handle;
     assert_all_fail(&finished, ECHILD);
     assert_eq!(open_descriptors(), before, "from a finished child");
 
-    let reaped_early = PidHandle::from(zombie("exit 0"));
+    let reaped_early = Spawned::from(zombie("exit 0")).handle;
     reaped_early.wait().unwrap();
     assert_eq!(open_descriptors(), before, "from a zombie");
 

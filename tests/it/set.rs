@@ -1,15 +1,19 @@
 //! `WaitSet`: reports each process once, after its exit, with its key and its value.
 
+mod exited;
+mod forked;
 mod handles;
 mod insert_error;
+mod iter;
 mod keys;
+mod ready_fd;
 mod timeout;
 
 use std::collections::HashMap;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Child;
 
-use pidwait::{Backend, Exited, PidHandle, WaitSet};
+use pidwait::{Backend, Exited, PidHandle, Spawned, WaitSet};
 
 use crate::common::{
     all_backends, await_zombie, backends, errno, has_exit_records, sh, sleeper, zombie, NonChild,
@@ -148,11 +152,11 @@ fn exits_before_insert_and_before_wait_are_reported() {
     }
 }
 
-/// `PidHandle::from` reaps the zombie and keeps its status for the first wait.
+/// `Spawned::from` reaps the zombie and keeps its status for the first wait.
 #[test]
 fn zombie_reaped_at_conversion_is_reported_with_its_status() {
     let mut set = WaitSet::new().unwrap();
-    let child = PidHandle::from(zombie("exit 3"));
+    let child = Spawned::from(zombie("exit 3")).handle;
     let key = set.insert(child, ()).unwrap();
     let exited = next(&mut set);
     assert_eq!((exited.key, code(&exited)), (key, Some(3)));

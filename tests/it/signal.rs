@@ -11,7 +11,7 @@ use crate::common::{
     zombie,
 };
 use nix::libc::{self, c_int, ECHILD, EINVAL, EPERM, SIGKILL, SIGTERM};
-use pidwait::{ChildExt, PidHandle};
+use pidwait::{ChildExt, PidHandle, Spawned};
 
 /// Numbers that are not signals on any system.
 const INVALID_SIGNALS: [c_int; 5] = [-1, 65_000, 1 << 20, c_int::MAX, c_int::MIN];
@@ -62,7 +62,7 @@ fn every_wait_returns_every_fatal_signal() {
         assert_eq!(child.pidfd_wait().ok(), expected);
         assert_eq!(child.wait().ok(), expected, "std has it, too");
         let (child, expected) = killed();
-        assert_eq!(PidHandle::from(child).wait().ok(), expected);
+        assert_eq!(Spawned::from(child).handle.wait().ok(), expected);
     }
 }
 

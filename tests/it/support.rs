@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use crate::common::isolated::{current_part, enter, run_isolated};
 use crate::common::{all_backends, errno, open_descriptors, sh, sleeper, zombie};
 use nix::libc;
-use pidwait::{is_already_reaped, support, Backend, ChildExt, PidHandle};
+use pidwait::{is_echild, support, Backend, ChildExt, PidHandle, Spawned};
 
 const VARIABLE: &str = "PIDWAIT_BACKEND";
 
@@ -25,7 +25,7 @@ fn run_with(test: &str, part: &str, value: Option<&[u8]>) {
 fn backends_of_new_handles() -> [Backend; 3] {
     let (mut first, second) = (sleeper(), sleeper());
     let opened = PidHandle::open(first.id()).unwrap();
-    let converted = PidHandle::from(second);
+    let converted = Spawned::from(second).handle;
     let missing = PidHandle::open(i32::MAX.unsigned_abs()).unwrap();
     converted.kill().unwrap();
     converted.wait().unwrap();
@@ -107,7 +107,7 @@ fn invalid_variable_fails_with_invalid_input() {
     for backend in all_backends() {
         assert_eq!(PidHandle::open_with(1, backend).unwrap().backend(), backend);
     }
-    let handle = PidHandle::from(sh("exit 3"));
+    let handle = Spawned::from(sh("exit 3")).handle;
     assert_eq!(handle.backend(), Backend::Waitpid);
     assert_eq!(handle.wait().unwrap().code(), Some(3));
     let mut child = sh("exit 3");
@@ -131,12 +131,12 @@ fn the_probe_leaks_no_descriptor_and_reaps_nothing() {
 }
 
 #[test]
-fn is_already_reaped_accepts_only_echild() {
-    assert!(is_already_reaped(&Error::from_raw_os_error(libc::ECHILD)));
+fn is_echild_accepts_only_echild() {
+    assert!(is_echild(&Error::from_raw_os_error(libc::ECHILD)));
     for other in [libc::ESRCH, libc::EINVAL, libc::EPERM] {
-        assert!(!is_already_reaped(&Error::from_raw_os_error(other)));
+        assert!(!is_echild(&Error::from_raw_os_error(other)));
     }
-    assert!(!is_already_reaped(&Error::from(ErrorKind::NotFound)));
+    assert!(!is_echild(&Error::from(ErrorKind::NotFound)));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
 
 use nix::libc::{ECHILD, EINVAL, SIGKILL, SIGTERM};
-use pidwait::{ChildExt, PidHandle};
+use pidwait::{ChildExt, PidHandle, Spawned};
 
 use crate::common::{
     backends, errno, ignoring_sigterm, ready, reap_externally, sleeper, stop, zombie, NonChild,
@@ -26,10 +26,10 @@ fn each(
     }
     let mut child = start();
     check(&mut |grace| child.pidfd_terminate(grace));
-    // Keep the pipe, which `PidHandle::from` would close: the child might exit because of that.
+    // Keep the pipe, which `Spawned::from` would close: the child might exit because of that.
     let mut child = start();
     let _stdin = child.stdin.take();
-    let handle = PidHandle::from(child);
+    let handle = Spawned::from(child).handle;
     check(&mut |grace| handle.terminate(grace));
 }
 

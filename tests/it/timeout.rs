@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::libc::{ECHILD, EINVAL};
-use pidwait::{ChildExt, PidHandle};
+use pidwait::{ChildExt, PidHandle, Spawned};
 
 use crate::common::{
     await_zombie, backends, blocked_on_stdin, errno, kill, reap_externally, shell, sleeper,
@@ -52,7 +52,7 @@ fn each(test: impl Fn(&mut dyn Timed, u32, ChildStdin)) {
     test(&mut child, pid, stdin);
     let (child, stdin) = blocked_on_stdin();
     let pid = child.id();
-    test(&mut PidHandle::from(child), pid, stdin);
+    test(&mut Spawned::from(child).handle, pid, stdin);
 }
 
 fn code(result: io::Result<Option<ExitStatus>>) -> Option<i32> {

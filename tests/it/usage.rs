@@ -4,7 +4,7 @@ use std::process::{Child, Command};
 use std::time::Duration;
 
 use nix::libc::{self, ECHILD, EINVAL};
-use pidwait::{PidHandle, ResourceUsage};
+use pidwait::{PidHandle, ResourceUsage, Spawned};
 
 use crate::common::{
     await_zombie, backends, blocked_on_stdin, errno, reap_externally, sh, usage_of_zombie,
@@ -97,12 +97,12 @@ fn wait_usage_blocks_until_the_exit() {
     }
 }
 
-/// `PidHandle::from` reaps the zombie, so it must also store the usage.
+/// `Spawned::from` reaps the zombie, so it must also store the usage.
 #[test]
 fn wait_usage_of_zombie_reaped_at_conversion_returns_its_usage() {
     let child = zombie(BUSY);
     let raw = usage_of_zombie(child.id());
-    let handle = PidHandle::from(child);
+    let handle = Spawned::from(child).handle;
     let (status, usage) = handle.wait_usage().unwrap();
     assert_eq!(status.code(), Some(3));
     assert_same(&usage, &raw);
@@ -114,7 +114,7 @@ fn wait_usage_of_zombie_reaped_at_conversion_returns_its_usage() {
 fn wait_usage_of_child_converted_while_running_returns_its_usage() {
     let (child, stdin) = blocked_on_stdin();
     let pid = child.id();
-    let handle = PidHandle::from(child);
+    let handle = Spawned::from(child).handle;
     drop(stdin);
     await_zombie(pid);
     let raw = usage_of_zombie(pid);

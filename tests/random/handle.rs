@@ -7,7 +7,7 @@ use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use nix::libc::{self, c_int};
-use pidwait::{PidHandle, WaitSet};
+use pidwait::{PidHandle, Spawned, WaitSet};
 use proptest::prelude::*;
 
 use crate::common::shell;
@@ -27,6 +27,8 @@ enum Call {
     ExitFd,
     Signal(c_int),
     SignalGroup(c_int),
+    Clone,
+    Identity,
     Release,
     End(Ending),
 }
@@ -36,6 +38,7 @@ enum Call {
 enum Ending {
     Wait,
     WaitUsage,
+    WaitShared,
     WaitTimeout(Duration),
     WaitDeadline(Duration),
     WaitExited,
@@ -56,6 +59,8 @@ fn call() -> impl Strategy<Value = Call> {
         Just(Call::ExitFd),
         signal().prop_map(Call::Signal),
         signal().prop_map(Call::SignalGroup),
+        Just(Call::Clone),
+        Just(Call::Identity),
         Just(Call::Release),
         ending().prop_map(Call::End),
     ]
@@ -65,6 +70,7 @@ fn ending() -> impl Strategy<Value = Ending> {
     prop_oneof![
         Just(Ending::Wait),
         Just(Ending::WaitUsage),
+        Just(Ending::WaitShared),
         duration().prop_map(Ending::WaitTimeout),
         duration().prop_map(Ending::WaitDeadline),
         Just(Ending::WaitExited),
@@ -94,16 +100,20 @@ proptest! {
     #[test]
     fn any_calls_of_a_handle_follow_the_contract(
         backend in backend(),
-        from_child in any::<bool>(),
+        made in 0..3,
         calls in prop::collection::vec(call(), 1..12),
     ) {
         let mut command = shell("exec sleep 600");
-        let child = command.process_group(0).spawn().expect("sh starts");
-        let pid = child.id();
-        let handle = match from_child {
-            true => PidHandle::from(child),
-            false => PidHandle::open_with(pid, backend).expect("a child of ours"),
+        command.process_group(0);
+        let handle = match made {
+            0 => PidHandle::spawn(&mut command).expect("sh starts").handle,
+            1 => Spawned::from(command.spawn().expect("sh starts")).handle,
+            _ => {
+                let child = command.spawn().expect("sh starts");
+                PidHandle::open_with(child.id(), backend).expect("a child of ours")
+            }
         };
+        let pid = handle.id();
         let mut handle = TestHandle { handle, state: State::Live };
         for call in calls {
             handle.apply(call);
@@ -135,6 +145,13 @@ impl TestHandle {
             Call::ExitFd => drop(self.check(handle.exit_fd())),
             Call::Signal(signal) => self.check_signal(signal, handle.signal(signal)),
             Call::SignalGroup(signal) => self.check_signal(signal, handle.signal_group(signal)),
+            // The one before is dropped.
+            Call::Clone => self.handle = handle.clone(),
+            Call::Identity => {
+                if let Some(identity) = self.check(handle.identity()) {
+                    assert_eq!(identity.to_string().parse(), Ok(identity));
+                }
+            }
             Call::Release => {
                 handle.release().expect("release");
                 if let State::Live = self.state {
@@ -153,6 +170,10 @@ impl TestHandle {
         match ending {
             Ending::Wait => self.record(handle.wait().map(Some)),
             Ending::WaitUsage => self.record(handle.wait_usage().map(|(status, _)| Some(status))),
+            Ending::WaitShared => match self.state {
+                State::Done(status) => assert_eq!(handle.wait_shared().expect("done"), status),
+                State::Live | State::Released => self.record(handle.wait_shared().map(Some)),
+            },
             Ending::WaitTimeout(timeout) => {
                 let start = Instant::now();
                 let result = handle.wait_timeout(timeout);

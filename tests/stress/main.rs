@@ -163,7 +163,7 @@ impl Round<'_> {
     }
 
     fn status_may_be_lost(&self, error: &io::Error) -> bool {
-        pidwait::is_already_reaped(error) && self.sigchld_ignored.load(Ordering::SeqCst)
+        pidwait::is_echild(error) && self.sigchld_ignored.load(Ordering::SeqCst)
     }
 
     fn check_all(&self) -> usize {

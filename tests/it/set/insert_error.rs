@@ -7,7 +7,7 @@ use pidwait::{InsertError, PidHandle, WaitSet};
 
 use super::{handle, own_process};
 use crate::common::{backends, sh};
-use nix::libc::{ECHILD, EINVAL};
+use nix::libc::{ECHILD, EEXIST, EINVAL};
 
 /// Without `Debug` and `Clone`, because the set requires no trait of its values.
 struct Value(u32);
@@ -55,20 +55,41 @@ fn insert_of_released_handle_fails_with_einval() {
     }
 }
 
+/// An error report prints the message and that of each source: no text may come twice.
 #[test]
-fn insert_error_converts_to_io_error() {
+fn insert_error_prints_its_cause_once() {
     for backend in backends() {
         let handle = own_process(backend);
         handle.release().unwrap();
         let failed = insert_fails(handle);
-        let text = failed.to_string();
-        assert!(text.contains(&std::process::id().to_string()), "{text}");
-        assert!(text.contains(&failed.error.to_string()), "{text}");
+        let mut report = failed.to_string();
+        let mut source = failed.source();
+        while let Some(error) = source {
+            report = format!("{report}: {error}");
+            source = error.source();
+        }
+        let cause = failed.error.to_string();
+        assert!(report.contains(&std::process::id().to_string()), "{report}");
+        assert_eq!(report.matches(&cause).count(), 1, "{report}");
         assert!(format!("{failed:?}").contains("error"));
-        let source = failed
-            .source()
-            .and_then(|it| it.downcast_ref::<io::Error>());
-        assert_eq!(source.and_then(io::Error::raw_os_error), Some(EINVAL));
         assert_eq!(io::Error::from(failed).raw_os_error(), Some(EINVAL));
+    }
+}
+
+/// Clones are one handle, with one descriptor.
+#[test]
+fn insert_of_clone_fails_with_eexist() {
+    for backend in backends() {
+        let handle = own_process(backend);
+        let mut set = WaitSet::new().unwrap();
+        let key = set.insert(handle.clone(), 1).unwrap();
+        let failed = set.insert(handle.clone(), 2).unwrap_err();
+        assert_eq!(
+            (failed.error.raw_os_error(), failed.value),
+            (Some(EEXIST), 2)
+        );
+        assert_eq!(set.len(), 1);
+        set.remove(key).unwrap();
+        set.insert(handle, 2).unwrap();
     }
 }

@@ -92,6 +92,26 @@ fn stale_key_finds_nothing() {
     }
 }
 
+#[test]
+fn key_of_another_set_finds_nothing() {
+    for backend in backends() {
+        let (mut one, mut two) = (WaitSet::new().unwrap(), WaitSet::new().unwrap());
+        let key = one.insert(own_process(backend), 1).unwrap();
+        let other = two.insert(own_process(backend), 2).unwrap();
+        assert_ne!(key, other);
+        assert!(two.get(key).is_none());
+        assert!(two.get_mut(key).is_none());
+        assert!(two.remove(key).is_none());
+        assert_eq!((one.len(), two.len()), (1, 1));
+        assert_eq!(one.remove(key).unwrap().1, 1);
+        assert_eq!(two.remove(other).unwrap().1, 2);
+        // A set that is moved stays the same set.
+        let mut moved = Box::new(two);
+        let key = moved.insert(own_process(backend), 3).unwrap();
+        assert!(moved.get(key).is_some());
+    }
+}
+
 /// The poller must have dropped the descriptor, which is the same one each time.
 #[test]
 fn removed_handle_can_be_inserted_again() {

@@ -1,4 +1,4 @@
-//! Where there is no `ppoll`, whose limits are exact to the nanosecond.
+//! Where there is no `ppoll`, which takes nanoseconds.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use nix::poll::{PollFd, PollTimeout};
 use nix::Result;
 
 pub(super) fn poll_once(fds: &mut [PollFd<'_>], limit: Option<Duration>) -> Result<usize> {
-    // Rounded up to the next millisecond, for no limit may be cut short.
+    // Rounded up to the next millisecond, so that no timeout ends early.
     let limit = limit.map_or(PollTimeout::NONE, |time| {
         let millis = time.as_nanos().div_ceil(1_000_000);
         PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX)

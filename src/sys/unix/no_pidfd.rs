@@ -1,11 +1,25 @@
 //! The calls on pidfds where the system has none: Unix other than Linux.
 
+use std::io;
+use std::os::fd::OwnedFd;
+
 use nix::errno::Errno;
 use nix::libc::{c_int, pid_t};
 use nix::Result;
 
-use super::{Pidfd, PidfdInfo};
+use super::Pidfd;
 use crate::exit::{Event, ResourceUsage};
+
+pub(crate) const SIGNAL_PROCESS_GROUP: u32 = 0;
+pub(crate) const INFO_EXIT: u64 = 0;
+
+#[derive(Debug, Default)]
+pub(crate) struct PidfdInfo {
+    pub(crate) mask: u64,
+    pub(crate) tgid: u32,
+    pub(crate) ppid: u32,
+    pub(crate) exit_code: i32,
+}
 
 pub(crate) fn pidfd_open(_pid: pid_t) -> Result<Pidfd> {
     Err(Errno::ENOSYS)
@@ -27,6 +41,14 @@ pub(crate) fn pidfd_info(_fd: &Pidfd, _wanted: u64) -> Result<PidfdInfo> {
     Err(Errno::ENOSYS)
 }
 
-pub(crate) fn usage_by_pid(_pid: pid_t) -> Option<ResourceUsage> {
-    None
+pub(crate) fn adopt(fd: OwnedFd) -> Pidfd {
+    fd
+}
+
+pub(crate) fn is_thread_pidfd(_fd: &Pidfd) -> Result<bool> {
+    Ok(false)
+}
+
+pub(crate) fn fdinfo(_fd: &Pidfd) -> io::Result<String> {
+    Err(io::ErrorKind::Unsupported.into())
 }

@@ -1,0 +1,31 @@
+//! For the model kernel: what a fork does to a handle, and a seeded fault.
+
+use super::{PidHandle, Shared};
+use crate::sys::{Arc, NotifyFd};
+
+impl PidHandle {
+    /// The handle as a forked process has it: a copy of the state and of the descriptors. Threads of
+    /// the parent that use the second value do not run there, so it is not dropped before the end.
+    ///
+    /// A fork while another thread holds the lock is not modelled.
+    pub(crate) fn fork(&self) -> (Self, Option<Arc<NotifyFd>>) {
+        let mut guard = self.shared.lock();
+        let process = guard.parts().map(|(process, _)| process.clone());
+        let mut state = guard.clone();
+        let notify = state.seen.notify_fd().map(|fd| Arc::new((*fd).clone()));
+        if let Some(fd) = &notify {
+            state.seen.set_notify_fd(fd);
+        }
+        drop(guard);
+        let copy = Self {
+            shared: Arc::new(Shared::new(process, state)),
+            ..*self
+        };
+        (copy, notify)
+    }
+
+    /// Loses what was seen of the process.
+    pub(crate) fn forget_seen(&self) {
+        self.shared.lock().seen.forget();
+    }
+}

@@ -1,0 +1,285 @@
+//! Which process a handle means, in a form that outlives this process.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::str::FromStr;
+
+use nix::errno::Errno;
+use nix::libc::pid_t;
+
+use super::{check_pid, Phase, PidHandle};
+use crate::sys;
+
+/// Names one process for as long as it exists, also for other programs and after a restart of this
+/// one: what a pidfile should hold instead of a bare PID.
+///
+/// From [`PidHandle::identity`]; [`PidHandle::open_identity`] opens the process again. It consists of
+/// the PID, the start time of the process and the ID of the boot, so that neither a later process
+/// with the same PID nor one after a reboot has the same identity. Two identities are equal if they
+/// name the same process.
+///
+/// It prints as one line without spaces, and parses back: `4711:830274:` and the boot ID, a UUID.
+/// Only the exact text that it prints parses, so `trim` what comes from a file. It is no secret, and
+/// gives no rights.
+///
+/// # Examples
+///
+/// ```
+/// # #[cfg(target_os = "linux")]
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use pidwait::{Identity, PidHandle};
+/// use std::process::Command;
+///
+/// let daemon = PidHandle::spawn(Command::new("sleep").arg("60"))?.handle;
+/// let line = daemon.identity()?.to_string(); // Into a file, say.
+///
+/// let identity: Identity = line.parse()?;
+/// PidHandle::open_identity(&identity)?.kill()?;
+/// assert!(!daemon.wait()?.success());
+/// assert!(pidwait::is_echild(&PidHandle::open_identity(&identity)?.kill().unwrap_err()));
+/// # Ok(())
+/// # }
+/// # #[cfg(not(target_os = "linux"))]
+/// # fn main() {}
+/// ```
+///
+/// # Platform notes
+///
+/// Linux only. An identity is valid within one PID namespace and one time namespace: processes in
+/// another one see other PIDs and other start times.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Identity {
+    pid: pid_t,
+    /// Clock ticks from the boot to the start of the process.
+    start_time: u64,
+    boot: BootId,
+}
+
+/// A UUID.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct BootId(u128);
+
+impl Identity {
+    /// The PID of the process. The process may have ended, and the PID may be reused.
+    pub fn pid(&self) -> u32 {
+        self.pid.unsigned_abs()
+    }
+
+    /// Reads the identity of the process that has the PID now.
+    fn read(pid: pid_t) -> io::Result<Self> {
+        if !sys::proc_is_own() {
+            let text = "the start time of a process cannot be read: there is no /proc of this PID \
+                        namespace";
+            return Err(unsupported(text));
+        }
+        let start_time = match sys::proc_stat(pid) {
+            Ok(stat) => stat.start_time,
+            // The caller has seen the process, so that the mount hides it.
+            Err(Errno::ESRCH) => return Err(unsupported("/proc hides this process (hidepid)")),
+            Err(errno) => return Err(errno.into()),
+        };
+        let boot = BootId::read()?;
+        Ok(Self {
+            pid,
+            start_time,
+            boot,
+        })
+    }
+}
+
+impl BootId {
+    fn read() -> io::Result<Self> {
+        match sys::boot_id() {
+            Ok(text) => Self::parse(&text).ok_or_else(|| unsupported("the boot ID is no UUID")),
+            Err(Errno::ENOENT | Errno::ENOSYS) => Err(unsupported("this system has no boot ID")),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// `None`: it is not a UUID as the kernel prints it, with lower-case digits and four hyphens.
+    fn parse(text: &str) -> Option<Self> {
+        let digits = text.replace('-', "");
+        let id = Self(u128::from_str_radix(&digits, 16).ok()?);
+        (id.to_string() == text).then_some(id)
+    }
+}
+
+impl PidHandle {
+    /// Returns the identity of the process, by which [`open_identity`](Self::open_identity) finds it
+    /// again, in this program or another one.
+    ///
+    /// The process may be a zombie, and need not be a child.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(target_os = "linux")] {
+    /// use pidwait::PidHandle;
+    ///
+    /// let own = PidHandle::open(std::process::id())?;
+    /// assert_eq!(own.identity()?.pid(), std::process::id());
+    /// # }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// - ECHILD: the handle is done, or the process was reaped.
+    /// - EINVAL: the handle is released.
+    /// - EMFILE, ENFILE, ENOMEM: `/proc` cannot be read for lack of a descriptor or memory.
+    /// - [`Unsupported`](io::ErrorKind::Unsupported): `/proc` is missing, belongs to another PID
+    ///   namespace or hides the process; or the system is not Linux.
+    ///
+    /// # Platform notes
+    ///
+    /// The start time is field 22 of `/proc/PID/stat` ([proc_pid_stat(5)]), the boot ID
+    /// `/proc/sys/kernel/random/boot_id`.
+    ///
+    /// [proc_pid_stat(5)]: https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
+    pub fn identity(&self) -> io::Result<Identity> {
+        let guard = self.shared.lock();
+        guard.check_live()?;
+        if let Phase::ReapedEarly(_) = guard.phase {
+            return Err(Errno::ECHILD.into());
+        }
+        let identity = Identity::read(check_pid(self.pid)?);
+        // After the read: the process has not been reaped, so that it had the PID all the time.
+        self.with_process(guard, |process, seen| match process.signal(seen, 0) {
+            Err(Errno::EPERM) => Ok(()),
+            result => result,
+        })?;
+        identity
+    }
+
+    /// Opens the very process that an identity names.
+    ///
+    /// If that process is gone, its PID was reused or the machine was rebooted, the handle is *done*
+    /// from the start, as that of [`open`](Self::open) if there is no such process: every call fails
+    /// with ECHILD, and no other process is ever signalled.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(target_os = "linux")]
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use pidwait::{Identity, PidHandle};
+    ///
+    /// // From the last boot.
+    /// let stale: Identity = "1:12:0c7a3a1c-9c11-4d6c-8a4e-0d5a0f2c5a11".parse()?;
+    /// let handle = PidHandle::open_identity(&stale)?;
+    /// assert!(pidwait::is_echild(&handle.signal(15).unwrap_err()));
+    /// # Ok(())
+    /// # }
+    /// # #[cfg(not(target_os = "linux"))]
+    /// # fn main() {}
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`open`](Self::open) and of [`identity`](Self::identity), except ECHILD.
+    ///
+    /// # Platform notes
+    ///
+    /// With [`Backend::Waitpid`](crate::Backend::Waitpid) each later call compares the start time
+    /// again, as for any non-child.
+    pub fn open_identity(identity: &Identity) -> io::Result<Self> {
+        let handle = Self::open(identity.pid())?;
+        let done = || Ok(Self::done(identity.pid(), handle.backend));
+        if BootId::read()? != identity.boot {
+            return done();
+        }
+        // Of the process that was opened, not of the one that has the PID before or after that.
+        match handle.identity() {
+            Ok(opened) if opened == *identity => Ok(handle),
+            Ok(_) => done(),
+            Err(error) if super::is_echild(&error) => done(),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn unsupported(text: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, text)
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.pid, self.start_time, self.boot)
+    }
+}
+
+impl fmt::Display for BootId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(id) = self;
+        let (first, second, third) = (id >> 96, id >> 80 & 0xffff, id >> 64 & 0xffff);
+        let (fourth, fifth) = (id >> 48 & 0xffff, id & 0xffff_ffff_ffff);
+        write!(
+            f,
+            "{first:08x}-{second:04x}-{third:04x}-{fourth:04x}-{fifth:012x}"
+        )
+    }
+}
+
+impl fmt::Debug for BootId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for Identity {
+    type Err = ParseIdentityError;
+
+    fn from_str(text: &str) -> Result<Self, ParseIdentityError> {
+        let wrong = |problem| ParseIdentityError { problem };
+        let mut parts = text.splitn(3, ':');
+        let mut next = |missing| parts.next().ok_or(ParseIdentityError { problem: missing });
+
+        let pid = number(next("the PID is missing")?);
+        let pid = pid
+            .and_then(|pid| pid_t::try_from(pid).ok())
+            .filter(|pid| *pid > 0);
+        let pid = pid.ok_or(wrong("the PID is not a plain number from 1 to 2147483647"))?;
+        let start_time = number(next("the start time is missing")?);
+        let start_time = start_time.ok_or(wrong("the start time is not a plain 64-bit number"))?;
+        let boot = BootId::parse(next("the boot ID is missing")?);
+        let boot = boot.ok_or(wrong("the boot ID is not a lower-case UUID"))?;
+        Ok(Self {
+            pid,
+            start_time,
+            boot,
+        })
+    }
+}
+
+/// A decimal number as it prints: without a sign or leading zeros.
+fn number(text: &str) -> Option<u64> {
+    let number: u64 = text.parse().ok()?;
+    (number.to_string() == text).then_some(number)
+}
+
+/// A text is not an [`Identity`]. `Display` names the part that is wrong.
+///
+/// # Examples
+///
+/// ```
+/// use pidwait::Identity;
+///
+/// let error = "023:12:0c7a3a1c-9c11-4d6c-8a4e-0d5a0f2c5a11".parse::<Identity>().unwrap_err();
+/// assert_eq!(
+///     error.to_string(),
+///     "not a process identity: the PID is not a plain number from 1 to 2147483647"
+/// );
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParseIdentityError {
+    problem: &'static str,
+}
+
+impl fmt::Display for ParseIdentityError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "not a process identity: {}", self.problem)
+    }
+}
+
+impl Error for ParseIdentityError {}

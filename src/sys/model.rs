@@ -1,0 +1,39 @@
+//! The model kernel, which replaces `unix` in the library's unit tests.
+//!
+//! It has the same names on a kernel in memory, under shuttle's scheduler, which can try any order
+//! in which threads may run. Every call is a *step*: other threads may run before it. A call that
+//! is not atomic in a real kernel, because it looks up a process and then acts on it, is two steps.
+//! A PID is looked up when a call begins, and the call then acts on that process, even if the PID
+//! is reused meanwhile. What is not modelled comes from `unix`.
+
+mod by_pid;
+mod by_pidfd;
+mod checks;
+mod faults;
+mod fd;
+mod files;
+mod kernel;
+mod oracle;
+mod processes;
+mod run;
+mod runs;
+mod scenario;
+mod schedules;
+mod tests;
+mod thread;
+
+pub(crate) use super::unix::*;
+
+pub(crate) use by_pid::{
+    block_by_pid, group_of, kill, kill_group, peek_by_pid, peek_usage_by_pid, proc_is_own,
+    proc_stat, reap_by_pid,
+};
+pub(crate) use by_pidfd::{
+    adopt, fdinfo, is_thread_pidfd, pidfd_info, pidfd_open, pidfd_send_signal, poll_reaped,
+    waitid_pidfd, PidfdInfo,
+};
+pub(crate) use fd::{is_readable, poll_readable, NotifyFd};
+pub(crate) use shuttle::sync::{Condvar, Mutex, MutexGuard};
+pub(crate) use thread::{fork_number, is_forked_since, now, sleep, spawn_thread};
+
+pub(crate) type Pidfd = fd::Descriptor;

@@ -1,0 +1,242 @@
+//! Checks results against the state of the model kernel.
+
+use std::io;
+use std::process::ExitStatus;
+use std::sync::atomic::Ordering::SeqCst;
+
+use nix::errno::Errno;
+
+use super::kernel::{self, with};
+use super::oracle::{Before, Oracle};
+use super::processes::{Life, PID};
+use super::scenario::Scenario;
+use crate::handle::ExitFd;
+use crate::{Backend, PidHandle};
+
+impl Oracle {
+    /// Of a wait; false if it returned no status and no error.
+    pub(super) fn check_wait(
+        &self,
+        handle: &PidHandle,
+        before: &Before,
+        result: io::Result<Option<ExitStatus>>,
+    ) -> bool {
+        match self.check_error(before, result) {
+            Ok(found) => {
+                assert!(!before.released, "waited through a released handle");
+                assert_ne!(self.scenario, Scenario::NonChild, "waited for a non-child");
+                let Some(status) = found else { return false };
+                self.check_status(status);
+                let earlier = self.statuses.fetch_add(1, SeqCst);
+                assert_eq!(earlier, 0, "two waits got the status");
+                self.done.store(true, SeqCst);
+            }
+            Err(Errno::ECHILD) => {
+                self.had_echild.store(true, SeqCst);
+                // A pidfd stays open for the kernel's record, and so does a non-child's handle.
+                let is_done = self.backend == Backend::Waitpid
+                    && !matches!(self.scenario, Scenario::NonChild | Scenario::Adopted);
+                self.done.fetch_or(is_done, SeqCst);
+                if self.was_waitable(before) {
+                    self.check_loser(handle);
+                }
+            }
+            Err(_) => {}
+        }
+        true
+    }
+
+    /// Of a wait that failed with ECHILD because another wait through the handle had the status.
+    fn check_loser(&self, handle: &PidHandle) {
+        if with(|kernel| kernel.reaped_by_us(self.process)) {
+            let status = handle.exit_status().expect("the status is not noted yet");
+            self.check_status(status);
+        }
+    }
+
+    pub(super) fn check_signal(&self, before: &Before, result: io::Result<()>) {
+        match self.check_error(before, result) {
+            Ok(()) => {
+                assert!(!before.released, "signalled through a released handle");
+                let reaped = before.life == Life::Reaped;
+                assert!(!reaped || self.scenario == Scenario::ReapedEarly);
+            }
+            Err(Errno::ECHILD) => {
+                assert!(self.life().is_gone(), "not signalled");
+                // The group of a zombie that was reaped early cannot be named.
+                let was_reaped = self.scenario != Scenario::ReapedEarly;
+                self.had_echild.fetch_or(was_reaped, SeqCst);
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// Of a call that looks for the exit; false if it did not see it.
+    pub(super) fn check_exited(&self, before: &Before, result: io::Result<bool>) -> bool {
+        match self.check_error(before, result) {
+            Ok(true) => {
+                assert_ne!(self.life(), Life::Running, "reported an exit too early");
+                assert!(!before.released || self.life().is_gone());
+                true
+            }
+            Ok(false) => {
+                assert!(!before.released, "looked through a released handle");
+                false
+            }
+            Err(errno) => {
+                assert_eq!(errno, Errno::EINVAL);
+                true
+            }
+        }
+    }
+
+    pub(super) fn check_exit_fd(&self, before: &Before, result: io::Result<ExitFd>) {
+        let Ok(fd) = self.check_error(before, result) else {
+            return;
+        };
+        assert!(!before.released);
+        // In a forked process the zombie may not be visible, and no other code may reap it.
+        let certain = !self.exits_last && !self.forked;
+        let deadline = (!certain).then_some(before.deadline);
+        let readable = super::poll_readable(&fd, deadline).expect("poll never fails");
+        assert!(readable || !certain);
+        assert!(
+            !readable || self.life() != Life::Running,
+            "reported an exit too early"
+        );
+    }
+
+    /// Of a descriptor from before a wait that has returned.
+    pub(super) fn check_readable(&self, before: &Before, fd: &ExitFd) {
+        let readable = super::is_readable(fd).expect("poll never fails");
+        assert!(readable || !self.was_waitable(before), "not readable yet");
+    }
+
+    pub(super) fn check_open(&self, before: &Before, result: io::Result<PidHandle>) {
+        let has_owner = || with(|kernel| kernel.owner(PID)).is_ok();
+        match result {
+            Ok(_) if has_owner() => {}
+            Ok(handle) if before.life == Life::Reaped => {
+                let error = handle.wait().expect_err("no process has the PID");
+                assert_eq!(error.raw_os_error(), Some(Errno::ECHILD as i32));
+            }
+            Ok(_) => {}
+            // It was reaped during the call, and the check for the reason found the PID's next
+            // owner.
+            Err(error) => assert!(has_owner(), "{error}"),
+        }
+    }
+
+    /// Checks that an error is true.
+    pub(super) fn check_error<T>(
+        &self,
+        before: &Before,
+        result: io::Result<T>,
+    ) -> Result<T, Errno> {
+        let error = match result {
+            Ok(value) => return Ok(value),
+            Err(error) => error,
+        };
+        let errno = error.raw_os_error().map(Errno::from_raw);
+        match errno {
+            Some(Errno::ECHILD) if self.life().is_gone() || !self.was_waitable(before) => {}
+            Some(Errno::EINVAL) if self.releasing.load(SeqCst) => {}
+            Some(Errno::EMFILE) if self.scenario == Scenario::NoDescriptors => {}
+            Some(Errno::EAGAIN) if self.scenario == Scenario::NoThreads => {}
+            _ => panic!("wrong error: {error}; {:?}, {self:?}", self.life()),
+        }
+        Err(errno.unwrap_or(Errno::UnknownErrno))
+    }
+
+    pub(super) fn check_status(&self, status: ExitStatus) {
+        assert_eq!(status, with(|kernel| kernel.status(self.process)));
+        assert_ne!(self.life(), Life::Running, "a status before the exit");
+    }
+
+    /// After ECHILD the kernel's record is there at once.
+    pub(super) fn check_record(&self, handle: &PidHandle) {
+        let status = handle.exit_status();
+        let is_child = !matches!(
+            self.scenario,
+            Scenario::Missing | Scenario::NonChild | Scenario::Adopted
+        );
+        let is_recorded =
+            is_child && self.backend == Backend::Pidfd && with(|kernel| kernel.rules.exit_records);
+        let released = self.releasing.load(SeqCst);
+        assert!(!is_recorded || released || status.is_some(), "no record");
+    }
+
+    /// Whether a wait could get its status. By PID, an adopted child is told from a later process
+    /// with its PID by its start time only.
+    fn was_waitable(&self, before: &Before) -> bool {
+        let is_known =
+            self.scenario != Scenario::Adopted || self.backend == Backend::Pidfd || self.procfs;
+        before.is_child && is_known
+    }
+
+    /// Whether its exit could be seen. By PID, a non-child's zombie cannot.
+    pub(super) fn was_visible(&self, before: &Before) -> bool {
+        match before.life {
+            Life::Running => false,
+            Life::Zombie | Life::Dead => before.is_child || self.backend == Backend::Pidfd,
+            Life::Reaped => true,
+        }
+    }
+
+    /// A non-child's watchers end when no listener is left, while the process still runs.
+    pub(super) fn check_watchers_ended(&self) {
+        if self.scenario == Scenario::NonChild {
+            kernel::join_threads();
+            assert_eq!(self.life(), Life::Running);
+        }
+    }
+
+    pub(super) fn check_no_status(&self) {
+        assert_eq!(self.statuses.load(SeqCst), 0, "a fork got the status");
+    }
+
+    /// After all threads have ended; with the last clone of the handle, if there is one.
+    pub(super) fn check_end(&self, handle: Option<PidHandle>) {
+        kernel::join_threads();
+        if !matches!(self.scenario, Scenario::NonChild | Scenario::Adopted) {
+            let watchers = with(|kernel| kernel.watchers);
+            assert!(watchers <= 1, "more than one watcher for a child");
+        }
+        with(|kernel| kernel.free_pid(self.process));
+        let has_status = self.statuses.load(SeqCst) == 1;
+        match self.scenario {
+            Scenario::ReapedEarly => {
+                let was_lost = !has_status && self.had_echild.load(SeqCst);
+                assert!(!was_lost, "lost the status");
+            }
+            Scenario::Missing => {
+                let steps = with(|kernel| kernel.steps) - self.steps;
+                assert_eq!(steps, 0, "a handle that is done made a call");
+            }
+            _ => {
+                let reaped = with(|kernel| kernel.reaped_by_us(self.process));
+                assert_eq!(has_status, reaped, "lost the status");
+            }
+        }
+        if let Some(handle) = handle {
+            self.check_last_clone(&handle, has_status);
+        }
+        kernel::join_threads();
+        assert_eq!(with(|kernel| kernel.files.count()), 0, "never closed");
+    }
+
+    fn check_last_clone(&self, handle: &PidHandle, has_status: bool) {
+        let released = self.released.load(SeqCst);
+        if has_status || released {
+            assert_eq!(with(|kernel| kernel.files.count()), 0, "not closed");
+        }
+        let is_recorded = with(|kernel| kernel.rules.exit_records)
+            && self.backend == Backend::Pidfd
+            && self.scenario != Scenario::Missing
+            && self.life() == Life::Reaped
+            && !released;
+        let is_known = has_status || is_recorded || self.scenario == Scenario::ReapedEarly;
+        let status = with(|kernel| kernel.status(self.process));
+        assert_eq!(handle.exit_status(), is_known.then_some(status));
+    }
+}

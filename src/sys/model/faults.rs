@@ -1,0 +1,100 @@
+//! Seeded faults: each takes one of the library's precautions away, and the runs must find it.
+
+use super::kernel::Fault;
+use super::runs::{
+    child_seen_to_exit, fork, non_child_seen_gone, non_child_with_start_time, release_beside_wait,
+    signal_beside_wait,
+};
+use super::scenario::{Call, Run, Scenario};
+use super::schedules::assert_finds;
+use crate::Backend::{Pidfd, Waitpid};
+
+const HIT: &str = "hit an unrelated process";
+const MISSED: &str = "missed the exit";
+const EARLY: &str = "reported an exit too early";
+const LOST: &str = "lost the status";
+const NOT_NOTED: &str = "not noted";
+const DEADLOCK: &str = "deadlock";
+
+#[test]
+fn finds_a_signal_without_the_lock() {
+    let run = || signal_beside_wait(Waitpid);
+    assert_finds(Fault::SignalWithoutLock, &[HIT], run);
+}
+
+#[test]
+fn finds_a_blocking_peek_that_reaps() {
+    let run = || signal_beside_wait(Waitpid);
+    assert_finds(Fault::ReapInBlockingPeek, &[HIT, LOST, NOT_NOTED], run);
+}
+
+#[test]
+fn finds_a_release_that_closes_at_once() {
+    let run = || release_beside_wait(Pidfd);
+    assert_finds(Fault::CloseAtRelease, &["that is not open"], run);
+}
+
+#[test]
+fn finds_a_forgotten_exit_of_a_non_child() {
+    assert_finds(Fault::ForgetSeen, &[HIT], || {
+        then(non_child_seen_gone(), Call::Kill)
+    });
+    assert_finds(Fault::ForgetSeen, &[MISSED], || {
+        then(non_child_seen_gone(), Call::HasExited)
+    });
+}
+
+#[test]
+fn finds_a_forgotten_exit_of_a_child() {
+    assert_finds(Fault::ForgetSeen, &[HIT], || {
+        then(child_seen_to_exit(), Call::Kill)
+    });
+    assert_finds(Fault::ForgetSeen, &[MISSED], || {
+        then(child_seen_to_exit(), Call::HasExited)
+    });
+    assert_finds(Fault::ForgetSeen, &[DEADLOCK], || {
+        then(child_seen_to_exit(), Call::ExitFd)
+    });
+}
+
+#[test]
+fn finds_ignored_start_times() {
+    let run = || then(non_child_with_start_time(), Call::Kill);
+    assert_finds(Fault::IgnoreStartTimes, &[HIT], run);
+}
+
+#[test]
+fn finds_a_notification_by_closing_beside_a_fork() {
+    let run = || Run {
+        fork: Some(vec![Call::HasExited]),
+        ..Run::new(Waitpid, Scenario::OwnChild, vec![vec![Call::ExitFd]])
+    };
+    assert_finds(Fault::NotifyByClosing, &[DEADLOCK], run);
+}
+
+#[test]
+fn finds_echild_in_a_fork_taken_for_reaped() {
+    let run = || fork(Waitpid, Scenario::OwnChild);
+    assert_finds(Fault::IgnoreForks, &[EARLY], run);
+}
+
+#[test]
+fn finds_a_fork_that_waits_for_threads_of_its_parent() {
+    let run = || Run {
+        fork: Some(vec![Call::TryWait]),
+        ..Run::new(Pidfd, Scenario::OwnChild, vec![vec![Call::Wait]])
+    };
+    assert_finds(Fault::IgnoreForks, &[DEADLOCK], run);
+}
+
+/// Makes only this call after the PID was reused, and none in other threads.
+fn then(run: Run, call: Call) -> Run {
+    let mut calls = run.threads.into_iter().next().unwrap_or_default();
+    let reuse = calls.iter().position(|call| *call == Call::ReusePid);
+    calls.truncate(reuse.map_or(0, |index| index + 1));
+    calls.push(call);
+    Run {
+        threads: vec![calls],
+        ..run
+    }
+}

@@ -1,0 +1,250 @@
+//! The kernel that the unit tests run on: processes, PIDs, descriptors and a clock, all in memory.
+//!
+//! It behaves as badly as a real one may. A free PID is reused at once, by the process that does
+//! the most harm; a process can be gone before a call by its PID acts on it; time passes at bad
+//! moments. A signal or a reap that reaches an unrelated process fails the test with a panic.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::os::fd::RawFd;
+use std::task::{Poll, Waker};
+use std::time::{Duration, Instant};
+
+use shuttle::current::{me, TaskId};
+use shuttle::future::block_on;
+
+use super::files::{File, Files};
+use super::processes::{Id, Life, Process};
+use crate::exit::Event;
+
+thread_local! {
+    /// One for each test, because all of shuttle's threads run on the thread of their test.
+    static KERNEL: RefCell<Kernel> = RefCell::new(Kernel::new(Rules::default()));
+}
+
+/// The configuration of one simulated run.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Rules {
+    pub(super) reuse: Reuse,
+    /// SIGCHLD is ignored: children are gone when they exit.
+    pub(super) sigchld_ignored: bool,
+    /// The kernel keeps a record of how a reaped process ended.
+    pub(super) exit_records: bool,
+    /// No descriptor can be opened.
+    pub(super) no_descriptors: bool,
+    /// No thread can be started.
+    pub(super) no_threads: bool,
+    /// `/proc` is there, and of this PID namespace.
+    pub(super) procfs: bool,
+    /// A signal by PID may hit the PID's next owner if the target had the PID when the sender last
+    /// checked: other code that reaps leaves this window.
+    pub(super) signal_window: bool,
+    /// The kernel has PIDFD_SIGNAL_PROCESS_GROUP.
+    pub(super) group_signals: bool,
+    pub(super) fault: Option<Fault>,
+}
+
+/// What becomes of a PID that is free.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Reuse {
+    #[default]
+    Never,
+    /// It is reused at once, or never: by a child, a zombie child or a non-child.
+    Any,
+}
+
+/// A mistake that the library must not make, made for it by the kernel: so these tests show that
+/// they would find it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// A signal by PID is sent after its sender has unlocked the handle.
+    SignalWithoutLock,
+    /// A blocking peek reaps the zombie, outside the lock.
+    ReapInBlockingPeek,
+    /// A release closes the descriptor even if other threads use it.
+    CloseAtRelease,
+    /// A notification only closes the other end of the socket pair.
+    NotifyByClosing,
+    /// What was seen of a process is forgotten before the next call.
+    ForgetSeen,
+    /// The start time of every process is the same.
+    IgnoreStartTimes,
+    /// A forked process takes the parent's children for its own, and so ECHILD for "reaped".
+    IgnoreForks,
+}
+
+#[derive(Debug)]
+pub(super) struct Kernel {
+    pub(super) rules: Rules,
+    booted: bool,
+    /// Steps of all threads.
+    pub(super) steps: usize,
+    pub(super) processes: Vec<Process>,
+    pub(super) files: Files,
+    sleepers: Vec<Waker>,
+    /// Threads that the library or the kernel started and that have not ended yet.
+    threads: usize,
+    /// How many threads the library has started, not in a fork.
+    pub(super) watchers: usize,
+    /// Which process each thread found at its last check by PID.
+    pub(super) last_checks: Vec<(TaskId, Id)>,
+    /// Threads that run in a forked process.
+    forked: Vec<TaskId>,
+    epoch: Instant,
+    clock: Duration,
+    /// What [`Fault::ReapInBlockingPeek`] has reaped, and in which thread.
+    reaped_too_early: Option<(TaskId, Event)>,
+}
+
+/// Starts a fresh kernel, one for each schedule.
+pub(super) fn boot(rules: Rules) {
+    let fresh = Kernel {
+        booted: true,
+        ..Kernel::new(rules)
+    };
+    with(|kernel| *kernel = fresh);
+}
+
+pub(super) fn with<T>(run: impl FnOnce(&mut Kernel) -> T) -> T {
+    KERNEL.with(|kernel| run(&mut kernel.borrow_mut()))
+}
+
+/// Lets the scheduler run other threads, as it may before every call.
+pub(super) fn step() {
+    let booted = with(|kernel| {
+        kernel.steps += 1;
+        kernel.booted
+    });
+    // Not in the probe, before there are threads; and not while a failed test unwinds.
+    if booted && !std::thread::panicking() {
+        shuttle::thread::sleep(Duration::ZERO);
+        with(Kernel::free_some_pids);
+    }
+}
+
+/// Blocks until there is a result. shuttle finds a wait that no thread ends.
+pub(super) fn block_until<T>(mut result: impl FnMut(&mut Kernel) -> Option<T>) -> T {
+    if let Some(result) = with(&mut result) {
+        return result;
+    }
+    block_on(poll_fn(|context| {
+        with(|kernel| match result(kernel) {
+            Some(result) => Poll::Ready(result),
+            None => {
+                kernel.sleepers.push(context.waker().clone());
+                Poll::Pending
+            }
+        })
+    }))
+}
+
+/// Starts a thread that [`join_threads`] waits for.
+pub(super) fn spawn(run: impl FnOnce() + Send + 'static) {
+    let forked = with(|kernel| {
+        kernel.threads += 1;
+        kernel.is_forked()
+    });
+    shuttle::thread::spawn(move || {
+        if forked {
+            enter_fork();
+        }
+        run();
+        with(|kernel| {
+            kernel.threads -= 1;
+            kernel.wake();
+        });
+    });
+}
+
+pub(super) fn join_threads() {
+    block_until(|kernel| (kernel.threads == 0).then_some(()));
+}
+
+/// From here on, this thread runs in a forked process.
+pub(super) fn enter_fork() {
+    with(|kernel| kernel.forked.push(me()));
+}
+
+impl Kernel {
+    fn new(rules: Rules) -> Self {
+        Self {
+            rules,
+            booted: false,
+            steps: 0,
+            processes: vec![Process::this()],
+            files: Files::default(),
+            sleepers: Vec::new(),
+            threads: 0,
+            watchers: 0,
+            last_checks: Vec::new(),
+            forked: Vec::new(),
+            epoch: Instant::now(),
+            clock: Duration::ZERO,
+            reaped_too_early: None,
+        }
+    }
+
+    // ---- forks ----
+
+    pub(super) fn is_forked(&self) -> bool {
+        self.booted && !self.forked.is_empty() && self.forked.contains(&me())
+    }
+
+    pub(super) fn fork_number(&self) -> u32 {
+        u32::from(self.is_forked() && self.rules.fault != Some(Fault::IgnoreForks))
+    }
+
+    // ---- descriptors ----
+
+    pub(super) fn close(&mut self, number: RawFd) {
+        self.files.close(number);
+        self.wake();
+    }
+
+    pub(super) fn shut_down(&mut self, number: RawFd) {
+        self.files.shut_down(number);
+        self.wake();
+    }
+
+    pub(super) fn is_readable(&self, file: File) -> bool {
+        match file {
+            File::Pidfd(id) => self.life(id) != Life::Running,
+            File::Notify(pair) => self.files.pair_is_readable(pair),
+            File::Peer(_) => false,
+        }
+    }
+
+    // ---- time ----
+
+    pub(super) fn now(&self) -> Instant {
+        self.epoch + self.clock
+    }
+
+    pub(super) fn advance_clock(&mut self, to: Instant) {
+        self.clock = self.clock.max(to.duration_since(self.epoch));
+    }
+
+    /// Wakes the threads in [`block_until`].
+    pub(super) fn wake(&mut self) {
+        self.sleepers.drain(..).for_each(Waker::wake);
+    }
+
+    // ---- faults ----
+
+    /// Instead of a blocking peek: reaps, and keeps the event for the next calls of this thread.
+    pub(super) fn reap_too_early(&mut self, id: Id) -> nix::Result<Event> {
+        let event = self.reap(id)?;
+        self.reaped_too_early = event.exited().map(|_| (me(), event));
+        Ok(event)
+    }
+
+    pub(super) fn reaped_too_early(&mut self, take: bool) -> Option<Event> {
+        let (_, event) = self
+            .reaped_too_early
+            .filter(|(thread, _)| *thread == me())?;
+        if take {
+            self.reaped_too_early = None;
+        }
+        Some(event)
+    }
+}

@@ -1,0 +1,199 @@
+//! Makes the calls of a run and has their results checked.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::libc::SIGUSR1;
+
+use super::kernel::{step, with, Fault};
+use super::processes::{Id, Life, PID};
+use super::run::reap_externally;
+use super::scenario::{Call, Run, Scenario};
+use crate::backend::Process;
+use crate::wait::poll_until;
+use crate::{is_echild, Backend, PidHandle};
+
+const TIMEOUT: Duration = Duration::from_millis(5);
+
+/// What all threads that share the handle have seen.
+#[derive(Debug)]
+pub(super) struct Oracle {
+    pub(super) process: Id,
+    pub(super) scenario: Scenario,
+    pub(super) backend: Backend,
+    pub(super) exits_last: bool,
+    pub(super) procfs: bool,
+    /// It checks the calls of a forked process.
+    pub(super) forked: bool,
+    /// The kernel's count when the handle was ready.
+    pub(super) steps: usize,
+    /// How many waits got a status.
+    pub(super) statuses: AtomicUsize,
+    /// A call failed with ECHILD because the process was reaped.
+    pub(super) had_echild: AtomicBool,
+    /// The handle was done before it could be released, and stays so.
+    pub(super) done: AtomicBool,
+    pub(super) releasing: AtomicBool,
+    pub(super) released: AtomicBool,
+}
+
+/// The state when a call began.
+pub(super) struct Before {
+    pub(super) life: Life,
+    /// Whether it was a child of the calling process.
+    pub(super) is_child: bool,
+    pub(super) released: bool,
+    pub(super) deadline: Instant,
+}
+
+impl Oracle {
+    pub(super) fn new(run: &Run, process: Id, steps: usize) -> Self {
+        Self {
+            process,
+            scenario: run.scenario,
+            backend: run.backend,
+            exits_last: run.exits_last,
+            procfs: with(|kernel| kernel.rules.procfs),
+            forked: false,
+            steps,
+            statuses: AtomicUsize::new(0),
+            had_echild: AtomicBool::new(false),
+            done: AtomicBool::new(false),
+            releasing: AtomicBool::new(false),
+            released: AtomicBool::new(false),
+        }
+    }
+
+    /// For a process that has just been forked, of which the process is a non-child.
+    pub(super) fn fork(&self) -> Self {
+        Self {
+            scenario: Scenario::NonChild,
+            forked: true,
+            statuses: AtomicUsize::new(0),
+            had_echild: AtomicBool::new(false),
+            done: AtomicBool::new(false),
+            releasing: AtomicBool::new(self.releasing.load(SeqCst)),
+            released: AtomicBool::new(false),
+            ..*self
+        }
+    }
+
+    pub(super) fn life(&self) -> Life {
+        with(|kernel| kernel.life(self.process))
+    }
+
+    fn before(&self) -> Before {
+        Before {
+            life: self.life(),
+            is_child: with(|kernel| kernel.is_child(self.process)),
+            released: self.released.load(SeqCst),
+            deadline: super::now() + TIMEOUT,
+        }
+    }
+
+    /// Makes a call and checks its result.
+    pub(super) fn call(&self, handle: &PidHandle, call: Call) {
+        if with(|kernel| kernel.rules.fault) == Some(Fault::ForgetSeen) {
+            handle.forget_seen();
+        }
+        let before = self.before();
+        match call {
+            Call::Wait => _ = self.check_wait(handle, &before, handle.wait().map(Some)),
+            Call::WaitUsage => {
+                let result = handle.wait_usage().map(|(status, _)| Some(status));
+                self.check_wait(handle, &before, result);
+            }
+            Call::Terminate => {
+                let result = handle.terminate(TIMEOUT).map(Some);
+                self.check_wait(handle, &before, result);
+            }
+            Call::TryWait => {
+                let missed = !self.check_wait(handle, &before, handle.try_wait());
+                assert!(!missed || before.life == Life::Running, "missed the exit");
+            }
+            Call::WaitTimeout => {
+                let late = !self.check_wait(handle, &before, handle.wait_timeout(TIMEOUT));
+                assert!(!late || super::now() >= before.deadline, "ended early");
+            }
+            Call::Signal => self.check_signal(&before, handle.signal(SIGUSR1)),
+            Call::Kill => self.check_signal(&before, handle.kill()),
+            Call::SignalGroup => self.check_signal(&before, handle.signal_group(SIGUSR1)),
+            Call::HasExited => {
+                let missed = !self.check_exited(&before, handle.has_exited());
+                assert!(!missed || !self.was_visible(&before), "missed the exit");
+            }
+            Call::WaitExited => {
+                let exited = self.check_exited(&before, handle.wait_exited().map(|()| true));
+                assert!(exited);
+            }
+            Call::WaitExitedTimeout => {
+                let late = !self.check_exited(&before, handle.wait_exited_timeout(TIMEOUT));
+                assert!(!late || super::now() >= before.deadline, "ended early");
+                assert!(!late || !self.was_visible(&before), "missed the exit");
+            }
+            Call::ExitFd => self.check_exit_fd(&before, handle.exit_fd()),
+            Call::ExitFdBesideWait => {
+                let fd = self.check_error(&before, handle.exit_fd());
+                let result = handle.wait().map(Some);
+                let released = result.as_ref().is_err_and(|error| !is_echild(error));
+                self.check_wait(handle, &before, result);
+                if let (Ok(fd), false) = (fd, released) {
+                    self.check_readable(&before, &fd);
+                }
+            }
+            Call::ExitStatus => {
+                if let Some(status) = handle.exit_status() {
+                    self.check_status(status);
+                }
+            }
+            Call::Release => self.release(handle),
+            Call::OpenAgain => {
+                self.check_open(&before, PidHandle::open_with(handle.id(), self.backend));
+            }
+            Call::Peek => self.peek(),
+            Call::ReapExternally => {
+                reap_externally(self.process);
+                with(|kernel| kernel.free_pid(self.process));
+            }
+            Call::ReusePid => {
+                step();
+                with(|kernel| kernel.reuse_pid_by_running());
+            }
+        }
+        if self.had_echild.load(SeqCst) {
+            self.check_record(handle);
+        }
+    }
+
+    fn release(&self, handle: &PidHandle) {
+        if !self.done.load(SeqCst) {
+            self.releasing.store(true, SeqCst);
+        }
+        handle.release().expect("release never fails");
+        with(|kernel| {
+            if kernel.rules.fault == Some(Fault::CloseAtRelease) {
+                kernel.files.close_pidfds();
+            }
+        });
+        self.released.store(true, SeqCst);
+    }
+
+    fn peek(&self) {
+        let Ok((process, mut seen)) = Process::open(PID, self.backend) else {
+            return;
+        };
+        let found: Result<_, Errno> = poll_until(None, || {
+            let event = process.peek(&mut seen)?;
+            Ok(event.exited())
+        });
+        match found {
+            Ok(status) => self.check_status(status.expect("ended without a deadline")),
+            Err(errno) => assert_eq!(errno, Errno::ECHILD),
+        }
+        match super::block_by_pid(PID) {
+            Ok(event) => self.check_status(event.exited().expect("no exit")),
+            Err(errno) => assert_eq!(errno, Errno::ECHILD),
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Executes a run: threads that share a handle, and what becomes of its process meanwhile.
+
+use std::sync::Arc;
+
+use nix::errno::Errno;
+use shuttle::rand::{thread_rng, Rng};
+use shuttle::thread::{self, JoinHandle};
+
+use super::kernel::{self, block_until, step, with, Reuse, Rules};
+use super::oracle::Oracle;
+use super::processes::{Id, Life, PID};
+use super::scenario::{Call, Run, Scenario};
+use crate::backend::{Process, Seen};
+use crate::exit::ResourceUsage;
+use crate::{Backend, PidHandle};
+
+impl Run {
+    /// Executes it once, in the order that shuttle decides.
+    pub(super) fn execute(self) {
+        let (handle, oracle) = self.open();
+        let kept = thread_rng().gen::<bool>().then(|| handle.clone());
+        let fork = self.fork.as_deref().map(|calls| {
+            let (handle, oracle, calls) = (handle.clone(), Arc::clone(&oracle), calls.to_vec());
+            thread::spawn(move || run_fork(handle, &oracle, &calls))
+        });
+        let mut threads = Vec::new();
+        for calls in &self.threads {
+            let (handle, oracle, calls) = (handle.clone(), Arc::clone(&oracle), calls.clone());
+            threads.push(thread::spawn(move || {
+                calls.iter().for_each(|call| oracle.call(&handle, *call));
+            }));
+        }
+        drop(handle);
+        self.spawn_events(&oracle, &mut threads);
+        for thread in threads {
+            thread.join().expect("shuttle ends with the first panic");
+        }
+        let fork = fork.map(|fork| fork.join().expect("shuttle ends with the first panic"));
+        drop(fork); // Its descriptors were open until now.
+        if self.exits_last {
+            oracle.check_watchers_ended();
+            with(|kernel| kernel.exit(oracle.process));
+        }
+        if self.has(Call::ReusePid) {
+            // A watcher may have begun to wait only then, for the wrong process.
+            with(|kernel| kernel.exit_unrelated());
+        }
+        oracle.check_end(kept);
+    }
+
+    /// Starts the threads that are not the caller's.
+    fn spawn_events(&self, oracle: &Oracle, threads: &mut Vec<JoinHandle<()>>) {
+        let process = oracle.process;
+        if self.scenario == Scenario::Adopted {
+            threads.push(thread::spawn(move || {
+                step();
+                with(|kernel| kernel.adopt(process));
+            }));
+        }
+        if self.exits_last {
+            return;
+        }
+        if oracle.life() == Life::Running {
+            threads.push(thread::spawn(move || {
+                step();
+                with(|kernel| kernel.exit(process));
+            }));
+        }
+        let is_reaped_by_others = matches!(
+            self.scenario,
+            Scenario::ReapedExternally | Scenario::NonChild
+        );
+        if is_reaped_by_others && !self.has(Call::ReapExternally) {
+            threads.push(thread::spawn(move || reap_externally(process)));
+        }
+    }
+
+    fn open(&self) -> (PidHandle, Arc<Oracle>) {
+        let procfs = self.procfs.unwrap_or_else(|| thread_rng().gen());
+        kernel::boot(Rules {
+            sigchld_ignored: self.scenario == Scenario::SigchldIgnored,
+            exit_records: thread_rng().gen(),
+            no_threads: self.scenario == Scenario::NoThreads,
+            signal_window: self.scenario == Scenario::NonChild && self.backend == Backend::Waitpid,
+            group_signals: true,
+            procfs,
+            fault: self.fault,
+            ..Rules::default()
+        });
+        let is_child = !matches!(self.scenario, Scenario::NonChild | Scenario::Adopted);
+        let process = with(|kernel| kernel.start_target(is_child));
+        let handle = self.open_handle(process);
+        assert_eq!(handle.backend(), self.backend);
+        let steps = with(|kernel| {
+            if self.allows_reuse(procfs) && thread_rng().gen_ratio(3, 4) {
+                kernel.rules.reuse = Reuse::Any;
+            } else {
+                // Without them, a reap by another thread leaves a window.
+                kernel.rules.group_signals = thread_rng().gen();
+            }
+            if let Scenario::ReapedEarly | Scenario::Missing = self.scenario {
+                kernel.reuse_pid();
+            }
+            kernel.steps
+        });
+        (handle, Arc::new(Oracle::new(self, process, steps)))
+    }
+
+    fn open_handle(&self, process: Id) -> PidHandle {
+        let pid = PID.unsigned_abs();
+        match self.scenario {
+            Scenario::NoDescriptors => {
+                with(|kernel| kernel.rules.no_descriptors = true);
+                let (process, seen) = Process::open_child(PID).expect("it needs no descriptor");
+                return PidHandle::live(pid, process, seen);
+            }
+            Scenario::ReapedEarly => {
+                let opened = reap_early(process, self.backend);
+                let status = with(|kernel| kernel.status(process));
+                let usage = Some(ResourceUsage::default());
+                return PidHandle::reaped_early(pid, opened, status, usage);
+            }
+            Scenario::Missing => with(|kernel| {
+                kernel.begin_reap(process);
+                kernel.free_pid(process);
+            }),
+            _ => {}
+        }
+        PidHandle::open_with(pid, self.backend).expect("cannot open the process")
+    }
+}
+
+/// Forks at this moment, and makes calls in the forked process. What it returns stays open until
+/// the fork ends.
+fn run_fork(handle: PidHandle, oracle: &Oracle, calls: &[Call]) -> impl Drop + Send {
+    step();
+    let (copy, notify) = handle.fork();
+    drop(handle);
+    let oracle = oracle.fork();
+    kernel::enter_fork();
+    calls.iter().for_each(|call| oracle.call(&copy, *call));
+    oracle.check_no_status();
+    Box::new((copy, notify))
+}
+
+pub(super) fn reap_externally(process: Id) {
+    block_until(|kernel| (kernel.life(process) != Life::Running).then_some(()));
+    step();
+    with(|kernel| {
+        if kernel.life(process) == Life::Zombie {
+            kernel.begin_reap(process);
+        }
+    });
+}
+
+/// As std's `Child` reaps a zombie when a handle is made of it.
+fn reap_early(id: Id, backend: Backend) -> (Process, Seen) {
+    let (process, mut seen) = Process::open(PID, backend).expect("cannot open the process");
+    with(|kernel| {
+        kernel.exit(id);
+        kernel.begin_reap(id);
+        kernel.free_pid(id);
+    });
+    assert_eq!(process.peek(&mut seen), Err(Errno::ECHILD));
+    (process, seen)
+}

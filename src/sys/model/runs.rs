@@ -1,0 +1,114 @@
+//! The runs that the tests explore. Calls that are not given are drawn at random, anew for each
+//! schedule.
+
+use shuttle::rand::{thread_rng, Rng};
+
+use super::scenario::{Call, Run, Scenario};
+use crate::Backend;
+
+pub(super) fn any_calls(backend: Backend, scenario: Scenario) -> Run {
+    random_calls(&Call::ALL, backend, scenario)
+}
+
+pub(super) fn only_waits(backend: Backend, scenario: Scenario) -> Run {
+    random_calls(&Call::WAITS, backend, scenario)
+}
+
+pub(super) fn exits_last(backend: Backend, scenario: Scenario) -> Run {
+    Run {
+        exits_last: true,
+        ..random_calls(&Call::SHORT, backend, scenario)
+    }
+}
+
+/// A fork at a random moment. The process may run on until all calls have returned.
+pub(super) fn fork(backend: Backend, scenario: Scenario) -> Run {
+    let run = match thread_rng().gen() {
+        true => exits_last(backend, scenario),
+        false => any_calls(backend, scenario),
+    };
+    Run {
+        fork: Some(draw(&Call::SHORT)),
+        ..run
+    }
+}
+
+/// A non-child is seen to be gone before its PID is reused; its start time is not known.
+pub(super) fn non_child_seen_gone() -> Run {
+    let mut calls = vec![Call::ReapExternally];
+    calls.push(pick(&[Call::HasExited, Call::WaitExited, Call::ExitFd]));
+    calls.push(Call::ReusePid);
+    calls.extend(draw(&Call::without_release()));
+    let others = Call::without_release();
+    let threads = vec![calls, draw(&others), draw(&others)];
+    Run {
+        procfs: Some(false),
+        ..Run::new(Backend::Waitpid, Scenario::NonChild, threads)
+    }
+}
+
+/// A child is seen to have exited before other code reaps it and its PID is reused.
+pub(super) fn child_seen_to_exit() -> Run {
+    let mut calls = vec![pick(&Call::SEE_EXIT)];
+    calls.extend([Call::ReapExternally, Call::ReusePid]);
+    calls.extend(draw(&Call::ALL));
+    let threads = vec![calls, draw(&Call::LOOKS), draw(&Call::LOOKS)];
+    Run::new(Backend::Waitpid, Scenario::ReapedExternally, threads)
+}
+
+/// A non-child's PID is reused before any call has seen it go; its start time is known.
+pub(super) fn non_child_with_start_time() -> Run {
+    let mut calls = vec![Call::ReapExternally, Call::ReusePid];
+    calls.extend(draw(&Call::ALL));
+    let threads = vec![calls, draw(&Call::ALL), draw(&Call::ALL)];
+    Run {
+        procfs: Some(true),
+        ..Run::new(Backend::Waitpid, Scenario::NonChild, threads)
+    }
+}
+
+pub(super) fn signal_beside_wait(backend: Backend) -> Run {
+    let threads = vec![
+        vec![Call::Wait],
+        vec![Call::Signal],
+        vec![Call::SignalGroup],
+    ];
+    Run::new(backend, Scenario::OwnChild, threads)
+}
+
+pub(super) fn release_beside_wait(backend: Backend) -> Run {
+    let threads = vec![
+        vec![Call::WaitTimeout],
+        vec![Call::Wait],
+        vec![Call::Release],
+    ];
+    Run::new(backend, Scenario::OwnChild, threads)
+}
+
+pub(super) fn open_beside_reap(backend: Backend) -> Run {
+    let threads = vec![
+        vec![Call::OpenAgain; 2],
+        vec![Call::OpenAgain],
+        vec![Call::Wait],
+    ];
+    Run::new(backend, Scenario::ReapedExternally, threads)
+}
+
+pub(super) fn peek_beside_reap(backend: Backend) -> Run {
+    let threads = vec![vec![Call::Peek], vec![Call::Peek], vec![Call::Wait]];
+    Run::new(backend, Scenario::ReapedExternally, threads)
+}
+
+/// Three threads with one to three calls each.
+fn random_calls(all: &[Call], backend: Backend, scenario: Scenario) -> Run {
+    Run::new(backend, scenario, vec![draw(all), draw(all), draw(all)])
+}
+
+fn draw(all: &[Call]) -> Vec<Call> {
+    let number = thread_rng().gen_range(1..=3);
+    (0..number).map(|_| pick(all)).collect()
+}
+
+fn pick(all: &[Call]) -> Call {
+    all[thread_rng().gen_range(0..all.len())]
+}

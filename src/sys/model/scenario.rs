@@ -1,0 +1,174 @@
+//! What a simulated run consists of.
+
+use super::kernel::Fault;
+use crate::Backend;
+
+/// Which process the handle is of, and which other code reaps it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scenario {
+    /// A child that is reaped through the handle only.
+    OwnChild,
+    /// The same when no descriptor can be opened: a handle of a std `Child` needs none.
+    NoDescriptors,
+    /// The same when no thread can be started.
+    NoThreads,
+    /// A zombie that was reaped when its handle was made.
+    ReapedEarly,
+    /// Gone before the handle was opened.
+    Missing,
+    /// A child that other code reaps too.
+    ReapedExternally,
+    /// A child whose status is thrown away.
+    SigchldIgnored,
+    /// The child of another process.
+    NonChild,
+    /// The child of another process, which exits, so that this process adopts its child.
+    Adopted,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Call {
+    Wait,
+    WaitUsage,
+    TryWait,
+    WaitTimeout,
+    Terminate,
+    Signal,
+    SignalGroup,
+    Kill,
+    HasExited,
+    WaitExited,
+    WaitExitedTimeout,
+    ExitFd,
+    /// A wait, after which a descriptor from before is readable.
+    ExitFdBesideWait,
+    ExitStatus,
+    Release,
+    /// Opens another handle for whichever process has the PID now.
+    OpenAgain,
+    /// Opens the process and peeks until it has exited, as the waits for a std `Child` do.
+    Peek,
+    /// Not a call of the handle: other code waits for the exit and reaps.
+    ReapExternally,
+    /// Not a call of the handle: the PID, which is free, is given to a process that runs on.
+    ReusePid,
+}
+
+impl Call {
+    pub(super) const ALL: [Call; 15] = [
+        Call::Signal,
+        Call::SignalGroup,
+        Call::Kill,
+        Call::Release,
+        Call::Wait,
+        Call::WaitUsage,
+        Call::TryWait,
+        Call::WaitTimeout,
+        Call::Terminate,
+        Call::HasExited,
+        Call::WaitExited,
+        Call::WaitExitedTimeout,
+        Call::ExitFd,
+        Call::ExitFdBesideWait,
+        Call::ExitStatus,
+    ];
+
+    /// Those that reap, and fail with ECHILD for a non-child.
+    pub(super) const WAITS: [Call; 5] = [
+        Call::Wait,
+        Call::WaitUsage,
+        Call::TryWait,
+        Call::WaitTimeout,
+        Call::Terminate,
+    ];
+
+    /// Those that return even if the process never exits.
+    pub(super) const SHORT: [Call; 9] = [
+        Call::Signal,
+        Call::SignalGroup,
+        Call::Release,
+        Call::TryWait,
+        Call::WaitTimeout,
+        Call::HasExited,
+        Call::WaitExitedTimeout,
+        Call::ExitFd,
+        Call::ExitStatus,
+    ];
+
+    /// Those that see the exit without reaping, and return only when they have seen it.
+    pub(super) const SEE_EXIT: [Call; 2] = [Call::WaitExited, Call::ExitFd];
+
+    /// Those that see the exit without reaping. By PID none of them blocks in a system call on the
+    /// PID, apart from the watcher.
+    pub(super) const LOOKS: [Call; 4] = [
+        Call::HasExited,
+        Call::WaitExitedTimeout,
+        Call::ExitFd,
+        Call::ExitStatus,
+    ];
+
+    pub(super) fn without_release() -> Vec<Call> {
+        let mut calls = Self::ALL.to_vec();
+        calls.retain(|call| *call != Call::Release);
+        calls
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Run {
+    pub(super) backend: Backend,
+    pub(super) scenario: Scenario,
+    pub(super) threads: Vec<Vec<Call>>,
+    /// The calls of a forked process, which lives until the parent's threads have ended.
+    pub(super) fork: Option<Vec<Call>>,
+    /// Whether the process exits only after all threads have ended.
+    pub(super) exits_last: bool,
+    /// Whether `/proc` is readable; at random if it is not given.
+    pub(super) procfs: Option<bool>,
+    pub(super) fault: Option<Fault>,
+}
+
+impl Run {
+    pub(super) fn new(backend: Backend, scenario: Scenario, threads: Vec<Vec<Call>>) -> Self {
+        Self {
+            backend,
+            scenario,
+            threads,
+            fork: None,
+            exits_last: false,
+            procfs: None,
+            fault: None,
+        }
+    }
+
+    pub(super) fn has(&self, call: Call) -> bool {
+        self.threads.iter().flatten().any(|it| *it == call)
+    }
+
+    pub(super) fn has_only(&self, calls: &[Call]) -> bool {
+        self.threads.iter().flatten().all(|it| calls.contains(it))
+    }
+
+    /// Whether the contract holds even if the PID is reused at any moment. By PID it does not if
+    /// other code frees the PID, unless the start time is known. Without it, only waits for a
+    /// non-child are safe, because they do not name the PID.
+    pub(super) fn allows_reuse(&self, procfs: bool) -> bool {
+        if self.backend == Backend::Pidfd {
+            // A peek that opens the PID again may find any process.
+            return !self.has(Call::Peek);
+        }
+        if self.fork.is_some() || self.has(Call::ReusePid) {
+            return false;
+        }
+        match self.scenario {
+            Scenario::OwnChild
+            | Scenario::NoDescriptors
+            | Scenario::NoThreads
+            | Scenario::ReapedEarly
+            | Scenario::Missing
+            | Scenario::Adopted => true,
+            Scenario::ReapedExternally | Scenario::SigchldIgnored => false,
+            Scenario::NonChild => procfs || self.has_only(&Call::WAITS),
+        }
+    }
+}

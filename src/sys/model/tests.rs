@@ -1,0 +1,61 @@
+//! The handle and both backends, in as many orders of their calls as there is time for.
+
+use super::runs::{
+    any_calls, child_seen_to_exit, exits_last, fork, non_child_seen_gone,
+    non_child_with_start_time, only_waits, open_beside_reap, peek_beside_reap, release_beside_wait,
+    signal_beside_wait,
+};
+use super::scenario::Scenario;
+use super::schedules::explore;
+use crate::Backend::{Pidfd, Waitpid};
+
+macro_rules! explorations {
+    ($($name:ident: $run:expr;)*) => {
+        const EXPLORATIONS: usize = [$(stringify!($name)),*].len();
+
+        $(#[test]
+        fn $name() {
+            explore(EXPLORATIONS, || $run);
+        })*
+    };
+}
+
+explorations! {
+    own_child_by_pidfd: any_calls(Pidfd, Scenario::OwnChild);
+    own_child_by_pid: any_calls(Waitpid, Scenario::OwnChild);
+    own_child_without_descriptors: any_calls(Waitpid, Scenario::NoDescriptors);
+    own_child_without_threads: any_calls(Waitpid, Scenario::NoThreads);
+    reaped_early_by_pidfd: any_calls(Pidfd, Scenario::ReapedEarly);
+    reaped_early_by_pid: any_calls(Waitpid, Scenario::ReapedEarly);
+    missing_by_pidfd: any_calls(Pidfd, Scenario::Missing);
+    missing_by_pid: any_calls(Waitpid, Scenario::Missing);
+    reaped_externally_by_pidfd: any_calls(Pidfd, Scenario::ReapedExternally);
+    reaped_externally_by_pid: any_calls(Waitpid, Scenario::ReapedExternally);
+    sigchld_ignored_by_pidfd: any_calls(Pidfd, Scenario::SigchldIgnored);
+    sigchld_ignored_by_pid: any_calls(Waitpid, Scenario::SigchldIgnored);
+    non_child_by_pidfd: any_calls(Pidfd, Scenario::NonChild);
+    non_child_by_pid: any_calls(Waitpid, Scenario::NonChild);
+    non_child_seen_gone_by_pid: non_child_seen_gone();
+    non_child_with_start_time_by_pid: non_child_with_start_time();
+    child_seen_to_exit_by_pid: child_seen_to_exit();
+    adopted_by_pidfd: any_calls(Pidfd, Scenario::Adopted);
+    adopted_by_pid: any_calls(Waitpid, Scenario::Adopted);
+    fork_by_pidfd: fork(Pidfd, Scenario::OwnChild);
+    fork_by_pid: fork(Waitpid, Scenario::OwnChild);
+    fork_with_non_child_by_pidfd: fork(Pidfd, Scenario::NonChild);
+    fork_with_non_child_by_pid: fork(Waitpid, Scenario::NonChild);
+    child_that_runs_on_by_pidfd: exits_last(Pidfd, Scenario::OwnChild);
+    child_that_runs_on_by_pid: exits_last(Waitpid, Scenario::OwnChild);
+    non_child_that_runs_on_by_pidfd: exits_last(Pidfd, Scenario::NonChild);
+    non_child_that_runs_on_by_pid: exits_last(Waitpid, Scenario::NonChild);
+    waits_for_a_non_child_by_pid: only_waits(Waitpid, Scenario::NonChild);
+    several_waits_by_pidfd: only_waits(Pidfd, Scenario::OwnChild);
+    several_waits_by_pid: only_waits(Waitpid, Scenario::OwnChild);
+    signal_beside_wait_by_pid: signal_beside_wait(Waitpid);
+    open_beside_reap_by_pidfd: open_beside_reap(Pidfd);
+    open_beside_reap_by_pid: open_beside_reap(Waitpid);
+    peek_beside_reap_by_pidfd: peek_beside_reap(Pidfd);
+    peek_beside_reap_by_pid: peek_beside_reap(Waitpid);
+    release_beside_wait_by_pidfd: release_beside_wait(Pidfd);
+    release_beside_wait_by_pid: release_beside_wait(Waitpid);
+}

@@ -1,0 +1,48 @@
+//! The system calls of Unix. What a target lacks is a stub file of the same functions.
+
+mod fd;
+#[cfg_attr(
+    not(any(target_os = "linux", target_os = "android")),
+    path = "unix/no_pidfd.rs"
+)]
+mod pidfd;
+#[cfg_attr(
+    not(any(target_os = "linux", target_os = "android")),
+    path = "unix/no_procfs.rs"
+)]
+mod procfs;
+mod signal;
+mod thread;
+mod wait;
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use nix::errno::{Errno, ErrnoSentinel};
+use nix::Result;
+
+pub(crate) use fd::*;
+pub(crate) use pidfd::*;
+pub(crate) use procfs::*;
+pub(crate) use signal::*;
+pub(crate) use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
+pub(crate) use thread::*;
+pub(crate) use wait::*;
+
+/// A pidfd.
+pub(crate) type Pidfd = OwnedFd;
+
+/// Calls again while a signal handler interrupts the call.
+fn retry<T: ErrnoSentinel + PartialEq>(mut call: impl FnMut() -> T) -> Result<T> {
+    loop {
+        match Errno::result(call()) {
+            Err(Errno::EINTR) => {}
+            done => return done,
+        }
+    }
+}
+
+/// The errno of a system call that std made.
+fn errno_of(error: io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
+}

@@ -1,0 +1,147 @@
+//! Descriptors: poll, flags, reads, and a descriptor that signals an exit.
+
+use std::net::Shutdown;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::libc::{self, c_int};
+use nix::poll::{PollFd, PollFlags};
+use nix::Result;
+
+use super::{errno_of, now, retry, Pidfd};
+
+#[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+mod ppoll {
+    use super::*;
+
+    pub(super) fn poll_once(fds: &mut [PollFd<'_>], limit: Option<Duration>) -> Result<usize> {
+        let ready = nix::poll::ppoll(fds, limit.map(Into::into), None)?;
+        Ok(usize::try_from(ready).unwrap_or(0))
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
+#[path = "no_ppoll.rs"]
+mod ppoll;
+
+use ppoll::poll_once;
+
+/// Waits until one of `fds` is ready, and returns how many are; 0 only once the deadline has
+/// passed.
+pub(crate) fn poll(fds: &mut [PollFd<'_>], deadline: Option<Instant>) -> Result<usize> {
+    // Some systems refuse a longer time.
+    const LONGEST: Duration = Duration::from_secs(1_000_000);
+    loop {
+        let left = deadline.map(|at| at.saturating_duration_since(now()));
+        match poll_once(fds, left.map(|time| time.min(LONGEST))) {
+            Err(Errno::EINTR) => {}
+            Ok(0) if deadline.map_or(true, |at| now() < at) => {}
+            done => return done,
+        }
+    }
+}
+
+/// Waits until `fd` is readable; false once the deadline has passed.
+pub(crate) fn poll_readable(fd: &impl AsFd, deadline: Option<Instant>) -> Result<bool> {
+    let mut fds = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
+    Ok(poll(&mut fds, deadline)? > 0)
+}
+
+/// Whether `fd` is readable now.
+pub(crate) fn is_readable(fd: &impl AsFd) -> Result<bool> {
+    let mut fds = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
+    retry_errno(|| poll_once(&mut fds, Some(Duration::ZERO))).map(|ready| ready > 0)
+}
+
+fn retry_errno<T>(mut call: impl FnMut() -> Result<T>) -> Result<T> {
+    loop {
+        match call() {
+            Err(Errno::EINTR) => {}
+            done => return done,
+        }
+    }
+}
+
+/// Waits until a pidfd reports that its process was reaped, POLLHUP (Linux 6.9), or until the
+/// deadline.
+pub(crate) fn poll_reaped(fd: &Pidfd, deadline: Option<Instant>) -> Result<()> {
+    // With no events requested, poll reports only this one.
+    let mut fds = [PollFd::new(fd.as_fd(), PollFlags::empty())];
+    poll(&mut fds, deadline).map(drop)
+}
+
+/// A duplicate of a descriptor, close-on-exec, `fcntl(F_DUPFD_CLOEXEC)`.
+pub(crate) fn duplicate(fd: &impl AsFd) -> Result<OwnedFd> {
+    fd.as_fd().try_clone_to_owned().map_err(errno_of)
+}
+
+/// The status flags of an open file description, `fcntl(F_GETFL)`.
+pub(crate) fn status_flags(fd: BorrowedFd<'_>) -> Result<c_int> {
+    // SAFETY: `fd` is open while it is borrowed, and F_GETFL takes no third argument.
+    Errno::result(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) })
+}
+
+/// Sets the status flags, `fcntl(F_SETFL)`.
+pub(crate) fn set_status_flags(fd: BorrowedFd<'_>, flags: c_int) -> Result<()> {
+    // SAFETY: `fd` is open while it is borrowed, and F_SETFL takes an int.
+    Errno::result(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags) }).map(drop)
+}
+
+/// How many bytes a pipe holds, `ioctl(FIONREAD)`.
+pub(crate) fn bytes_in(fd: BorrowedFd<'_>) -> Result<usize> {
+    let mut held: c_int = 0;
+    // SAFETY: `fd` is open while it is borrowed, and FIONREAD writes one int to a local.
+    Errno::result(unsafe { libc::ioctl(fd.as_raw_fd(), libc::FIONREAD, &mut held) })?;
+    Ok(usize::try_from(held).unwrap_or(0))
+}
+
+/// One `read` that appends to `buffer` as much as it has spare capacity for; 0 is the end.
+pub(crate) fn read_spare(fd: BorrowedFd<'_>, buffer: &mut Vec<u8>) -> Result<usize> {
+    /// macOS refuses reads of more than `INT_MAX` bytes.
+    const LONGEST: usize = 1 << 30;
+    let spare = buffer.spare_capacity_mut();
+    let (start, room) = (spare.as_mut_ptr().cast(), spare.len().min(LONGEST));
+    let raw = fd.as_raw_fd();
+    let read = retry(|| {
+        // SAFETY: `fd` is open while it is borrowed; the spare capacity is ours, at least `room`
+        // bytes long, and may be written to.
+        unsafe { libc::read(raw, start, room) }
+    })?;
+    let read = usize::try_from(read).unwrap_or(0);
+    let length = buffer.len() + read;
+    // SAFETY: `read` has initialized that many bytes behind the old length, within the capacity.
+    unsafe { buffer.set_len(length) };
+    Ok(read)
+}
+
+/// A descriptor that becomes readable when [`notify`](Self::notify) is called, and stays so.
+///
+/// A socket pair: a pipe would have to be written to, under SIGPIPE. `shutdown` reaches all copies
+/// of the descriptor; closing the other end would not be seen while a forked process holds a copy
+/// of that end.
+#[derive(Debug)]
+pub(crate) struct NotifyFd {
+    readable: UnixStream,
+    /// Open, so that `readable` is not readable before the notification.
+    _peer: UnixStream,
+}
+
+impl NotifyFd {
+    pub(crate) fn new() -> Result<Self> {
+        let (readable, _peer) = UnixStream::pair().map_err(errno_of)?;
+        Ok(Self { readable, _peer })
+    }
+
+    pub(crate) fn notify(&self) {
+        // It can only fail where an earlier call was enough already.
+        let _ = self.readable.shutdown(Shutdown::Both);
+    }
+}
+
+impl AsFd for NotifyFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.readable.as_fd()
+    }
+}

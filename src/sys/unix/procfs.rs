@@ -1,0 +1,65 @@
+//! What `/proc` says of a process.
+
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::str;
+
+use nix::errno::Errno;
+use nix::libc::pid_t;
+use nix::Result;
+
+use super::errno_of;
+
+/// Some fields of `/proc/PID/stat`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ProcStat {
+    /// `R`, `S`, …; `Z` or `X` once the main thread has exited.
+    pub(crate) state: u8,
+    pub(crate) parent: pid_t,
+    pub(crate) group: pid_t,
+    pub(crate) threads: u64,
+    /// Clock ticks from the boot to the start of the process.
+    pub(crate) start_time: u64,
+}
+
+/// Whether `/proc` is there and is that of our own PID namespace, so that its numbers are our
+/// PIDs.
+pub(crate) fn proc_is_own() -> bool {
+    let own = std::process::id().to_string();
+    fs::read_link("/proc/self").is_ok_and(|link| link.as_os_str().as_bytes() == own.as_bytes())
+}
+
+/// Reads `/proc/PID/stat`. ESRCH: there is no such entry; any other error: `/proc` cannot be read.
+pub(crate) fn proc_stat(pid: pid_t) -> Result<ProcStat> {
+    let text = fs::read(format!("/proc/{pid}/stat")).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => Errno::ESRCH,
+        _ => errno_of(error),
+    })?;
+    parse_stat(&text).ok_or(Errno::EIO)
+}
+
+/// The kernel's random ID of this boot, as text.
+pub(crate) fn boot_id() -> Result<String> {
+    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").map_err(errno_of)?;
+    Ok(text.trim_end().to_owned())
+}
+
+fn parse_stat(text: &[u8]) -> Option<ProcStat> {
+    // The second field is the program's name in parentheses, and may contain anything.
+    let end_of_name = text.iter().rposition(|byte| *byte == b')')?;
+    let rest = str::from_utf8(text.get(end_of_name + 1..)?).ok()?;
+    let mut fields = rest.split_ascii_whitespace(); // The first is field 3.
+    let state = *fields.next()?.as_bytes().first()?;
+    let parent = fields.next()?.parse().ok()?;
+    let group = fields.next()?.parse().ok()?;
+    let threads = fields.nth(20 - 6)?.parse().ok()?;
+    let start_time = fields.nth(22 - 21)?.parse().ok()?;
+    Some(ProcStat {
+        state,
+        parent,
+        group,
+        threads,
+        start_time,
+    })
+}

@@ -1,0 +1,59 @@
+//! Signals by PID. The pidfd calls are in `pidfd.rs`.
+
+use nix::errno::Errno;
+use nix::libc::{self, c_int, pid_t};
+use nix::Result;
+
+/// `kill(pid, signal)`. Not nix's, whose `Signal` lacks the real-time signals.
+///
+/// A PID of 0 or below would name a group or every process: EINVAL.
+pub(crate) fn kill(pid: pid_t, signal: c_int) -> Result<()> {
+    if pid <= 0 {
+        return Err(Errno::EINVAL);
+    }
+    // SAFETY: `kill` reads two integers and touches no memory of ours.
+    Errno::result(unsafe { libc::kill(pid, signal) }).map(drop)
+}
+
+/// `kill(-pid, signal)`: signals the process group that `pid` leads.
+///
+/// Group 1 cannot be named that way, because -1 is every process: EINVAL.
+pub(crate) fn kill_group(pid: pid_t, signal: c_int) -> Result<()> {
+    if pid <= 1 {
+        return Err(Errno::EINVAL);
+    }
+    // SAFETY: `kill` reads two integers and touches no memory of ours.
+    Errno::result(unsafe { libc::kill(-pid, signal) }).map(drop)
+}
+
+/// The process group of `pid`, `getpgid(pid)`. macOS: ESRCH for a zombie.
+pub(crate) fn group_of(pid: pid_t) -> Result<pid_t> {
+    // SAFETY: `getpgid` reads an integer and touches no memory of ours.
+    Errno::result(unsafe { libc::getpgid(pid) })
+}
+
+/// Whether there is a signal of that number; 0, which only asks, counts.
+///
+/// Not by `sigismember`: musl's accepts any number.
+pub(crate) fn is_signal(signal: c_int) -> bool {
+    (0..=last_signal()).contains(&signal)
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn last_signal() -> c_int {
+    libc::SIGRTMAX()
+}
+
+/// FreeBSD has real-time signals up to 126; the others end before.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn last_signal() -> c_int {
+    if cfg!(target_os = "freebsd") {
+        126
+    } else if cfg!(target_os = "netbsd") {
+        63
+    } else if cfg!(target_os = "openbsd") {
+        32
+    } else {
+        31
+    }
+}

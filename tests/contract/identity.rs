@@ -1,0 +1,117 @@
+//! What `spawn`, `wait_shared`, clones and identities return.
+
+use std::process::Command;
+use std::thread;
+
+use pidwait::{Identity, PidHandle, Spawned};
+
+use crate::cases::*;
+use crate::common::{self, Waiter};
+use crate::outcome::Describe;
+use crate::{both, row, Row};
+
+#[rustfmt::skip] // One row a line where it fits.
+pub(crate) fn rows() -> Vec<Row> {
+    vec![
+        row("command", "`spawn`, `wait`, `wait`", both("Ok(exit 3), ECHILD"), || {
+            let handle = spawned("exit 3").handle;
+            format!("{}, {}", handle.wait().describe(), handle.wait().describe())
+        }),
+        row("command that exits at once", "`spawn`, `exit_status` of the zombie, `wait_usage`", both("None, Ok(exit 3, usage)"), || {
+            let handle = spawned("exit 3").handle;
+            common::await_zombie(handle.id());
+            format!("{}, {}", handle.exit_status().describe(), handle.wait_usage().describe())
+        }),
+        row("missing program", "`spawn`", both("ENOENT"), || {
+            PidHandle::spawn(&mut Command::new("/nonexistent/program")).map(drop).describe()
+        }),
+
+        row("about to exit", "`wait_shared` twice", both("Ok(exit 3), Ok(exit 3)"), || {
+            let handle = exiting();
+            format!("{}, {}", handle.wait_shared().describe(), handle.wait_shared().describe())
+        }),
+        row("two concurrent `wait_shared`s", "both results", both("Ok(exit 3), Ok(exit 3)"), || {
+            let (handle, stdin) = until_stdin_closes();
+            let [one, two] = thread::scope(|scope| {
+                let waits = [(); 2].map(|()| Waiter::start(scope, || handle.wait_shared().describe()));
+                drop(stdin);
+                waits.map(Waiter::join)
+            });
+            format!("{one}, {two}")
+        }),
+        row("done", "`wait_shared`", both("Ok(exit 3)"), || done().wait_shared().describe()),
+        row("no such process", "`wait_shared`", both("ECHILD"), || missing().wait_shared().describe()),
+        row("non-child", "`wait_shared`", both("ECHILD"), || non_child().wait_shared().describe()),
+        row("released", "`wait_shared`", both("EINVAL"), || released().wait_shared().describe()),
+        row("reaped by other code", "`wait_shared`, Linux 6.15 and later", ["Ok(exit 3)", "ECHILD"], || {
+            with_exit_record(&reaped_externally(), |handle| handle.wait_shared().describe())
+        }),
+
+        row("clone of a done handle", "`wait`, `exit_status`", both("ECHILD, Some(exit 3)"), || {
+            let handle = exiting();
+            let clone = handle.clone();
+            handle.wait().expect("the status");
+            format!("{}, {}", clone.wait().describe(), clone.exit_status().describe())
+        }),
+        row("clone of a released handle", "`wait`, `signal`", both("EINVAL, EINVAL"), || {
+            let clone = released().clone();
+            format!("{}, {}", clone.wait().describe(), clone.signal(0).describe())
+        }),
+        row("running; one clone is dropped", "`try_wait` of the other", both("Ok(None)"), || {
+            let handle = running();
+            drop(handle.clone());
+            handle.try_wait().describe()
+        }),
+
+        row("running", "`try_clone_pidfd`", ["Ok", "Unsupported"], || running().try_clone_pidfd().map(drop).describe()),
+        row("done", "`try_clone_pidfd`", both("ECHILD"), || done().try_clone_pidfd().map(drop).describe()),
+        row("released", "`try_clone_pidfd`", both("EINVAL"), || released().try_clone_pidfd().map(drop).describe()),
+
+        row("running, zombie or non-child", "`identity`, `open_identity`, `signal(0)`", both("Ok, Ok, Ok"), || {
+            [running(), exited(), non_child()].map(|handle| reopened(&identity(&handle)).signal(0).describe()).join(", ")
+        }),
+        row("done", "`identity`", both("ECHILD"), || done().identity().map(drop).describe()),
+        row("released", "`identity`", both("EINVAL"), || released().identity().map(drop).describe()),
+        row("zombie given to `Spawned::from`", "`identity`", both("ECHILD"), || {
+            Spawned::from(common::zombie("exit 3")).handle.identity().map(drop).describe()
+        }),
+        row("identity of a reaped process", "`open_identity`, `signal(0)`", both("ECHILD"), || {
+            let handle = exiting();
+            let identity = identity(&handle);
+            handle.wait().expect("the status");
+            reopened(&identity).signal(0).describe()
+        }),
+        row("identity with another start time", "`open_identity`, `kill`", both("ECHILD"), || {
+            let [pid, start, boot] = parts(&identity(&running()));
+            let start = start.parse::<u64>().expect("a number") + 1;
+            reopened(&parsed(&format!("{pid}:{start}:{boot}"))).kill().describe()
+        }),
+        row("identity of another boot", "`open_identity`, `kill`", both("ECHILD"), || {
+            let [pid, start, _] = parts(&identity(&running()));
+            let other = "0c7a3a1c-9c11-4d6c-8a4e-0d5a0f2c5a11";
+            reopened(&parsed(&format!("{pid}:{start}:{other}"))).kill().describe()
+        }),
+    ]
+}
+
+fn spawned(script: &str) -> Spawned {
+    PidHandle::spawn(&mut common::shell(script)).expect("sh starts")
+}
+
+fn identity(handle: &PidHandle) -> Identity {
+    handle.identity().expect("a live handle has one")
+}
+
+fn reopened(identity: &Identity) -> PidHandle {
+    PidHandle::open_identity(identity).expect("open_identity")
+}
+
+fn parsed(text: &str) -> Identity {
+    text.parse().expect("an identity")
+}
+
+fn parts(identity: &Identity) -> [String; 3] {
+    let text = identity.to_string();
+    let parts: Vec<String> = text.split(':').map(str::to_owned).collect();
+    parts.try_into().expect("three parts")
+}

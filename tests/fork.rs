@@ -1,0 +1,215 @@
+//! Handles in a process that was forked and has not exec'ed, and what such a process does to the
+//! waits of its parent. A separate binary, because a fork copies the whole process.
+
+#![allow(unsafe_code)] // fork, clone and exit.
+
+mod common;
+
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::time::Duration;
+
+use common::{
+    await_zombie, backends, errno, kill, readable, reap_externally, sleeper, NonChild, Waiter,
+};
+use nix::libc::{self, ECHILD, SIGKILL};
+use pidwait::{ChildExt, PidHandle, WaitSet};
+
+const SHORT: Duration = Duration::from_millis(1);
+
+/// In milliseconds: long enough for any exit, and shorter than the forked process lives.
+const BEFORE_THE_FORK_ENDS: u16 = 20_000;
+
+#[derive(Clone, Copy)]
+enum Fork {
+    Libc,
+    /// libc's fork handlers do not run.
+    RawClone,
+}
+
+impl Fork {
+    const KINDS: [Fork; 2] = [Fork::Libc, Fork::RawClone];
+
+    /// Starts a forked process that runs a closure and exits with 0 if that returns true.
+    fn run(self, run: impl FnOnce() -> bool) -> u32 {
+        let pid = match self {
+            // SAFETY: the child only runs the closure, which takes no lock that another thread of
+            // this test could hold, and exits.
+            Fork::Libc => unsafe { libc::c_long::from(libc::fork()) },
+            Fork::RawClone => {
+                let (flags, none) = (libc::c_long::from(libc::SIGCHLD), 0_usize);
+                // SAFETY: without a stack argument it is a fork; see above.
+                unsafe { libc::syscall(libc::SYS_clone, flags, none, none, none, none) }
+            }
+        };
+        if pid == 0 {
+            let passed = catch_unwind(AssertUnwindSafe(run)).unwrap_or(false);
+            // SAFETY: does not return.
+            unsafe { libc::_exit(i32::from(!passed)) };
+        }
+        u32::try_from(pid).unwrap_or_else(|_| panic!("fork: {}", io::Error::last_os_error()))
+    }
+
+    #[track_caller]
+    fn assert_passes(self, run: impl FnOnce() -> bool) {
+        assert_eq!(reap_externally(self.run(run)), 0, "in the forked process");
+    }
+}
+
+/// A forked process that lives as long as this value.
+struct LivingFork {
+    pid: u32,
+    _end: UnixStream,
+}
+
+impl LivingFork {
+    fn new() -> Self {
+        let (end, mut other_end) = UnixStream::pair().unwrap();
+        let timeout = Duration::from_secs(60);
+        other_end.set_read_timeout(Some(timeout)).unwrap();
+        // It holds both ends, so the read ends only with its timeout or by a signal.
+        let pid = Fork::Libc.run(|| other_end.read(&mut [0]).is_ok());
+        Self { pid, _end: end }
+    }
+}
+
+impl Drop for LivingFork {
+    fn drop(&mut self) {
+        kill(self.pid, SIGKILL);
+        assert_eq!(reap_externally(self.pid), SIGKILL, "it ended too early");
+    }
+}
+
+#[test]
+fn exit_fd_is_readable_while_a_forked_process_holds_a_copy() {
+    for backend in backends() {
+        let child = sleeper();
+        let handle = PidHandle::open_with(child.id(), backend).unwrap();
+        let exit = handle.exit_fd().unwrap();
+        let _fork = LivingFork::new();
+        handle.kill().unwrap();
+        assert!(readable(&exit, BEFORE_THE_FORK_ENDS));
+        assert!(handle.wait().is_ok());
+    }
+}
+
+/// The kind: whatever listens to a watcher.
+#[test]
+fn set_and_timed_waits_end_while_a_forked_process_holds_a_copy() {
+    for backend in backends() {
+        let child = sleeper();
+        let mut set = WaitSet::new().unwrap();
+        let handle = PidHandle::open_with(child.id(), backend).unwrap();
+        set.insert(handle, ()).unwrap();
+        let _fork = LivingFork::new();
+        kill(child.id(), SIGKILL);
+        let timeout = Duration::from_millis(BEFORE_THE_FORK_ENDS.into());
+        assert!(set.wait_timeout(timeout).unwrap().is_some());
+    }
+}
+
+/// The fork happens in the middle of the wait. The wait starts a watcher, and the forked process
+/// gets a copy of its descriptors.
+#[test]
+fn wait_in_progress_ends_while_a_forked_process_holds_a_copy() {
+    for backend in backends() {
+        let mut non_child = NonChild::new();
+        let handle = PidHandle::open_with(non_child.pid, backend).unwrap();
+        let exit = handle.exit_fd().unwrap();
+        std::thread::scope(|scope| {
+            let waiter = Waiter::spawn(scope, || readable(&exit, BEFORE_THE_FORK_ENDS));
+            let fork = LivingFork::new();
+            kill(non_child.pid, SIGKILL);
+            // The forked process holds a copy of the parent's input, too.
+            non_child.finish();
+            assert!(waiter.join());
+            drop(fork);
+        });
+    }
+}
+
+#[test]
+fn handle_in_a_forked_process_sees_a_running_process() {
+    for backend in backends() {
+        for fork in Fork::KINDS {
+            let child = sleeper();
+            let handle = PidHandle::open_with(child.id(), backend).unwrap();
+            fork.assert_passes(|| {
+                for _ in 0..2 {
+                    assert!(!handle.has_exited().unwrap());
+                    assert!(!handle.wait_exited_timeout(SHORT).unwrap());
+                    assert_eq!(errno(handle.try_wait()), ECHILD);
+                    assert_eq!(errno(handle.wait()), ECHILD);
+                    assert_eq!(errno(handle.wait_timeout(SHORT)), ECHILD);
+                    assert_eq!(errno(handle.terminate(SHORT)), ECHILD);
+                    handle.signal(0).unwrap();
+                }
+                !handle.has_exited().unwrap()
+            });
+            // The parent's handle is as it was.
+            assert!(handle.try_wait().unwrap().is_none());
+            fork.assert_passes(|| handle.kill().is_ok());
+            assert!(handle.wait().is_ok());
+        }
+    }
+}
+
+#[test]
+fn handle_in_a_forked_process_sees_the_reap_of_the_parent() {
+    for backend in backends() {
+        for fork in Fork::KINDS {
+            let child = sleeper();
+            let handle = PidHandle::open_with(child.id(), backend).unwrap();
+            let (mut parent_end, mut fork_end) = UnixStream::pair().unwrap();
+            let forked = fork.run(|| {
+                assert!(!handle.has_exited().unwrap());
+                fork_end.write_all(b"1").unwrap();
+                fork_end.read_exact(&mut [0]).unwrap();
+                handle.wait_exited().unwrap();
+                assert!(handle.has_exited().unwrap());
+                errno(handle.kill()) == ECHILD
+            });
+            parent_end.read_exact(&mut [0]).unwrap();
+            handle.kill().unwrap();
+            handle.wait().unwrap();
+            parent_end.write_all(b"2").unwrap();
+            assert_eq!(reap_externally(forked), 0);
+        }
+    }
+}
+
+/// Another thread of the parent is in the middle of a wait when it forks: the forked process has
+/// its counts, but not the thread.
+#[test]
+fn handle_in_a_process_forked_during_a_wait_does_not_block() {
+    for backend in backends() {
+        let child = sleeper();
+        let handle = PidHandle::open_with(child.id(), backend).unwrap();
+        std::thread::scope(|scope| {
+            let waiter = Waiter::start(scope, || handle.wait());
+            Fork::Libc.assert_passes(|| {
+                assert_eq!(errno(handle.wait()), ECHILD);
+                assert_eq!(errno(handle.try_wait()), ECHILD);
+                !handle.has_exited().unwrap()
+            });
+            handle.kill().unwrap();
+            waiter.join().unwrap();
+        });
+    }
+}
+
+#[test]
+fn child_ext_in_a_forked_process_fails_with_echild() {
+    let mut child = sleeper();
+    for fork in Fork::KINDS {
+        fork.assert_passes(|| {
+            assert_eq!(errno(child.pidfd_try_wait()), ECHILD);
+            assert_eq!(errno(child.pidfd_wait_timeout(SHORT)), ECHILD);
+            errno(child.pidfd_wait()) == ECHILD
+        });
+    }
+    child.kill().unwrap();
+    await_zombie(child.id());
+    assert!(!child.pidfd_wait().unwrap().success());
+}

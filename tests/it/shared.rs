@@ -1,0 +1,136 @@
+//! `wait_shared`: every caller gets the status.
+
+use std::io;
+use std::process::ExitStatus;
+use std::thread;
+
+use crate::common::{
+    await_zombie, backends, blocked_on_stdin, errno, has_exit_records, reap_externally, rounds,
+    sleeper, zombie, Waiter,
+};
+use nix::libc::{ECHILD, EINVAL};
+use pidwait::{PidHandle, Spawned};
+
+fn code(result: io::Result<ExitStatus>) -> Option<i32> {
+    result.unwrap().code()
+}
+
+/// All of them block in the kernel when the child exits.
+#[test]
+fn every_blocked_wait_shared_gets_the_status() {
+    for backend in backends() {
+        for _ in 0..rounds(20) {
+            let (child, stdin) = blocked_on_stdin();
+            let handle = PidHandle::open_with(child.id(), backend).unwrap();
+            let codes = thread::scope(|scope| {
+                let wait = || code(handle.wait_shared());
+                let waiters = [(); 4].map(|()| Waiter::start(scope, wait));
+                drop(stdin);
+                waiters.map(Waiter::join)
+            });
+            assert_eq!(codes, [Some(3); 4]);
+        }
+    }
+}
+
+#[test]
+fn wait_shared_returns_the_status_of_every_other_wait() {
+    let waits: [fn(&PidHandle) -> Option<i32>; 5] = [
+        |handle| code(handle.wait()),
+        |handle| handle.try_wait().unwrap()?.code(),
+        |handle| {
+            handle
+                .wait_timeout(std::time::Duration::MAX)
+                .unwrap()?
+                .code()
+        },
+        |handle| handle.wait_usage().unwrap().0.code(),
+        |handle| code(handle.terminate(std::time::Duration::MAX)),
+    ];
+    for backend in backends() {
+        for wait in waits {
+            let child = zombie("exit 3");
+            let handle = PidHandle::open_with(child.id(), backend).unwrap();
+            let clone = handle.clone();
+            assert_eq!(wait(&handle), Some(3));
+            assert_eq!(code(handle.wait_shared()), Some(3));
+            assert_eq!(code(clone.wait_shared()), Some(3));
+            assert_eq!(code(clone.wait_shared()), Some(3), "again");
+            assert_eq!(errno(clone.wait()), ECHILD, "the others fail");
+            handle.release().unwrap();
+            assert_eq!(
+                code(handle.wait_shared()),
+                Some(3),
+                "first final state wins"
+            );
+        }
+    }
+}
+
+/// The conversion reaps the zombie.
+#[test]
+fn wait_shared_returns_the_status_of_a_converted_zombie() {
+    let handle = Spawned::from(zombie("exit 3")).handle;
+    assert_eq!(code(handle.wait_shared()), Some(3));
+    assert_eq!(code(handle.wait_shared()), Some(3));
+}
+
+#[test]
+fn wait_shared_without_any_status_fails() {
+    for backend in backends() {
+        let missing = PidHandle::open_with(i32::MAX.unsigned_abs(), backend).unwrap();
+        assert_eq!(errno(missing.wait_shared()), ECHILD);
+
+        let parent = std::os::unix::process::parent_id();
+        let non_child = PidHandle::open_with(parent, backend).unwrap();
+        assert_eq!(errno(non_child.wait_shared()), ECHILD);
+
+        let child = sleeper();
+        let released = PidHandle::open_with(child.id(), backend).unwrap();
+        released.release().unwrap();
+        assert_eq!(errno(released.wait_shared()), EINVAL);
+    }
+}
+
+#[test]
+fn wait_shared_returns_the_kernels_record_of_an_externally_reaped_child() {
+    for backend in backends() {
+        let child = zombie("exit 3");
+        let handle = PidHandle::open_with(child.id(), backend).unwrap();
+        reap_externally(child.id());
+        match has_exit_records(backend) {
+            true => assert_eq!(code(handle.wait_shared()), Some(3)),
+            false => assert_eq!(errno(handle.wait_shared()), ECHILD),
+        }
+    }
+}
+
+/// One that blocks continues; one that begins after the release fails until there is a status.
+#[test]
+fn wait_shared_during_a_release() {
+    for backend in backends() {
+        let (child, stdin) = blocked_on_stdin();
+        let handle = PidHandle::open_with(child.id(), backend).unwrap();
+        thread::scope(|scope| {
+            let blocked = Waiter::start(scope, || handle.wait_shared());
+            handle.release().unwrap();
+            assert_eq!(errno(handle.wait_shared()), EINVAL);
+            drop(stdin);
+            assert_eq!(code(blocked.join()), Some(3));
+        });
+        assert_eq!(code(handle.wait_shared()), Some(3));
+        assert_eq!(errno(handle.wait()), EINVAL);
+    }
+}
+
+/// A peek by other code does not disturb it.
+#[test]
+fn wait_shared_of_a_zombie_reaps_it() {
+    for backend in backends() {
+        let child = zombie("exit 3");
+        await_zombie(child.id());
+        let handle = PidHandle::open_with(child.id(), backend).unwrap();
+        assert_eq!(code(handle.wait_shared()), Some(3));
+        assert!(!crate::common::exists(child.id()));
+    }
+}

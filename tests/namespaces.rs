@@ -1,0 +1,179 @@
+//! What changes with the namespaces of this process: PIDs that `/proc` counts differently, other
+//! descriptor tables, and threads that cannot be started. A separate binary, because each test
+//! changes its whole process.
+#![cfg(target_os = "linux")]
+#![allow(unsafe_code)] // unshare, and threads that outlive the main thread.
+
+mod common;
+
+use std::io::ErrorKind;
+use std::os::fd::AsRawFd;
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use common::isolated::{current_part, enter, run_isolated_under};
+use common::seccomp::{deny, DeniedCall};
+use common::{
+    backends, errno, is_root, pidfd_open, pidfds_supported, reap_externally, skip, sleeper, LONG,
+};
+use nix::libc::{self, EAGAIN, EMFILE};
+use pidwait::{Backend, PidHandle, WaitSet};
+
+/// PIDFD_GET_INFO of kernels before 6.13.
+const NO_GET_INFO: DeniedCall = DeniedCall {
+    call: libc::SYS_ioctl,
+    only_if: Some((1, 0xC040_FF0B)),
+    errno: libc::ENOTTY,
+};
+
+fn unshare(flags: libc::c_int) {
+    // SAFETY: the call takes an integer.
+    let done = unsafe { libc::unshare(flags) };
+    assert_eq!(done, 0, "unshare: {}", std::io::Error::last_os_error());
+}
+
+/// Runs a test in a PID namespace that still has the outer `/proc`: `unshare -p -f` without
+/// `--mount-proc`. Returns false outside of it.
+fn enter_foreign_proc(test: &str) -> bool {
+    if current_part().is_some() {
+        return true;
+    }
+    let mut wrapper = vec!["unshare", "-p", "-f"];
+    if !is_root() {
+        wrapper.extend(["-U", "-r"]);
+    }
+    let tried = Command::new(wrapper[0])
+        .args(&wrapper[1..])
+        .arg("true")
+        .output();
+    match tried {
+        Ok(output) if output.status.success() => {
+            run_isolated_under(&wrapper, test, "alone", |_| {});
+        }
+        _ => skip("no PID namespace"),
+    }
+    false
+}
+
+#[test]
+fn from_pidfd_under_a_foreign_proc_fails_with_unsupported() {
+    let test = "from_pidfd_under_a_foreign_proc_fails_with_unsupported";
+    if !pidfds_supported() {
+        return;
+    }
+    if !enter_foreign_proc(test) {
+        return;
+    }
+    deny(&[NO_GET_INFO]).unwrap();
+    let child = sleeper();
+    let fd = pidfd_open(child.id(), 0).unwrap();
+    let number = fd.as_raw_fd().to_string();
+    let error = PidHandle::from_pidfd(fd).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+    let text = error.to_string();
+    assert!(text.contains(&number) && text.contains("/proc"), "{text}");
+    // The process is as it was, and a handle that needs no `/proc` works.
+    let handle = PidHandle::open_with(child.id(), Backend::Pidfd).unwrap();
+    assert!(!handle.has_exited().unwrap());
+    handle.kill().unwrap();
+    handle.wait().unwrap();
+}
+
+/// In such a namespace the start time of a non-child cannot be read. Its handle goes by the bare PID,
+/// and does not take the outer process of that number for it.
+#[test]
+fn non_child_under_a_foreign_proc_is_known_by_its_pid() {
+    let test = "non_child_under_a_foreign_proc_is_known_by_its_pid";
+    if !enter_foreign_proc(test) {
+        return;
+    }
+    for backend in backends() {
+        let mut non_child = common::NonChild::new();
+        let handle = PidHandle::open_with(non_child.pid, backend).unwrap();
+        assert!(!handle.has_exited().unwrap());
+        handle.signal(0).unwrap();
+        assert_eq!(non_child.finish(), Some(7));
+        assert!(handle.wait_exited_timeout(Duration::from_secs(60)).unwrap());
+    }
+}
+
+/// `/proc/self` shows the descriptors of the main thread.
+#[test]
+fn from_pidfd_in_a_thread_with_descriptors_of_its_own_finds_the_pid() {
+    if !pidfds_supported()
+        || !enter("from_pidfd_in_a_thread_with_descriptors_of_its_own_finds_the_pid")
+    {
+        return;
+    }
+    let (first, second) = (sleeper(), sleeper());
+    let _main_threads = pidfd_open(first.id(), 0).unwrap();
+    let found = thread::spawn(move || {
+        unshare(libc::CLONE_FILES);
+        deny(&[NO_GET_INFO]).unwrap();
+        // The same number as in the other table, for another process.
+        let fd = pidfd_open(second.id(), 0).unwrap();
+        let handle = PidHandle::from_pidfd(fd).unwrap();
+        (handle.id(), second.id())
+    });
+    let (found, expected) = found.join().unwrap();
+    assert_eq!(found, expected);
+}
+
+/// `/proc/self` has no descriptors once the main thread has exited.
+#[test]
+fn from_pidfd_after_the_end_of_the_main_thread_finds_the_pid() {
+    if !pidfds_supported() || !enter("from_pidfd_after_the_end_of_the_main_thread_finds_the_pid") {
+        return;
+    }
+    let child = sleeper();
+    let pid = child.id();
+    // SAFETY: the forked process only runs this test's code.
+    let forked = unsafe { libc::fork() };
+    if forked == 0 {
+        let other = move || {
+            let own = std::process::id();
+            common::await_state(own, 'Z');
+            deny(&[NO_GET_INFO]).unwrap();
+            let fd = pidfd_open(pid, 0).unwrap();
+            let found = PidHandle::from_pidfd(fd).map(|handle| handle.id());
+            // SAFETY: does not return.
+            unsafe { libc::_exit(i32::from(!found.is_ok_and(|found| found == pid))) };
+        };
+        thread::spawn(other);
+        // SAFETY: ends this thread only, with the system call, so that no destructor runs.
+        unsafe { libc::syscall(libc::SYS_exit, 0) };
+    }
+    assert_eq!(reap_externally(forked.unsigned_abs()), 0);
+}
+
+/// After `unshare(CLONE_NEWPID)` a process cannot start threads. Waits work without a watcher.
+#[test]
+fn waits_work_where_no_thread_can_be_started() {
+    if !is_root() {
+        return skip("unshare(CLONE_NEWPID) needs root");
+    }
+    if !enter("waits_work_where_no_thread_can_be_started") {
+        return;
+    }
+    let children = [(); 3].map(|()| sleeper());
+    unshare(libc::CLONE_NEWPID);
+    let [first, second, third] =
+        children.map(|child| PidHandle::open_with(child.id(), Backend::Waitpid).unwrap());
+    let failed = errno(first.exit_fd().map(|_| ()));
+    assert!([EAGAIN, EMFILE].contains(&failed), "{failed}");
+    let mut set = WaitSet::new().unwrap();
+    let refused = set.insert(first.clone(), ()).unwrap_err();
+    assert_eq!(refused.error.raw_os_error(), Some(failed));
+    assert!(first
+        .wait_timeout(Duration::from_millis(1))
+        .unwrap()
+        .is_none());
+    first.kill().unwrap();
+    let long = Duration::from_millis(LONG.into());
+    assert!(first.wait_timeout(long).unwrap().is_some());
+    second.kill().unwrap();
+    assert!(second.wait_exited_timeout(long).unwrap());
+    second.wait().unwrap();
+    third.terminate(long).unwrap();
+}
