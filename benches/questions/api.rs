@@ -13,8 +13,16 @@ pub(crate) fn open_child(child: &Child) -> PidHandle {
 }
 
 pub(crate) fn spawn_with(command: &mut Command, backend: Backend) -> PidHandle {
-    let child = command.spawn().expect("the program starts");
-    PidHandle::open_with(child.id(), backend).expect("the child is unreaped")
+    let handle = match backend {
+        Backend::Pidfd => PidHandle::spawn(command).map(|spawned| spawned.handle),
+        other => {
+            let child = command.spawn().expect("the program starts");
+            PidHandle::open_with(child.id(), other)
+        }
+    };
+    let handle = handle.expect("the program starts");
+    assert_eq!(handle.backend(), backend);
+    handle
 }
 
 /// The standard output of a command that has both outputs piped.
@@ -35,12 +43,12 @@ pub(crate) const CAPTURE_CAPPED: Option<CaptureCapped> = None;
 
 #[cfg(feature = "runtimes")]
 pub(crate) async fn wait_on_tokio(handle: PidHandle) -> io::Result<()> {
-    let handle = pidwait::tokio::AsyncPidHandle::new(handle)?;
+    let handle = pidwait::TokioPidHandle::new(&handle)?;
     handle.wait().await.map(|_| ())
 }
 
 #[cfg(feature = "runtimes")]
 pub(crate) async fn wait_on_async_io(handle: PidHandle) -> io::Result<()> {
-    let handle = pidwait::async_io::AsyncPidHandle::new(handle)?;
+    let handle = pidwait::AsyncIoPidHandle::new(&handle)?;
     handle.wait().await.map(|_| ())
 }

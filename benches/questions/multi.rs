@@ -54,6 +54,7 @@ const fn entry<M: MultiWait>() -> Entry {
 const CONTENDERS: &[Entry] = &[
     entry::<RawEpoll>(),
     entry::<Set>(),
+    entry::<SetExited>(),
     entry::<RawWait4>(),
     entry::<Threads>(),
     entry::<Tokio>(),
@@ -344,6 +345,33 @@ impl MultiWait for Set {
         let exited = self.0.wait().expect("no error").expect("not empty");
         exited.status.expect("a status");
         exited.handle.id() as pid_t
+    }
+}
+
+/// The set reports exits, and the caller reaps.
+struct SetExited(WaitSet<()>);
+
+impl MultiWait for SetExited {
+    const NAME: &'static str = "pidwait wait_exited";
+    type Child = Child;
+
+    fn new() -> Self {
+        Self(WaitSet::new().expect("a set"))
+    }
+    fn start(command: Command) -> Child {
+        spawn(command)
+    }
+    fn add(&mut self, child: Child) -> pid_t {
+        let handle = api::open_child(&child);
+        let pid = handle.id() as pid_t;
+        self.0.insert(handle, ()).expect("the child is inserted");
+        pid
+    }
+    fn next(&mut self) -> pid_t {
+        let exited = self.0.wait_exited().expect("no error");
+        let handle = exited.expect("not empty").handle;
+        handle.wait().expect("a status");
+        handle.id() as pid_t
     }
 }
 

@@ -57,7 +57,8 @@ pub(crate) fn claims(answers: &Answers) -> String {
         &[
             "Lower is better. Dot: the median ratio.",
             "Line: the middle half of all rounds.",
-            "Upright mark: the limit that we claim.",
+            "Black mark: the limit that we claim.",
+            "Grey mark: as fast as the other.",
         ],
     );
     const END: f64 = 3.2;
@@ -84,6 +85,8 @@ pub(crate) fn claims(answers: &Answers) -> String {
             svg.text(WIDTH - MARGIN, svg.y, &value, Anchor::End);
             svg.y += 14.0;
             svg.line((MARGIN, svg.y), (WIDTH - MARGIN, svg.y), 1.0, "#ddd");
+            let equal = scale(1.0);
+            svg.line((equal, svg.y - 8.0), (equal, svg.y + 8.0), 2.0, "#aaa");
             let limit = scale(claim.at_most);
             svg.line((limit, svg.y - 8.0), (limit, svg.y + 8.0), 3.0, SPREAD);
             let (low, high) = (scale(ratio.low), scale(ratio.high));
@@ -110,7 +113,7 @@ pub(crate) fn many(answers: &Answers) -> String {
     const NUMBERS: [u32; 4] = [10, 100, 1000, 10_000];
     const HEIGHT: f64 = 480.0;
     const LEFT: f64 = 58.0;
-    const RIGHT: f64 = WIDTH - 152.0;
+    const RIGHT: f64 = WIDTH - 164.0;
 
     let answer = |n: u32| answers.get(&format!("multi/exit_cpu/{n}"));
     let points = |name: &str| -> Vec<(f64, Spread)> {

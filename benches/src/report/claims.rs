@@ -53,88 +53,39 @@ const SET: &str = "pidwait WaitSet";
 const EPOLL: &str = "raw epoll";
 
 /// The titles of the groups and their claims.
+#[rustfmt::skip] // One line for each.
 pub(crate) const CLAIMS: &[(&str, &[Claim])] = &[
-    (
-        "Handle to raw system call",
-        &[
-            Claim::new(
-                "`try_wait` by pidfd",
-                "call/try_wait",
-                PIDFD,
-                "raw pidfd",
-                1.1,
-            ),
-            Claim::new("`signal` by pidfd", "call/signal", PIDFD, "raw pidfd", 1.1),
-            Claim::new(
-                "`try_wait` by PID",
-                "call/try_wait",
-                WAITPID,
-                "raw waitpid",
-                1.1,
-            ),
-        ],
-    ),
-    (
-        "`ChildExt` to std's `Child`",
-        &[
-            Claim::new(
-                "`pidfd_try_wait`, running child",
-                "call/try_wait",
-                EXT,
-                "std",
-                3.0,
-            ),
-            Claim::new("`pidfd_wait`, exited child", "wait/zombie", EXT, "std", 1.8),
-        ],
-    ),
-    (
-        "Spawn and wait, to std",
-        &[
-            Claim::new("`PidHandle`", "spawn/wait", PIDFD, "std", 1.05),
-            Claim::new("`ChildExt`", "spawn/wait", EXT, "std", 1.05),
-        ],
-    ),
-    (
-        "CPU per exit, `WaitSet` to raw epoll",
-        &[
-            Claim::new("10 children", "multi/exit_cpu/10", SET, EPOLL, 1.4),
-            Claim::new("100 children", "multi/exit_cpu/100", SET, EPOLL, 1.15),
-            Claim::new("1,000 children", "multi/exit_cpu/1000", SET, EPOLL, 1.15),
-            Claim::new("10,000 children", "multi/exit_cpu/10000", SET, EPOLL, 1.15),
-        ],
-    ),
-    (
-        "CPU per exit of 10,000, `WaitSet` to",
-        &[
-            Claim::new("tokio", "multi/exit_cpu/10000", SET, "tokio", 1.0),
-            Claim::new(
-                "async-process",
-                "multi/exit_cpu/10000",
-                SET,
-                "async-process",
-                1.0,
-            ),
-            Claim::new(
-                "a thread each",
-                "multi/exit_cpu/10000",
-                SET,
-                "a thread each",
-                1.0,
-            ),
-            Claim::new(
-                "`wait4(-1)`",
-                "multi/exit_cpu/10000",
-                SET,
-                "raw wait4(-1)",
-                1.0,
-            ),
-        ],
-    ),
-    (
-        "Captured output, to std",
-        &[
-            Claim::new("1 KiB", "capture/1KiB", "pidwait", "std", 1.1),
-            Claim::new("64 MiB", "capture/64MiB", "pidwait", "std", 1.05),
-        ],
-    ),
+    ("Handle to raw system call", &[
+        Claim::new("`try_wait` by pidfd", "call/try_wait", PIDFD, "raw pidfd", 1.1),
+        Claim::new("`signal` by pidfd", "call/signal", PIDFD, "raw pidfd", 1.1),
+        Claim::new("`try_wait` by PID", "call/try_wait", WAITPID, "raw waitpid", 1.1),
+    ]),
+    ("`ChildExt` to std's `Child`", &[
+        Claim::new("`pidfd_try_wait`, running child", "call/try_wait", EXT, "std", 3.0),
+        Claim::new("`pidfd_wait`, exited child", "wait/zombie", EXT, "std", 1.8),
+    ]),
+    ("Spawn and wait, to std", &[
+        Claim::new("`PidHandle`", "spawn/wait", PIDFD, "std", 1.05),
+        Claim::new("`ChildExt`", "spawn/wait", EXT, "std", 1.05),
+    ]),
+    ("CPU per exit, `WaitSet` to raw epoll", &[
+        Claim::new("10 children", "multi/exit_cpu/10", SET, EPOLL, 1.4),
+        Claim::new("100 children", "multi/exit_cpu/100", SET, EPOLL, 1.15),
+        Claim::new("1,000 children", "multi/exit_cpu/1000", SET, EPOLL, 1.15),
+        Claim::new("10,000 children", "multi/exit_cpu/10000", SET, EPOLL, 1.15),
+    ]),
+    ("CPU per exit of 10,000, `WaitSet` to", &[
+        Claim::new("tokio", "multi/exit_cpu/10000", SET, "tokio", 1.0),
+        Claim::new("async-process", "multi/exit_cpu/10000", SET, "async-process", 1.0),
+        Claim::new("a thread each", "multi/exit_cpu/10000", SET, "a thread each", 1.0),
+    ]),
+    ("Find one exit of 10,000, `WaitSet` to", &[
+        Claim::new("tokio", "multi/first_exit/10000", SET, "tokio", 1.0),
+        Claim::new("async-process", "multi/first_exit/10000", SET, "async-process", 1.0),
+        Claim::new("`wait4(-1)`", "multi/first_exit/10000", SET, "raw wait4(-1)", 1.0),
+    ]),
+    ("Captured output, to std", &[
+        Claim::new("1 KiB", "capture/1KiB", "pidwait", "std", 1.1),
+        Claim::new("64 MiB", "capture/64MiB", "pidwait", "std", 1.05),
+    ]),
 ];
