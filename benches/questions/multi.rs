@@ -4,31 +4,27 @@
 //! contender, before the time is taken. Each turn of a contender is a process of its own: a process
 //! that has had thousands of children or threads is slower at everything for a while.
 
+mod contenders;
+
 use std::collections::VecDeque;
 use std::env;
 use std::fs;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
-use std::thread;
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use futures_lite::future::Boxed;
-use futures_lite::{FutureExt, StreamExt};
-use futures_util::stream::FuturesUnordered;
 use nix::libc::{cpu_set_t, pid_t, CLOCK_PROCESS_CPUTIME_ID, CLOCK_THREAD_CPUTIME_ID};
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use pidwait::WaitSet;
 use pidwait_benches::Answer;
-use tokio::task::JoinSet;
+
+use contenders::{AsyncProcess, MultiWait, RawEpoll, RawWait4, Set, SetExited, Threads, Tokio};
+#[cfg(feature = "runtimes")]
+use contenders::{PidwaitAsyncIo, PidwaitTokio};
 
 use crate::contender::make_zombie;
 use crate::harness::{alternate, median, Bench};
-use crate::{api, peers, raw};
-
-// ---- the questions ----
+use crate::raw;
 
 /// The time from an exit until the wait returns; the time of all exits together, for each of them;
 /// and the CPU time that this process spends, for each of them.
@@ -302,297 +298,5 @@ impl Gate {
         // SAFETY: the child makes system calls only.
         unsafe { command.pre_exec(sleep) };
         command
-    }
-}
-
-// ---- the contenders ----
-
-pub(crate) trait MultiWait {
-    const NAME: &'static str;
-    type Child;
-
-    fn new() -> Self;
-    fn start(command: Command) -> Self::Child;
-    /// Returns its PID.
-    fn add(&mut self, child: Self::Child) -> pid_t;
-    /// Waits until one more has exited, and returns its PID.
-    fn next(&mut self) -> pid_t;
-}
-
-fn spawn(mut command: Command) -> Child {
-    command.spawn().expect("the child starts")
-}
-
-struct Set(WaitSet<()>);
-
-impl MultiWait for Set {
-    const NAME: &'static str = "pidwait WaitSet";
-    type Child = Child;
-
-    fn new() -> Self {
-        Self(WaitSet::new().expect("a set"))
-    }
-    fn start(command: Command) -> Child {
-        spawn(command)
-    }
-    fn add(&mut self, child: Child) -> pid_t {
-        let handle = api::open_child(&child);
-        let pid = handle.id() as pid_t;
-        self.0.insert(handle, ()).expect("the child is inserted");
-        pid
-    }
-    fn next(&mut self) -> pid_t {
-        let exited = self.0.wait().expect("no error").expect("not empty");
-        exited.status.expect("a status");
-        exited.handle.id() as pid_t
-    }
-}
-
-/// The set reports exits, and the caller reaps.
-struct SetExited(WaitSet<()>);
-
-impl MultiWait for SetExited {
-    const NAME: &'static str = "pidwait wait_exited";
-    type Child = Child;
-
-    fn new() -> Self {
-        Self(WaitSet::new().expect("a set"))
-    }
-    fn start(command: Command) -> Child {
-        spawn(command)
-    }
-    fn add(&mut self, child: Child) -> pid_t {
-        let handle = api::open_child(&child);
-        let pid = handle.id() as pid_t;
-        self.0.insert(handle, ()).expect("the child is inserted");
-        pid
-    }
-    fn next(&mut self) -> pid_t {
-        let exited = self.0.wait_exited().expect("no error");
-        let handle = exited.expect("not empty").handle;
-        handle.wait().expect("a status");
-        handle.id() as pid_t
-    }
-}
-
-/// A loop written by hand: a batch of events, and for each exit one call that reaps and the close.
-struct RawEpoll {
-    epoll: Epoll,
-    pidfds: Vec<Option<OwnedFd>>,
-    batch: [EpollEvent; 256],
-    ready: std::ops::Range<usize>,
-}
-
-impl MultiWait for RawEpoll {
-    const NAME: &'static str = "raw epoll";
-    type Child = Child;
-
-    fn new() -> Self {
-        Self {
-            epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).expect("a descriptor"),
-            pidfds: Vec::new(),
-            batch: [EpollEvent::empty(); 256],
-            ready: 0..0,
-        }
-    }
-    fn start(command: Command) -> Child {
-        spawn(command)
-    }
-    fn add(&mut self, child: Child) -> pid_t {
-        let pidfd = raw::pidfd_open(child.id() as pid_t);
-        let pid_and_index = u64::from(child.id()) << 32 | self.pidfds.len() as u64;
-        let event = EpollEvent::new(EpollFlags::EPOLLIN, pid_and_index);
-        self.epoll.add(&pidfd, event).expect("the pidfd is added");
-        self.pidfds.push(Some(pidfd));
-        child.id() as pid_t
-    }
-    fn next(&mut self) -> pid_t {
-        if self.ready.is_empty() {
-            let waited = self.epoll.wait(&mut self.batch, EpollTimeout::NONE);
-            self.ready = 0..waited.expect("events");
-        }
-        let event = self.batch[self.ready.next().expect("an event")].data();
-        let pidfd = self.pidfds[event as u32 as usize].take();
-        let pidfd = pidfd.expect("one event for each exit");
-        raw::waitid_pidfd(&pidfd, 0).expect("a status");
-        (event >> 32) as pid_t
-    }
-}
-
-/// Reaps any child, also those that other code in the process waits for.
-struct RawWait4;
-
-impl MultiWait for RawWait4 {
-    const NAME: &'static str = "raw wait4(-1)";
-    type Child = Child;
-
-    fn new() -> Self {
-        Self
-    }
-    fn start(command: Command) -> Child {
-        spawn(command)
-    }
-    fn add(&mut self, child: Child) -> pid_t {
-        child.id() as pid_t
-    }
-    fn next(&mut self) -> pid_t {
-        let (pid, _) = raw::waitpid(-1, 0).expect("a status");
-        pid
-    }
-}
-
-struct Threads {
-    sender: mpsc::Sender<pid_t>,
-    exits: mpsc::Receiver<pid_t>,
-}
-
-impl MultiWait for Threads {
-    const NAME: &'static str = "a thread each";
-    type Child = Child;
-
-    fn new() -> Self {
-        let (sender, exits) = mpsc::channel();
-        Self { sender, exits }
-    }
-    fn start(command: Command) -> Child {
-        spawn(command)
-    }
-    fn add(&mut self, mut child: Child) -> pid_t {
-        let pid = child.id() as pid_t;
-        let sender = self.sender.clone();
-        thread::spawn(move || {
-            child.wait().expect("a status");
-            sender.send(pid).expect("the receiver lives");
-        });
-        pid
-    }
-    fn next(&mut self) -> pid_t {
-        self.exits.recv().expect("an exit")
-    }
-}
-
-struct Tokio(JoinSet<pid_t>);
-
-impl Tokio {
-    fn next_of(tasks: &mut JoinSet<pid_t>) -> pid_t {
-        let exit = peers::RUNTIME.block_on(tasks.join_next());
-        exit.expect("not empty").expect("no panic")
-    }
-}
-
-impl MultiWait for Tokio {
-    const NAME: &'static str = "tokio";
-    type Child = tokio::process::Child;
-
-    fn new() -> Self {
-        Self(JoinSet::new())
-    }
-    fn start(command: Command) -> Self::Child {
-        let _inside = peers::RUNTIME.enter();
-        let child = tokio::process::Command::from(command).spawn();
-        child.expect("the child starts")
-    }
-    fn add(&mut self, mut child: Self::Child) -> pid_t {
-        let pid = child.id().expect("not waited for before") as pid_t;
-        let wait = async move {
-            child.wait().await.expect("a status");
-            pid
-        };
-        self.0.spawn_on(wait, peers::RUNTIME.handle());
-        pid
-    }
-    fn next(&mut self) -> pid_t {
-        Self::next_of(&mut self.0)
-    }
-}
-
-struct AsyncProcess(FuturesUnordered<Boxed<pid_t>>);
-
-impl AsyncProcess {
-    fn next_of(futures: &mut FuturesUnordered<Boxed<pid_t>>) -> pid_t {
-        async_io::block_on(futures.next()).expect("not empty")
-    }
-}
-
-impl MultiWait for AsyncProcess {
-    const NAME: &'static str = "async-process";
-    type Child = async_process::Child;
-
-    fn new() -> Self {
-        Self(FuturesUnordered::new())
-    }
-    fn start(command: Command) -> Self::Child {
-        let child = async_process::Command::from(command).spawn();
-        child.expect("the child starts")
-    }
-    fn add(&mut self, mut child: Self::Child) -> pid_t {
-        let pid = child.id() as pid_t;
-        let wait = async move {
-            child.status().await.expect("a status");
-            pid
-        };
-        self.0.push(wait.boxed());
-        pid
-    }
-    fn next(&mut self) -> pid_t {
-        Self::next_of(&mut self.0)
-    }
-}
-
-#[cfg(feature = "runtimes")]
-struct PidwaitTokio(JoinSet<pid_t>);
-
-#[cfg(feature = "runtimes")]
-impl MultiWait for PidwaitTokio {
-    const NAME: &'static str = "pidwait on tokio";
-    type Child = Child;
-
-    fn new() -> Self {
-        Self(JoinSet::new())
-    }
-    fn start(command: Command) -> Child {
-        spawn(command)
-    }
-    fn add(&mut self, child: Child) -> pid_t {
-        let handle = api::open_child(&child);
-        let pid = handle.id() as pid_t;
-        let wait = async move {
-            api::wait_on_tokio(handle).await.expect("a status");
-            pid
-        };
-        self.0.spawn_on(wait, peers::RUNTIME.handle());
-        pid
-    }
-    fn next(&mut self) -> pid_t {
-        Tokio::next_of(&mut self.0)
-    }
-}
-
-#[cfg(feature = "runtimes")]
-struct PidwaitAsyncIo(FuturesUnordered<Boxed<pid_t>>);
-
-#[cfg(feature = "runtimes")]
-impl MultiWait for PidwaitAsyncIo {
-    const NAME: &'static str = "pidwait on async-io";
-    type Child = Child;
-
-    fn new() -> Self {
-        Self(FuturesUnordered::new())
-    }
-    fn start(command: Command) -> Child {
-        spawn(command)
-    }
-    fn add(&mut self, child: Child) -> pid_t {
-        let handle = api::open_child(&child);
-        let pid = handle.id() as pid_t;
-        let wait = async move {
-            api::wait_on_async_io(handle).await.expect("a status");
-            pid
-        };
-        self.0.push(wait.boxed());
-        pid
-    }
-    fn next(&mut self) -> pid_t {
-        AsyncProcess::next_of(&mut self.0)
     }
 }
