@@ -1,4 +1,4 @@
-//! What the numbers were measured on, and with.
+//! The machine and the versions that the numbers are of.
 
 use std::fmt::Write;
 use std::fs;
@@ -7,11 +7,11 @@ use std::thread;
 
 const CRATES: [&str; 9] = [
     "pidwait",
-    "criterion",
     "wait-timeout",
     "shared_child",
     "process_control",
     "subprocess",
+    "duct",
     "async-process",
     "async-io",
     "tokio",
@@ -22,11 +22,15 @@ pub(crate) fn describe() -> String {
     let cpus = thread::available_parallelism().map_or(1, usize::from);
     let model = field("/proc/cpuinfo", "model name").unwrap_or("unknown".to_owned());
     let memory = field("/proc/meminfo", "MemTotal").unwrap_or_default();
-    let _ = writeln!(text, "- Machine: {model}, {cpus} CPUs, {memory} of memory");
+    let memory = memory.trim_end_matches(" kB").parse().unwrap_or(0) / (1024 * 1024);
+    let _ = writeln!(
+        text,
+        "- Machine: {model}, {cpus} CPUs, {memory} GiB of memory"
+    );
     let kernel = read("/proc/sys/kernel/osrelease");
     let _ = writeln!(text, "- Kernel: Linux {}", kernel.trim());
     let _ = writeln!(text, "- Compiler: {}", compiler());
-    let lock = read("Cargo.lock");
+    let lock = read(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.lock"));
     let versions = CRATES.map(|name| format!("{name} {}", version(&lock, name)));
     let _ = writeln!(text, "- Crates: {}", versions.join(", "));
     text
@@ -46,12 +50,12 @@ fn field(path: &str, name: &str) -> Option<String> {
 fn compiler() -> String {
     let output = Command::new("rustc").arg("--version").output();
     let text = output.map(|output| output.stdout).unwrap_or_default();
-    // Without the commit.
+    // The rest is the commit.
     let text = String::from_utf8_lossy(&text);
     text.split(" (").next().unwrap_or_default().to_owned()
 }
 
-/// What the lock file says of a crate; of two versions the newer one, which comes last.
+/// The version of a crate in the lock file. Of two versions the newer one comes last.
 fn version<'a>(lock: &'a str, name: &str) -> &'a str {
     let entry = format!("name = \"{name}\"\nversion = \"");
     let after = lock.rsplit_once(&entry).map_or("?", |(_, after)| after);

@@ -1,12 +1,12 @@
-//! The other crates, each as its documentation would have it used.
+//! The other crates, each used as its documentation recommends.
 
 use std::process::Child;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use async_io::Timer;
 use futures_lite::FutureExt;
 use nix::libc::{c_int, pid_t};
-use once_cell::sync::Lazy;
 use process_control::{ChildExt as _, Control};
 use shared_child::unix::SharedChildExt;
 use shared_child::SharedChild;
@@ -14,19 +14,18 @@ use subprocess::unix::JobExt;
 use tokio::runtime::Runtime;
 use wait_timeout::ChildExt as _;
 
-use super::lines::{spawn, Line, Signal, Std, Timed, TryWait};
-use super::Program;
+use crate::contender::{Contender, Program, Signal, Std, TryWait, WaitTimeout};
 
-// ---- extensions of std's Child: what they do not add is std's, and std has its own line ----
+// ---- extensions of std's Child ----
 
-pub(crate) struct WaitTimeout;
+pub(crate) struct WaitTimeoutCrate;
 
-impl Line for WaitTimeout {
+impl Contender for WaitTimeoutCrate {
     const NAME: &'static str = "wait-timeout";
     type Process = Child;
 
     fn start(program: Program) -> Child {
-        spawn(program)
+        program.spawn()
     }
     fn pid(child: &Child) -> pid_t {
         Std::pid(child)
@@ -36,47 +35,47 @@ impl Line for WaitTimeout {
     }
 }
 
-impl Timed for WaitTimeout {
-    fn wait_timeout(child: &mut Child, limit: Duration) -> bool {
-        child.wait_timeout(limit).expect("an answer").is_some()
+impl WaitTimeout for WaitTimeoutCrate {
+    fn wait_timeout(child: &mut Child, timeout: Duration) -> bool {
+        child.wait_timeout(timeout).expect("no error").is_some()
     }
 }
 
 pub(crate) struct ProcessControl;
 
-impl Line for ProcessControl {
+impl Contender for ProcessControl {
     const NAME: &'static str = "process_control";
     type Process = Child;
 
     fn start(program: Program) -> Child {
-        spawn(program)
+        program.spawn()
     }
     fn pid(child: &Child) -> pid_t {
         Std::pid(child)
     }
     fn wait(child: &mut Child) {
-        let status = child.controlled().wait().expect("an answer");
+        let status = child.controlled().wait().expect("no error");
         assert!(status.is_some());
     }
 }
 
-impl Timed for ProcessControl {
-    fn wait_timeout(child: &mut Child, limit: Duration) -> bool {
-        let status = child.controlled().time_limit(limit).wait();
-        status.expect("an answer").is_some()
+impl WaitTimeout for ProcessControl {
+    fn wait_timeout(child: &mut Child, timeout: Duration) -> bool {
+        let status = child.controlled().time_limit(timeout).wait();
+        status.expect("no error").is_some()
     }
 }
 
-// ---- processes of their own ----
+// ---- types of their own ----
 
 pub(crate) struct Shared;
 
-impl Line for Shared {
+impl Contender for Shared {
     const NAME: &'static str = "shared_child";
     type Process = SharedChild;
 
     fn start(program: Program) -> SharedChild {
-        SharedChild::spawn(&mut program.into_command()).expect("it starts")
+        SharedChild::spawn(&mut program.into_command()).expect("the program starts")
     }
     fn pid(child: &SharedChild) -> pid_t {
         child.id() as pid_t
@@ -88,30 +87,35 @@ impl Line for Shared {
 
 impl TryWait for Shared {
     fn try_wait(child: &mut SharedChild) -> bool {
-        child.try_wait().expect("an answer").is_some()
+        child.try_wait().expect("no error").is_some()
     }
 }
 
 impl Signal for Shared {
     fn signal(child: &mut SharedChild, signal: c_int) {
-        child.send_signal(signal).expect("it is sent");
+        child.send_signal(signal).expect("the signal is sent");
     }
 }
 
-impl Timed for Shared {
-    fn wait_timeout(child: &mut SharedChild, limit: Duration) -> bool {
-        child.wait_timeout(limit).expect("an answer").is_some()
+impl WaitTimeout for Shared {
+    fn wait_timeout(child: &mut SharedChild, timeout: Duration) -> bool {
+        child.wait_timeout(timeout).expect("no error").is_some()
     }
 }
 
 pub(crate) struct Subprocess;
 
-impl Line for Subprocess {
+impl Contender for Subprocess {
     const NAME: &'static str = "subprocess";
     type Process = subprocess::Job;
 
     fn start(program: Program) -> subprocess::Job {
-        program.into_exec().start().expect("it starts")
+        let exec = subprocess::Exec::cmd(program.name).args(program.args);
+        let exec = match program.stdin {
+            Some(stdin) => exec.stdin(std::fs::File::from(stdin)),
+            None => exec,
+        };
+        exec.start().expect("the program starts")
     }
     fn pid(job: &subprocess::Job) -> pid_t {
         job.pid() as pid_t
@@ -129,32 +133,32 @@ impl TryWait for Subprocess {
 
 impl Signal for Subprocess {
     fn signal(job: &mut subprocess::Job, signal: c_int) {
-        job.send_signal(signal).expect("it is sent");
+        job.send_signal(signal).expect("the signal is sent");
     }
 }
 
-impl Timed for Subprocess {
-    fn wait_timeout(job: &mut subprocess::Job, limit: Duration) -> bool {
-        job.wait_timeout(limit).expect("an answer").is_some()
+impl WaitTimeout for Subprocess {
+    fn wait_timeout(job: &mut subprocess::Job, timeout: Duration) -> bool {
+        job.wait_timeout(timeout).expect("no error").is_some()
     }
 }
 
-// ---- futures, which a caller without a runtime has to block on ----
+// ---- futures, blocked on ----
 
 pub(crate) struct AsyncProcess;
 
-impl Line for AsyncProcess {
+impl Contender for AsyncProcess {
     const NAME: &'static str = "async-process";
     type Process = async_process::Child;
 
     fn start(mut program: Program) -> async_process::Child {
-        // It passes on no stdin that std's Command was given before.
+        // The conversion loses a stdin that was set before.
         let stdin = program.stdin.take();
         let mut command = async_process::Command::from(program.into_command());
         if let Some(stdin) = stdin {
             command.stdin(stdin);
         }
-        command.spawn().expect("it starts")
+        command.spawn().expect("the program starts")
     }
     fn pid(child: &async_process::Child) -> pid_t {
         child.id() as pid_t
@@ -166,37 +170,37 @@ impl Line for AsyncProcess {
 
 impl TryWait for AsyncProcess {
     fn try_wait(child: &mut async_process::Child) -> bool {
-        child.try_status().expect("an answer").is_some()
+        child.try_status().expect("no error").is_some()
     }
 }
 
-impl Timed for AsyncProcess {
-    fn wait_timeout(child: &mut async_process::Child, limit: Duration) -> bool {
+impl WaitTimeout for AsyncProcess {
+    fn wait_timeout(child: &mut async_process::Child, timeout: Duration) -> bool {
         let exit = async { Some(child.status().await.expect("a status")) };
-        let limit = async {
-            Timer::after(limit).await;
+        let timeout = async {
+            Timer::after(timeout).await;
             None
         };
-        async_io::block_on(exit.or(limit)).is_some()
+        async_io::block_on(exit.or(timeout)).is_some()
     }
 }
 
 pub(crate) struct Tokio;
 
-/// A single thread's, which is the cheaper kind.
-pub(crate) static RUNTIME: Lazy<Runtime> = Lazy::new(|| {
+/// On one thread, which is the cheaper kind.
+pub(crate) static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
     let mut builder = tokio::runtime::Builder::new_current_thread();
-    builder.enable_all().build().expect("a runtime")
+    builder.enable_all().build().expect("the runtime starts")
 });
 
-impl Line for Tokio {
+impl Contender for Tokio {
     const NAME: &'static str = "tokio";
     type Process = tokio::process::Child;
 
     fn start(program: Program) -> tokio::process::Child {
         let _inside = RUNTIME.enter();
         let mut command = tokio::process::Command::from(program.into_command());
-        command.spawn().expect("it starts")
+        command.spawn().expect("the program starts")
     }
     fn pid(child: &tokio::process::Child) -> pid_t {
         child.id().expect("not waited for before") as pid_t
@@ -208,14 +212,14 @@ impl Line for Tokio {
 
 impl TryWait for Tokio {
     fn try_wait(child: &mut tokio::process::Child) -> bool {
-        child.try_wait().expect("an answer").is_some()
+        child.try_wait().expect("no error").is_some()
     }
 }
 
-impl Timed for Tokio {
-    fn wait_timeout(child: &mut tokio::process::Child, limit: Duration) -> bool {
-        // Not built outside: the timer needs the runtime.
-        let exit = async { tokio::time::timeout(limit, child.wait()).await };
+impl WaitTimeout for Tokio {
+    fn wait_timeout(child: &mut tokio::process::Child, timeout: Duration) -> bool {
+        // Built inside, because the timer needs the runtime.
+        let exit = async { tokio::time::timeout(timeout, child.wait()).await };
         match RUNTIME.block_on(exit) {
             Ok(status) => status.map(|_| true).expect("a status"),
             Err(_elapsed) => false,

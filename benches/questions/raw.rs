@@ -1,4 +1,4 @@
-//! The system calls, with nothing around them but the check that they worked.
+//! The system calls, with nothing around them but a check that they succeeded.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use nix::libc::{self, c_int, pid_t};
 
-/// Panics with errno where a call failed: no bench goes on with half an answer.
+/// Panics with the errno if a call failed: a bench must not measure failures.
 fn check(result: c_int) -> c_int {
     assert!(result >= 0, "{}", io::Error::last_os_error());
     result
@@ -16,11 +16,11 @@ fn check(result: c_int) -> c_int {
 pub(crate) fn pidfd_open(pid: pid_t) -> OwnedFd {
     // SAFETY: the call reads two integers.
     let fd = check(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) } as c_int);
-    // SAFETY: the descriptor is new, and nobody else's.
+    // SAFETY: the descriptor is new, and nothing else owns it.
     unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
-/// `waitid`: the raw status field, or `None` where there was nothing yet, or ECHILD.
+/// `waitid`: the status field, or `None` if the child still runs or was reaped (ECHILD).
 fn waitid(kind: libc::idtype_t, id: libc::id_t, options: c_int) -> Option<c_int> {
     let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
     // SAFETY: `info` is valid for writes, and the call does not keep it.
@@ -40,13 +40,12 @@ pub(crate) fn waitid_pidfd(fd: &OwnedFd, options: c_int) -> Option<c_int> {
     waitid(libc::P_PIDFD, fd.as_raw_fd() as libc::id_t, options)
 }
 
-/// Looks at a child and leaves it unreaped.
-pub(crate) fn look_by_pid(pid: pid_t, block: bool) -> Option<c_int> {
-    let options = libc::WNOWAIT | if block { 0 } else { libc::WNOHANG };
-    waitid(libc::P_PID, pid as libc::id_t, options)
+/// A wait that leaves the zombie.
+pub(crate) fn peek_by_pid(pid: pid_t, options: c_int) -> Option<c_int> {
+    waitid(libc::P_PID, pid as libc::id_t, options | libc::WNOWAIT)
 }
 
-/// `waitpid`, which reaps: the pid and the status; `None` where there was nothing yet.
+/// `waitpid`: the PID and the status, or `None` if no child has exited yet.
 pub(crate) fn waitpid(pid: pid_t, options: c_int) -> Option<(pid_t, c_int)> {
     let mut status = 0;
     // SAFETY: `status` is valid for writes, and the call does not keep it.
@@ -55,7 +54,7 @@ pub(crate) fn waitpid(pid: pid_t, options: c_int) -> Option<(pid_t, c_int)> {
 }
 
 pub(crate) fn kill(pid: pid_t, signal: c_int) {
-    assert!(pid > 0, "no group is ever meant");
+    assert!(pid > 0, "not a group");
     // SAFETY: the call reads two integers.
     check(unsafe { libc::kill(pid, signal) });
 }
@@ -66,57 +65,82 @@ pub(crate) fn pidfd_send_signal(fd: &OwnedFd, signal: c_int) {
     check(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, no_info, 0) } as c_int);
 }
 
-/// `ppoll` of one descriptor: whether it became readable within the limit.
-pub(crate) fn readable_within(fd: &OwnedFd, limit: Duration) -> bool {
+/// `ppoll` of one descriptor: whether it became readable in time.
+pub(crate) fn poll_readable(fd: &OwnedFd, timeout: Duration) -> bool {
     let mut poll = libc::pollfd {
         fd: fd.as_raw_fd(),
         events: libc::POLLIN,
         revents: 0,
     };
-    let limit = libc::timespec {
-        tv_sec: limit.as_secs() as libc::time_t,
-        tv_nsec: limit.subsec_nanos().into(),
+    let timeout = libc::timespec {
+        tv_sec: timeout.as_secs() as libc::time_t,
+        tv_nsec: timeout.subsec_nanos().into(),
     };
-    // SAFETY: one `pollfd` is there, valid for writes, and no signal mask is given.
-    check(unsafe { libc::ppoll(&mut poll, 1, &limit, std::ptr::null()) }) > 0
+    // SAFETY: `poll` is one `pollfd`, valid for writes; the signal mask may be null.
+    check(unsafe { libc::ppoll(&mut poll, 1, &timeout, std::ptr::null()) }) > 0
 }
 
-/// What a clock says: CLOCK_MONOTONIC, the same in all processes, or CLOCK_PROCESS_CPUTIME_ID.
+/// The time of a clock. CLOCK_MONOTONIC is the same in all processes.
 pub(crate) fn nanoseconds(clock: libc::clockid_t) -> u64 {
     let mut now = MaybeUninit::<libc::timespec>::zeroed();
     // SAFETY: `now` is valid for writes, and the call does not keep it.
     check(unsafe { libc::clock_gettime(clock, now.as_mut_ptr()) });
-    // SAFETY: the call has filled it in.
+    // SAFETY: the call has initialized it.
     let now = unsafe { now.assume_init() };
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
-/// Ends this process at once, with nothing run on the way out.
+/// Ends this process at once, without running exit handlers.
 pub(crate) fn exit_now() -> ! {
-    // SAFETY: it does not return, and needs nothing.
+    // SAFETY: the call has no requirements, and does not return.
     unsafe { libc::_exit(0) }
 }
 
-/// What a forked child does until the other end of a descriptor is closed; then it exits.
-///
-/// It holds no other descriptor: nothing that is to be closed is kept open by it.
+/// Sleeps until the other end of a socket is closed, and exits. For a forked child, which must make
+/// system calls only; it closes all other descriptors, so that it keeps none of the parent's open.
 pub(crate) fn sleep_until_closed(fd: RawFd) -> ! {
     let mut byte = [0_u8];
-    // SAFETY: `dup2` reads two integers, and both descriptors are this process's own.
+    // SAFETY: the call reads two integers, and nothing else uses descriptor 0 here.
     check(unsafe { libc::dup2(fd, 0) });
-    // SAFETY: the call reads three integers, and nothing in this process uses descriptors again.
+    // SAFETY: the call reads three integers, and this process uses none of the descriptors again.
     check(unsafe { libc::syscall(libc::SYS_close_range, 1, u32::MAX, 0) } as c_int);
-    // SAFETY: one byte is there to be written to.
+    // SAFETY: `byte` is valid for writes of one byte.
     unsafe { libc::read(0, byte.as_mut_ptr().cast(), 1) };
     exit_now()
 }
 
-/// Raises the limit of open descriptors, if it is lower.
+/// The CPUs that this thread may run on.
+pub(crate) fn cpus() -> libc::cpu_set_t {
+    let mut cpus = MaybeUninit::<libc::cpu_set_t>::zeroed();
+    let size = size_of::<libc::cpu_set_t>();
+    // SAFETY: `cpus` is valid for writes of that size.
+    check(unsafe { libc::sched_getaffinity(0, size, cpus.as_mut_ptr()) });
+    // SAFETY: zeroes are valid, and so is what the kernel has written.
+    unsafe { cpus.assume_init() }
+}
+
+pub(crate) fn set_cpus(cpus: &libc::cpu_set_t) {
+    // SAFETY: `cpus` is valid for reads of that size.
+    check(unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), cpus) });
+}
+
+/// The CPU that this thread runs on now.
+pub(crate) fn this_cpu() -> libc::cpu_set_t {
+    // SAFETY: the call has no requirements.
+    let cpu = check(unsafe { libc::sched_getcpu() });
+    // SAFETY: a set of CPUs may be all zeroes: it is empty.
+    let mut cpus = unsafe { MaybeUninit::<libc::cpu_set_t>::zeroed().assume_init() };
+    // SAFETY: the call writes to `cpus` only, and checks the number.
+    unsafe { libc::CPU_SET(cpu as usize, &mut cpus) };
+    cpus
+}
+
+/// Raises the limit of open descriptors if it is lower.
 pub(crate) fn raise_descriptor_limit(wanted: u64) -> io::Result<()> {
     let mut limit = MaybeUninit::<libc::rlimit>::zeroed();
     // SAFETY: `limit` is valid for writes, and the call does not keep it.
     check(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, limit.as_mut_ptr()) });
-    // SAFETY: the call has filled it in.
+    // SAFETY: the call has initialized it.
     let mut limit = unsafe { limit.assume_init() };
     limit.rlim_cur = limit.rlim_cur.max(wanted);
     limit.rlim_max = limit.rlim_max.max(wanted);
@@ -127,20 +151,20 @@ pub(crate) fn raise_descriptor_limit(wanted: u64) -> io::Result<()> {
     }
 }
 
-/// `read`, appended to a buffer that is given room for 64 KiB more; 0 is the end.
-pub(crate) fn read_on(fd: BorrowedFd<'_>, buffer: &mut Vec<u8>) -> usize {
+/// `read` of up to 64 KiB, appended to a buffer; 0 is the end of the file.
+pub(crate) fn read_append(fd: BorrowedFd<'_>, buffer: &mut Vec<u8>) -> usize {
     buffer.reserve(64 * 1024);
     let spare = buffer.spare_capacity_mut();
-    // SAFETY: the spare capacity may be written to.
+    // SAFETY: the spare capacity is valid for writes.
     let read = unsafe { libc::read(fd.as_raw_fd(), spare.as_mut_ptr().cast(), spare.len()) };
     let read = usize::try_from(read).expect("no error");
-    // SAFETY: so many bytes behind the old end have been written.
+    // SAFETY: the call has written that many bytes behind the old end.
     unsafe { buffer.set_len(buffer.len() + read) };
     read
 }
 
-/// A system call that nothing else makes, for strace to see.
+/// A system call that nothing else makes, to be found in strace's output.
 pub(crate) fn mark() {
-    // SAFETY: it reads one integer, and no session has a process of that pid.
+    // SAFETY: the call reads one integer, and fails.
     unsafe { libc::getsid(pid_t::MAX) };
 }

@@ -1,0 +1,324 @@
+//! The text of the report.
+
+use std::fmt::Write;
+
+use pidwait_benches::{Answer, Answers, Spread};
+
+use super::claims::{Verdict, CLAIMS};
+use super::machine;
+
+const INTRODUCTION: &str = "\
+# Benchmarks
+
+Written by `cargo run --bin report` from the results of `cargo bench`.
+
+Contenders of a question take turns: in each of 20 to 50 rounds every contender is measured once, in
+an order that is shuffled anew. A time is the median of all rounds. A ratio is the median of the
+ratios within each round, and in brackets are its quartiles: half of the rounds gave a ratio in that
+range. Where the range includes 1, the difference is smaller than the noise, and the table says
+*same*. Where a range crosses the limit of a claim, the claim is *undecided*, and no ratio is given.
+
+`raw pidfd`, `raw waitpid` and `raw epoll` make the system calls that pidwait cannot do without, and
+nothing else.
+
+";
+
+const ONE_CHILD: &str = "
+## One child
+
+`pidwait pidfd` and `pidwait waitpid` are `PidHandle` with its two backends; `pidwait ChildExt` is the
+trait for std's `Child`. A ratio compares with what the last column names. Where a crate is missing, it
+has no such call.
+";
+
+const QUESTIONS: [(&str, &str, &str); 8] = [
+    (
+        "wait/zombie",
+        "Wait for a child that has exited",
+        "A wait by pidfd ends with the close of the descriptor, which std's single `wait4` does not need. \
+         `ChildExt` peeks before and after std's own wait, so that a status that was reaped before is \
+         reported as ECHILD.",
+    ),
+    (
+        "wait/zombie_with_timeout",
+        "The same with a timeout",
+        "",
+    ),
+    (
+        "wait/exit_latency",
+        "From the exit until the wait returns",
+        "Most of it is the kernel's: the end of the process, and waking the waiter.",
+    ),
+    (
+        "wait/exit_latency_with_timeout",
+        "The same with a timeout",
+        "Without pidfds a watcher thread of pidwait sees the exit, and has to run first.",
+    ),
+    (
+        "wait/overshoot",
+        "How late a timeout of 5 ms is",
+        "A timeout of `poll` is late by the thread's timer slack, 50 µs by default. async-process waits \
+         with a timerfd, which has no slack. wait-timeout is missing because it returns too early.",
+    ),
+    (
+        "call/try_wait",
+        "`try_wait` of a running child",
+        "In the kernel `waitid` does more than `wait4`, which std calls.",
+    ),
+    (
+        "call/signal",
+        "Signal a running child",
+        "By PID, pidwait checks first that the child is unreaped, so that the PID cannot belong to \
+         another process.",
+    ),
+    (
+        "spawn/wait",
+        "Spawn `true` and wait for it",
+        "",
+    ),
+];
+
+const MANY_CHILDREN: &str = "
+## Many children
+
+In brackets is the ratio to a raw epoll loop. All children exit at once, except for *the first exit*:
+there one child has exited, and the others sleep. Every turn has a process of its own. The time of each
+exit is mostly the kernel's, which ends the children on all CPUs; the CPU time is the cost of waiting.
+";
+
+const NUMBERS: [&str; 4] = ["10", "100", "1000", "10000"];
+const MANY: [(&str, &str); 3] = [
+    ("multi/exit_cpu", "CPU time of each exit"),
+    ("multi/exit_time", "Time of each exit"),
+    ("multi/first_exit", "Time to find the first exit"),
+];
+
+const CAPTURE: &str = "
+## Captured output
+
+From spawning the child until its status and all output are there, with a timeout that is not reached
+(std has none). In brackets is the ratio to std.
+";
+
+const SIZES: [(&str, &str); 4] = [
+    ("capture/1KiB", "1 KiB"),
+    ("capture/64MiB", "64 MiB"),
+    ("capture/64MiB_capped", "64 MiB, of which 64 KiB are kept"),
+    ("capture/4MiB_through_cat", "4 MiB of input through `cat`"),
+];
+
+const COST: &str = "
+## System calls, threads and memory
+
+System calls as strace counts them, with those of threads that the call starts; *threads* is the
+largest number that the process had afterwards.
+";
+
+const CALLS: [(&str, &str); 6] = [
+    ("cost/syscalls/wait", "wait"),
+    ("cost/syscalls/try_wait", "try_wait"),
+    ("cost/syscalls/signal", "signal"),
+    ("cost/syscalls/timed_wait_zombie", "timed wait, exited"),
+    ("cost/syscalls/timed_wait_running", "timed wait, 20 ms"),
+    ("cost/threads", "threads"),
+];
+
+pub(crate) fn report(answers: &Answers) -> String {
+    let mut text = String::from(INTRODUCTION);
+    text += &machine::describe();
+    text += "\n## Claims\n\n![What pidwait adds](claims.svg)\n";
+    claims(&mut text, answers);
+    text += ONE_CHILD;
+    text += "\n![The time to wait for a child that has exited](single.svg)\n";
+    for (question, title, note) in QUESTIONS {
+        if let Some(answer) = answers.get(question) {
+            one(&mut text, answer, title, note);
+        }
+    }
+    text += MANY_CHILDREN;
+    text += "\n![CPU time of each exit](many.svg)\n";
+    for (question, title) in MANY {
+        many(&mut text, answers, question, title);
+    }
+    text += CAPTURE;
+    text += "\n![The time to capture 64 MiB](capture.svg)\n";
+    for (question, title) in SIZES {
+        if let Some(answer) = answers.get(question) {
+            capture(&mut text, answer, title);
+        }
+    }
+    text += COST;
+    costs(&mut text, answers);
+    text
+}
+
+fn claims(text: &mut String, answers: &Answers) {
+    for (title, claims) in CLAIMS {
+        let _ = write!(
+            text,
+            "\n**{title}**\n\n| | at most | measured | |\n|---|---:|---|---|\n"
+        );
+        for claim in *claims {
+            let (measured, verdict) = match claim.verdict(answers) {
+                Some(Verdict::Holds(ratio)) => (range(ratio), "holds"),
+                Some(Verdict::Fails(ratio)) => (range(ratio), "**does not hold**"),
+                Some(Verdict::Undecided) => ("–".to_owned(), "undecided"),
+                None => ("–".to_owned(), "not measured"),
+            };
+            let (name, limit) = (claim.text, claim.at_most);
+            let _ = writeln!(text, "| {name} | {limit:.2} | {measured} | {verdict} |");
+        }
+    }
+}
+
+/// A question about one child, a row for each contender.
+fn one(text: &mut String, answer: &Answer, title: &str, note: &str) {
+    let _ = write!(text, "\n### {title}\n\n");
+    if !note.is_empty() {
+        let _ = write!(text, "{note}\n\n");
+    }
+    *text += "| | time | ratio | to |\n|---|---:|---|---|\n";
+    for (name, _) in &answer.contenders {
+        let Some(time) = answer.spread(name) else {
+            continue;
+        };
+        let to = reference(name).filter(|to| answer.values(to).is_some());
+        let ratio = to.and_then(|to| answer.ratio(name, to));
+        let (ratio, to) = (ratio.map_or(String::new(), same_or_range), to.unwrap_or(""));
+        let _ = writeln!(
+            text,
+            "| {name} | {} | {ratio} | {to} |",
+            duration(time.median)
+        );
+    }
+}
+
+/// What a contender is compared with.
+fn reference(contender: &str) -> Option<&'static str> {
+    match contender {
+        "pidwait pidfd" => Some("raw pidfd"),
+        "pidwait waitpid" => Some("raw waitpid"),
+        "pidwait ChildExt" => Some("std"),
+        raw if raw.starts_with("raw") => None,
+        _ => Some("pidwait pidfd"),
+    }
+}
+
+/// A question with a number of children, a row for each contender.
+fn many(text: &mut String, answers: &Answers, question: &str, title: &str) {
+    let numbers = NUMBERS.map(|n| (n, answers.get(&format!("{question}/{n}"))));
+    let numbers = numbers.into_iter();
+    let numbers: Vec<_> = numbers
+        .filter_map(|(n, answer)| Some((n, answer?)))
+        .collect();
+    let Some((_, first)) = numbers.first() else {
+        return;
+    };
+    let _ = write!(text, "\n### {title}\n\n|");
+    for (n, _) in &numbers {
+        let _ = write!(text, " | {n}");
+    }
+    let _ = write!(text, " |\n|---{}|\n", "|---:".repeat(numbers.len()));
+    for (row, (name, _)) in first.contenders.iter().enumerate() {
+        let _ = write!(text, "| {name}");
+        for (_, answer) in &numbers {
+            let (reference, _) = &answer.contenders[0];
+            let time = answer.spread(name).map(|time| duration(time.median));
+            let ratio = answer.ratio(name, reference).filter(|_| row > 0);
+            let ratio = ratio.map_or(String::new(), |ratio| {
+                format!(" ({})", same_or_median(ratio))
+            });
+            let _ = write!(text, " | {}{ratio}", time.unwrap_or("–".to_owned()));
+        }
+        *text += " |\n";
+    }
+}
+
+fn capture(text: &mut String, answer: &Answer, title: &str) {
+    let _ = write!(
+        text,
+        "\n### {title}\n\n| | time | ratio |\n|---|---:|---|\n"
+    );
+    let (reference, _) = &answer.contenders[0];
+    for (row, (name, _)) in answer.contenders.iter().enumerate() {
+        let time = answer.spread(name).map(|time| duration(time.median));
+        let ratio = answer.ratio(name, reference).filter(|_| row > 0);
+        let (time, ratio) = (
+            time.unwrap_or_default(),
+            ratio.map_or(String::new(), same_or_range),
+        );
+        let _ = writeln!(text, "| {name} | {time} | {ratio} |");
+    }
+}
+
+fn costs(text: &mut String, answers: &Answers) {
+    let count = |question: &str, name: &str| {
+        let values = answers.get(question)?.values(name)?;
+        values.first().map(|value| format!("{value:.0}"))
+    };
+    let cell = |question: &str, name: &str| count(question, name).unwrap_or("–".to_owned());
+    let names = |question: &str| {
+        let contenders = answers.get(question).map(|answer| &answer.contenders);
+        let contenders = contenders.into_iter().flatten();
+        contenders.map(|(name, _)| name.clone()).collect::<Vec<_>>()
+    };
+    *text += "\n|";
+    for (_, title) in CALLS {
+        let _ = write!(text, " | {title}");
+    }
+    let _ = write!(text, " |\n|---{}|\n", "|---:".repeat(CALLS.len()));
+    for name in names("cost/threads") {
+        let _ = write!(text, "| {name}");
+        for (question, _) in CALLS {
+            let _ = write!(text, " | {}", cell(question, &name));
+        }
+        *text += " |\n";
+    }
+    *text += "\nMemory of each child at the peak, in bytes:\n";
+    *text += "\n| | of 100 | of 10000 |\n|---|---:|---:|\n";
+    for name in names("cost/bytes_each/100") {
+        let few = cell("cost/bytes_each/100", &name);
+        let many = cell("cost/bytes_each/10000", &name);
+        let _ = writeln!(text, "| {name} | {few} | {many} |");
+    }
+}
+
+// ---- numbers ----
+
+/// Whether the range includes 1, to the two digits that are printed.
+fn is_same(ratio: Spread) -> bool {
+    ratio.low < 1.005 && ratio.high >= 0.995
+}
+
+fn same_or_range(ratio: Spread) -> String {
+    if is_same(ratio) {
+        "same".to_owned()
+    } else {
+        range(ratio)
+    }
+}
+
+fn same_or_median(ratio: Spread) -> String {
+    if is_same(ratio) {
+        "same".to_owned()
+    } else {
+        format!("{:.2}", ratio.median)
+    }
+}
+
+pub(crate) fn range(ratio: Spread) -> String {
+    let Spread { low, median, high } = ratio;
+    format!("{median:.2} ({low:.2} to {high:.2})")
+}
+
+pub(crate) fn duration(nanoseconds: f64) -> String {
+    match nanoseconds {
+        ns if ns < 999.5 => format!("{ns:.0} ns"),
+        ns if ns < 9995.0 => format!("{:.2} µs", ns / 1e3),
+        ns if ns < 99_950.0 => format!("{:.1} µs", ns / 1e3),
+        ns if ns < 999_500.0 => format!("{:.0} µs", ns / 1e3),
+        ns if ns < 9_995_000.0 => format!("{:.2} ms", ns / 1e6),
+        ns if ns < 99_950_000.0 => format!("{:.1} ms", ns / 1e6),
+        ns => format!("{:.0} ms", ns / 1e6),
+    }
+}
