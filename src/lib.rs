@@ -221,11 +221,9 @@ pub use process_group::ProcessGroup;
 pub use set::{Exited, InsertError, IntoIter, Iter, IterMut, WaitKey, WaitSet};
 pub use support::{support, Backend, Missing, Support};
 
-/// The programs in the documents run as doctests.
+/// The programs in the README run as doctests.
 #[cfg(all(doctest, feature = "tokio", feature = "async-io"))]
 mod documents {
     #[doc = include_str!("../README.md")]
     mod readme {}
-    #[doc = include_str!("../docs/migrating.md")]
-    mod migrating {}
 }

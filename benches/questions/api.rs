@@ -4,7 +4,7 @@ use std::io;
 use std::process::{Child, Command};
 use std::time::Duration;
 
-use pidwait::{Backend, Captured, ChildExt, PidHandle};
+use pidwait::{Backend, Capture, ChildExt, PidHandle};
 
 /// A handle of a child that was spawned before. A fork copies the table of descriptors, so a bench
 /// with thousands of children opens their handles after it has started all of them.
@@ -27,19 +27,29 @@ pub(crate) fn spawn_with(command: &mut Command, backend: Backend) -> PidHandle {
 
 /// The standard output of a command that has both outputs piped.
 pub(crate) fn capture(command: &mut Command, timeout: Duration) -> io::Result<Vec<u8>> {
-    match command.spawn()?.pidfd_output_timeout(timeout)? {
-        Captured::Exited(output) => Ok(output.stdout),
-        Captured::TimedOut(_) => Err(io::ErrorKind::TimedOut.into()),
-    }
+    let captured = command.spawn()?.pidfd_output_timeout(timeout)?;
+    Ok(captured.into_output()?.stdout)
 }
 
-/// As `capture`, with input: the command, what it reads, and the timeout.
-pub(crate) type CaptureInput = fn(&mut Command, Vec<u8>, Duration) -> io::Result<Vec<u8>>;
-pub(crate) const CAPTURE_INPUT: Option<CaptureInput> = None;
+/// As `capture`, with input.
+pub(crate) fn capture_input(
+    command: &mut Command,
+    input: Vec<u8>,
+    timeout: Duration,
+) -> io::Result<Vec<u8>> {
+    let captured = Capture::new().timeout(timeout).input(input);
+    Ok(captured.output(command)?.into_output()?.stdout)
+}
 
-/// As `capture`, but keeps only the first bytes: the command, how many, and the timeout.
-pub(crate) type CaptureCapped = fn(&mut Command, usize, Duration) -> io::Result<Vec<u8>>;
-pub(crate) const CAPTURE_CAPPED: Option<CaptureCapped> = None;
+/// As `capture`, but keeps only the first bytes.
+pub(crate) fn capture_capped(
+    command: &mut Command,
+    most: usize,
+    timeout: Duration,
+) -> io::Result<Vec<u8>> {
+    let captured = Capture::new().timeout(timeout).max_bytes(most);
+    Ok(captured.output(command)?.into_output()?.stdout)
+}
 
 #[cfg(feature = "runtimes")]
 pub(crate) async fn wait_on_tokio(handle: PidHandle) -> io::Result<()> {

@@ -167,7 +167,7 @@ fn in_time(output: impl Future<Output = io::Result<Vec<u8>>>) -> io::Result<Vec<
 
 fn capped(bench: &Bench, name: &str, bytes: usize, max_bytes: usize) {
     let size: &str = &bytes.to_string();
-    let (Some(capture), Some(question)) = (api::CAPTURE_CAPPED, bench.question(name)) else {
+    let Some(question) = bench.question(name) else {
         return;
     };
     let mut question = question.shape(20, 1);
@@ -185,7 +185,7 @@ fn capped(bench: &Bench, name: &str, bytes: usize, max_bytes: usize) {
         poll_and_read(&mut head(), max_bytes)
     });
     add(&mut question, "pidwait", max_bytes, move || {
-        capture(&mut head(), max_bytes, TIMEOUT)
+        api::capture_capped(&mut head(), max_bytes, TIMEOUT)
     });
     question.run();
 }
@@ -218,11 +218,9 @@ fn through_cat(bench: &Bench, name: &str, bytes: usize) {
         writer.join().expect("no panic")?;
         Ok(output.stdout)
     });
-    if let Some(capture) = api::CAPTURE_INPUT {
-        add(&mut question, "pidwait", bytes, move || {
-            capture(&mut cat(), input.to_vec(), TIMEOUT)
-        });
-    }
+    add(&mut question, "pidwait", bytes, move || {
+        api::capture_input(&mut cat(), input.to_vec(), TIMEOUT)
+    });
     add(
         &mut question,
         "process_control and a thread",
