@@ -47,16 +47,16 @@ CONF
     return 1
 }
 
-# Copies the package to a folder, without its benches, whose many dependencies
-# take long to compile. With "library" as $2 without all that only tests and
+# Copies the package to a folder, without the packages under benches/, whose many
+# dependencies take long to compile. With "library" as $2 without all that only tests and
 # examples need, too. The copies are always newer than what an earlier run built,
 # so cargo never takes another checkout's build for this one's.
 copy_package() {
-    local dir=$1 left_out='^# The benches:|^\\[\\[bench'
+    local dir=$1 left_out='^\\[workspace'
     rm -rf "$dir" && mkdir -p "$dir"
     cp -r src docs README.md "$dir"
     if [ "${2:-}" = library ]; then
-        left_out='^\\[dev-dependencies|^\\[\\['
+        left_out='^\\[workspace|^\\[dev-dependencies|^\\[\\['
     else
         cp -r tests examples "$dir"
     fi
