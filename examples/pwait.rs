@@ -1,4 +1,4 @@
-//! Waits for processes, children or not, and says of each how it ended.
+//! Waits for processes, children or not, and prints how each ended.
 //!
 //! ```text
 //! cargo run --example pwait -- -t 60 PID...
@@ -50,7 +50,7 @@ fn parse() -> Result<Options, lexopt::Error> {
         }
     }
     if pids.is_empty() {
-        return Err(format!("no pid is given\n\n{USAGE}").into());
+        return Err(format!("no PID given\n\n{USAGE}").into());
     }
     Ok(Options { limit, pids })
 }
@@ -70,7 +70,7 @@ fn wait_for_all(options: Options) -> Result<u8, Box<dyn Error>> {
             Err(refused) => return Err(refused.into()),
         }
     }
-    // A limit that the clock cannot represent is none.
+    // A timeout that the clock cannot represent is no limit.
     let deadline = Instant::now().checked_add(options.limit);
     let left = || {
         deadline.map_or(Duration::MAX, |at| {
@@ -92,17 +92,16 @@ fn ending(exited: &Exited<u32>) -> String {
     let unreaped = || !matches!(exited.handle.signal(0), Err(error) if is_echild(&error));
     match status {
         Some(status) => describe(status),
-        None if unreaped() => "ended; how, is for its parent to ask first".to_owned(),
-        None => "ended; how, this kernel cannot tell".to_owned(),
+        None if unreaped() => "ended; its parent has not asked for the status yet".to_owned(),
+        None => "ended; this kernel keeps no status".to_owned(),
     }
 }
 
-/// Of another's child the kernel tells only once its parent has reaped it, which mostly takes but
-/// a moment.
+/// The kernel records the status of a non-child when its parent reaps it, usually soon after the exit.
 fn status_once_reaped(handle: &PidHandle) -> Option<ExitStatus> {
     const MOMENT_MS: u16 = 1000;
     let exit = handle.exit_fd().ok()?;
-    // No event is asked for, so that only the hang-up ends it: that comes with the reaping.
+    // With no events requested, only the hang-up of a reap ends the poll.
     let mut fds = [PollFd::new(exit.as_fd(), PollFlags::empty())];
     poll(&mut fds, MOMENT_MS).ok()?;
     handle.exit_status()

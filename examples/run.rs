@@ -1,4 +1,4 @@
-//! Runs a command, says how it ended and how that was found out, and exits as a shell would.
+//! Runs a command, prints how it ended and which backend waited, and exits with a shell's exit code.
 //!
 //! ```text
 //! cargo run --example run -- sh -c 'exit 3'
@@ -18,7 +18,7 @@ fn main() -> ExitCode {
         eprintln!("usage: run COMMAND [ARGUMENT]...");
         return ExitCode::from(125);
     };
-    // Asked before anything runs: PIDWAIT_BACKEND may demand what there is not.
+    // Before the command starts, because PIDWAIT_BACKEND can demand a backend that is missing.
     let support = match pidwait::support() {
         Ok(support) => support,
         Err(error) => {
@@ -35,7 +35,7 @@ fn main() -> ExitCode {
     };
     match child.pidfd_wait() {
         Ok(status) => {
-            // With its reason, where the backend is not pidfd.
+            // `support` prints a reason if the backend is not pidfd.
             eprintln!("run: {} (backend {support})", describe(status));
             ExitCode::from(shell_code(status))
         }

@@ -1,12 +1,12 @@
-//! coreutils' `timeout`: runs a command, and ends it if it takes too long.
+//! coreutils' `timeout`: runs a command, ends it if it takes too long, and then prints how it ended.
 //!
 //! ```text
 //! cargo run --example timeout -- -k 2s 1.5s sleep 60
 //! ```
 //!
-//! One thing differs. The command leads a process group of its own, so that the signal reaches
-//! whatever it has started, and not this program. To read from the terminal it therefore needs
-//! `--foreground`, at a shell prompt, too.
+//! Unlike coreutils' program, it starts the command as the leader of a process group. The signal then
+//! reaches everything that the command has started, and not this program. A command that reads from
+//! the terminal needs `--foreground`.
 
 mod common;
 
@@ -16,9 +16,11 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use common::{parse_duration, parse_signal, shell_code, shell_code_of_failure, signal_name};
+use common::{
+    describe, parse_duration, parse_signal, shell_code, shell_code_of_failure, signal_name,
+};
 use lexopt::prelude::*;
 use nix::libc::{c_int, SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGTERM};
 use pidwait::{is_echild, PidHandle};
@@ -27,14 +29,14 @@ use signal_hook::iterator::Signals;
 const USAGE: &str = "\
 usage: timeout [OPTION]... DURATION COMMAND [ARGUMENT]...
 
-  -s, --signal SIGNAL        what to send when the time is up, instead of TERM
-  -k, --kill-after DURATION  send KILL, too, if it still runs that much later
-      --foreground           leave it in the terminal's foreground; signal it alone
-      --preserve-status      exit as the command did, even when the time was up
+  -s, --signal SIGNAL        the signal to send when the time is up (default: TERM)
+  -k, --kill-after DURATION  also send KILL if the command still runs that much later
+      --foreground           keep the command in the foreground; signal only the command
+      --preserve-status      exit with the command's status, even if the time was up
 
-DURATION is a number with s, m, h or d behind it; 0 is no limit.
-Exit code: 124 time was up, 125 timeout failed, 126 cannot run COMMAND, 127 no such COMMAND,
-137 COMMAND was killed, otherwise COMMAND's own.
+DURATION is a number, optionally followed by s, m, h or d; 0 is no limit.
+Exit code: 124 if the time was up, 125 if timeout fails, 126 if COMMAND cannot be run, 127 if there
+is no COMMAND, 137 if COMMAND was killed, otherwise the exit code of COMMAND.
 ";
 
 struct Options {
@@ -60,7 +62,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// `None`: help is wanted.
+/// Returns `None` for `--help`.
 fn parse(mut args: lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {
     let mut signal = SIGTERM;
     let mut kill_after = Duration::ZERO;
@@ -75,7 +77,7 @@ fn parse(mut args: lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {
             Long("foreground") => foreground = true,
             Long("preserve-status") => preserve_status = true,
             Long("help") => return Ok(None),
-            // What follows the duration is the command's, options and all.
+            // Everything after the duration belongs to the command.
             Value(duration) => {
                 return Ok(Some(Options {
                     limit: duration.parse_with(parse_duration)?,
@@ -89,12 +91,12 @@ fn parse(mut args: lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {
             _ => return Err(arg.unexpected()),
         }
     }
-    Err("no duration and no command are given; see --help".into())
+    Err("no duration and no command given; see --help".into())
 }
 
 fn run(options: Options) -> u8 {
     let Some((program, args)) = options.command.split_first() else {
-        eprintln!("timeout: no command is given; see --help");
+        eprintln!("timeout: no command given; see --help");
         return 125;
     };
     let mut command = Command::new(program);
@@ -102,7 +104,7 @@ fn run(options: Options) -> u8 {
     if !options.foreground {
         command.process_group(0);
     }
-    // Before the command is there: none of them may end this program and leave the command behind.
+    // Before the command starts, so that no signal ends this program and leaves the command behind.
     let signals = match Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM]) {
         Ok(signals) => signals,
         Err(error) => {
@@ -131,8 +133,9 @@ struct Running {
 }
 
 impl Running {
-    /// Waits for the command, within its limit and then without, and says what to exit with.
+    /// Waits for the command, ends it if the time is up, and returns the exit code.
     fn wait(&self) -> io::Result<u8> {
+        let start = Instant::now();
         let limit = match self.options.limit {
             Duration::ZERO => Duration::MAX,
             limit => limit,
@@ -142,6 +145,12 @@ impl Running {
         }
         self.end(self.options.signal);
         let status = self.child.wait()?;
+        eprintln!(
+            "timeout: the time was up; {} after {:.1} s (backend {})",
+            describe(status),
+            start.elapsed().as_secs_f64(),
+            self.child.backend()
+        );
         if self.options.preserve_status || status.signal() == Some(SIGKILL) {
             Ok(shell_code(status))
         } else {
@@ -149,7 +158,7 @@ impl Running {
         }
     }
 
-    /// Sends the signal, and SIGKILL where that was not enough in time.
+    /// Sends the signal, and SIGKILL if the command still runs after `kill_after`.
     fn end(&self, signal: c_int) {
         self.send(signal);
         let kill_after = self.options.kill_after;
@@ -159,9 +168,9 @@ impl Running {
         }
     }
 
-    /// To the command and, unless in the foreground, all that it has started.
+    /// Signals the command and, unless in the foreground, everything that it has started.
     fn send(&self, signal: c_int) {
-        // SIGCONT, for a stopped process takes no other.
+        // A stopped process takes the signal only when it continues.
         for signal in [signal, SIGCONT] {
             let sent = if self.options.foreground {
                 self.child.signal(signal)
@@ -178,7 +187,7 @@ impl Running {
     }
 }
 
-/// Passes on to the command what this program is told, for as long as it runs.
+/// Passes the signals that this program gets on to the command.
 fn forward(mut signals: Signals, running: &Arc<Running>) {
     let running = Arc::clone(running);
     thread::spawn(move || {

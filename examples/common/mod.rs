@@ -1,6 +1,6 @@
-//! What the examples have in common: signals by name, statuses in words, and durations.
+//! Shared by the examples: names of signals, descriptions of statuses, and durations.
 
-#![allow(dead_code)] // No example needs all of it.
+#![allow(dead_code)] // Each example uses a part.
 
 use std::io;
 use std::ops::RangeInclusive;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use nix::libc::{self, c_int};
 use nix::sys::signal::Signal;
 
-/// How a process ended, in words.
+/// Describes how a process ended.
 pub(crate) fn describe(status: ExitStatus) -> String {
     let core = if status.core_dumped() {
         ", core dumped"
@@ -25,7 +25,7 @@ pub(crate) fn describe(status: ExitStatus) -> String {
     }
 }
 
-/// The status as a shell has it in `$?`.
+/// The exit code that a shell has in `$?`.
 pub(crate) fn shell_code(status: ExitStatus) -> u8 {
     let code = status
         .code()
@@ -34,7 +34,7 @@ pub(crate) fn shell_code(status: ExitStatus) -> u8 {
     u8::try_from(code).unwrap_or(u8::MAX)
 }
 
-/// What a shell exits with where a command could not be started.
+/// The exit code of a shell that could not start a command.
 pub(crate) fn shell_code_of_failure(error: &io::Error) -> u8 {
     match error.kind() {
         io::ErrorKind::NotFound => 127,
@@ -42,7 +42,7 @@ pub(crate) fn shell_code_of_failure(error: &io::Error) -> u8 {
     }
 }
 
-/// SIGTERM, SIGRTMIN+3; or the number, of a signal that has no name.
+/// SIGTERM, SIGRTMIN+3, or the number of a signal that has no name.
 pub(crate) fn signal_name(signal: c_int) -> String {
     if let Ok(signal) = Signal::try_from(signal) {
         return signal.as_str().to_owned();
@@ -64,7 +64,7 @@ pub(crate) fn parse_signal(text: &str) -> Result<c_int, &'static str> {
         .ok_or("there is no such signal")
 }
 
-/// A number of seconds, or of what follows it: s, m, h or d. Fractions are welcome.
+/// Parses a number of seconds, or of the unit that follows: s, m, h or d. It may have a fraction.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, &'static str> {
     let units = [('s', 1.0), ('m', 60.0), ('h', 3_600.0), ('d', 86_400.0)];
     let (number, unit) = units
@@ -73,7 +73,7 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, &'static str> {
         .unwrap_or((text, 1.0));
     match number.parse::<f64>() {
         Ok(0.0) => Ok(Duration::ZERO),
-        // Never rounded down to 0, which may mean no limit; too much for a Duration is for ever.
+        // Never rounded down to 0, which can mean no limit. Too much for a Duration is the longest one.
         Ok(number) if number > 0.0 => Ok(Duration::try_from_secs_f64(number * unit)
             .unwrap_or(Duration::MAX)
             .max(Duration::from_nanos(1))),
@@ -81,13 +81,13 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, &'static str> {
     }
 }
 
-/// Those that are known by number only.
+/// The signals without names of their own.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn real_time_signals() -> RangeInclusive<c_int> {
     libc::SIGRTMIN()..=libc::SIGRTMAX()
 }
 
-/// None with a name that is the same everywhere.
+/// Other systems name them differently or have none.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 fn real_time_signals() -> RangeInclusive<c_int> {
     libc::SIGUSR2 + 1..=libc::SIGUSR2

@@ -43,7 +43,7 @@ fn prints_the_status_of_a_non_child_if_the_kernel_records_it() {
         assert_eq!(child.wait().unwrap().code(), Some(5));
         let ending = match handle.exit_status() {
             Some(_) => "exit code 5",
-            None => "ended; how, this kernel cannot tell",
+            None => "ended; this kernel keeps no status",
         };
         assert_eq!(line(&mut lines), format!("{}: {ending}", child.id()));
         assert_eq!(pwait.wait().unwrap().code(), Some(1));
@@ -59,7 +59,7 @@ fn reports_a_non_child_zombie_as_ended() {
     let mut child = zombie("exit 5");
     let output = run("pwait", &[child.id().to_string()], Backend::Pidfd);
     let text = format!(
-        "{}: ended; how, is for its parent to ask first\n",
+        "{}: ended; its parent has not asked for the status yet\n",
         child.id()
     );
     assert_eq!(stdout(&output), text);
@@ -88,7 +88,7 @@ fn bad_arguments_exit_with_2() {
         (&["2147483648"], "2147483648"),
         (&["-1"], "'-1'"),
         (&["-t", "soon", "1"], "\"soon\": a duration"),
-        (&[], "no pid"),
+        (&[], "no PID"),
     ] {
         for backend in backends() {
             let output = run("pwait", args, backend);
