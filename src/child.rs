@@ -1,7 +1,4 @@
-//! `ChildExt`, and how to make a handle of a `Child`.
-//!
-//! std's `Child` remembers only the status that it reaped itself, and signals by pid until it has
-//! one. So nothing here reaps behind its back: it looks without reaping, and lets `Child` reap.
+//! `ChildExt`: a thin layer over the wait engine. `child/reap.rs` says how a `Child` is reaped.
 
 mod group;
 mod piped;
@@ -25,16 +22,16 @@ mod sealed {
     impl Sealed for std::process::Child {}
 }
 
-/// Waits and signals for [`std::process::Child`] that cannot hit another process.
+/// Timeouts, signals and process groups for [`std::process::Child`].
 ///
-/// Use it beside std's own methods as you like: each reaps through the `Child`, so that std's
-/// `wait` gives the same status again, and std's `kill` stays harmless. What was reaped already,
-/// by this trait, by std or by anybody else, is ECHILD here, always
-/// ([`is_echild`](crate::is_echild)).
+/// Each method reaps through the `Child`, so it can be mixed with std's own methods: std's `wait` then
+/// returns the same status again, and std's `kill` sends nothing. Once the child was reaped, by this
+/// trait or by std, each method fails with ECHILD ([`is_echild`](crate::is_echild)).
 ///
-/// For waits by several threads, for more than one wait or signal, and for processes that are not
-/// children, make a [`PidHandle`](crate::PidHandle), by
-/// [`PidHandle::spawn`](crate::PidHandle::spawn) or `Spawned::from(child)`.
+/// To use a child from several threads, use [`PidHandle::spawn`](crate::PidHandle::spawn), or
+/// `Spawned::from(child)` for a `Child` that other code spawned.
+///
+/// # Examples
 ///
 /// ```
 /// use pidwait::ChildExt;
@@ -42,26 +39,23 @@ mod sealed {
 ///
 /// let mut child = Command::new("sh").args(["-c", "exit 3"]).spawn()?;
 /// assert_eq!(child.pidfd_wait()?.code(), Some(3));
-/// assert_eq!(child.wait()?.code(), Some(3)); // std knows it, too.
+/// assert_eq!(child.wait()?.code(), Some(3)); // std has the status, too.
 /// assert!(pidwait::is_echild(&child.pidfd_wait().unwrap_err()));
 /// # Ok::<(), std::io::Error>(())
 /// ```
+///
+/// # Platform notes
+///
+/// A `Child` has nothing but its PID. If code other than this trait and std reaps the child, and its PID
+/// then goes to *another child of this process*, the two cannot be told apart: a wait returns the
+/// status of the other child. A [`PidHandle`](crate::PidHandle) tells them apart.
 pub trait ChildExt: sealed::Sealed {
     /// Waits for the child to exit, and reaps it.
     ///
-    /// Closes the child's standard input first, as std's `wait` does, lest it wait for more.
+    /// It closes the child's standard input first, as std's `wait` does, so that a child that reads until
+    /// the end of its input can exit.
     ///
-    /// # Errors
-    ///
-    /// ECHILD: reaped already, by anyone; or its status was thrown away because SIGCHLD is
-    /// ignored.
-    ///
-    /// # Platform notes
-    ///
-    /// [waitid(2)] with WNOWAIT, by descriptor where there are pidfds, then [waitpid(2)].
-    ///
-    /// [waitid(2)]: https://man7.org/linux/man-pages/man2/waitid.2.html
-    /// [waitpid(2)]: https://man7.org/linux/man-pages/man2/waitpid.2.html
+    /// # Examples
     ///
     /// ```
     /// # use pidwait::ChildExt;
@@ -69,15 +63,25 @@ pub trait ChildExt: sealed::Sealed {
     /// assert!(Command::new("true").spawn()?.pidfd_wait()?.success());
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// ECHILD: the child was reaped already, or its status was thrown away because SIGCHLD is ignored.
+    ///
+    /// # Platform notes
+    ///
+    /// [waitid(2)] with WNOWAIT to peek and to block, and std's [waitpid(2)] to reap.
+    ///
+    /// [waitid(2)]: https://man7.org/linux/man-pages/man2/waitid.2.html
+    /// [waitpid(2)]: https://man7.org/linux/man-pages/man2/waitpid.2.html
     fn pidfd_wait(&mut self) -> io::Result<ExitStatus>;
 
     /// Reaps the child if it has exited, and never blocks: `None` while it runs or is stopped.
     ///
-    /// Leaves the child's standard input open, as std's `try_wait` does.
+    /// The child's standard input stays open, as with std's `try_wait`. Two kinds of children never exit
+    /// then: one that reads until its input is closed, and one that blocks on a full output pipe.
     ///
-    /// # Errors
-    ///
-    /// Those of [`pidfd_wait`](Self::pidfd_wait).
+    /// # Examples
     ///
     /// ```
     /// # use pidwait::ChildExt;
@@ -88,24 +92,20 @@ pub trait ChildExt: sealed::Sealed {
     /// # child.wait()?;
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    fn pidfd_try_wait(&mut self) -> io::Result<Option<ExitStatus>>;
-
-    /// Waits for the child to exit, but no longer than `timeout`: `None` once that has passed,
-    /// and never earlier.
-    ///
-    /// Zero is [`pidfd_try_wait`](Self::pidfd_try_wait); a time too long for the clock, such as
-    /// [`Duration::MAX`], is no limit. Leaves the child's standard input open.
     ///
     /// # Errors
     ///
     /// Those of [`pidfd_wait`](Self::pidfd_wait).
+    fn pidfd_try_wait(&mut self) -> io::Result<Option<ExitStatus>>;
+
+    /// Waits for the child to exit and reaps it, for at most `timeout`: `None` once that has passed, and
+    /// never earlier.
     ///
-    /// # Platform notes
+    /// Zero is [`pidfd_try_wait`](Self::pidfd_try_wait); a time too long for the clock, such as
+    /// [`Duration::MAX`], is no limit. The child's standard input stays open: see
+    /// [`pidfd_try_wait`](Self::pidfd_try_wait) for what that means.
     ///
-    /// [poll(2)] on a pidfd. Without pidfds it looks again and again, at first 1 ms and then up to
-    /// 50 ms apart; it starts no thread.
-    ///
-    /// [poll(2)]: https://man7.org/linux/man-pages/man2/poll.2.html
+    /// # Examples
     ///
     /// ```
     /// # use pidwait::ChildExt;
@@ -119,15 +119,24 @@ pub trait ChildExt: sealed::Sealed {
     /// }
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    fn pidfd_wait_timeout(&mut self, timeout: Duration) -> io::Result<Option<ExitStatus>>;
-
-    /// Waits for the child to exit, but no longer than until `deadline`.
-    ///
-    /// As [`pidfd_wait_timeout`](Self::pidfd_wait_timeout); a deadline in the past is one try.
     ///
     /// # Errors
     ///
     /// Those of [`pidfd_wait`](Self::pidfd_wait).
+    ///
+    /// # Platform notes
+    ///
+    /// [poll(2)] on a pidfd. Without pidfds it looks repeatedly, starts no thread, and is late by at most
+    /// the larger of 1 ms and a twentieth of the time waited (50 ms at most).
+    ///
+    /// [poll(2)]: https://man7.org/linux/man-pages/man2/poll.2.html
+    fn pidfd_wait_timeout(&mut self, timeout: Duration) -> io::Result<Option<ExitStatus>>;
+
+    /// Waits for the child to exit and reaps it, at most until `deadline`.
+    ///
+    /// As [`pidfd_wait_timeout`](Self::pidfd_wait_timeout); a deadline in the past is one try.
+    ///
+    /// # Examples
     ///
     /// ```
     /// # use pidwait::ChildExt;
@@ -138,21 +147,17 @@ pub trait ChildExt: sealed::Sealed {
     /// assert!(Command::new("true").spawn()?.pidfd_wait_deadline(deadline)?.is_some());
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    fn pidfd_wait_deadline(&mut self, deadline: Instant) -> io::Result<Option<ExitStatus>>;
-
-    /// Sends a signal to the child. A zombie can be signalled, to no effect; signal 0 only asks.
     ///
     /// # Errors
     ///
-    /// - ECHILD: reaped already, by anyone.
-    /// - EINVAL: there is no such signal.
-    /// - EPERM: no permission: it has another user's rights now.
+    /// Those of [`pidfd_wait`](Self::pidfd_wait).
+    fn pidfd_wait_deadline(&mut self, deadline: Instant) -> io::Result<Option<ExitStatus>>;
+
+    /// Sends a signal to the child.
     ///
-    /// # Platform notes
+    /// A zombie can be signalled, without effect. Signal 0 only checks whether the child can be signalled.
     ///
-    /// The one thing that it cannot see: after std's own `wait` had the status, and when the pid
-    /// has since been given to *another child of this process*, that child is signalled. Nothing
-    /// in a shared `Child` tells; [`PidHandle::signal`](crate::PidHandle::signal) knows.
+    /// # Examples
     ///
     /// ```
     /// # use pidwait::ChildExt;
@@ -162,15 +167,24 @@ pub trait ChildExt: sealed::Sealed {
     /// assert!(!child.pidfd_wait()?.success());
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    fn pidfd_signal(&self, signal: c_int) -> io::Result<()>;
-
-    /// Ends the child in good order, and reaps it: [`PidHandle::terminate`](crate::PidHandle::terminate).
-    ///
-    /// Leaves its standard input open.
     ///
     /// # Errors
     ///
-    /// Those of [`pidfd_wait`](Self::pidfd_wait) and [`pidfd_signal`](Self::pidfd_signal).
+    /// - ECHILD: the child was reaped already.
+    /// - EINVAL: there is no such signal.
+    /// - EPERM: no permission, because the child runs as another user now.
+    ///
+    /// # Platform notes
+    ///
+    /// If std's own `wait` has the status already, and the PID now belongs to *another child of this
+    /// process*, that child is signalled: see [`ChildExt`](Self#platform-notes).
+    fn pidfd_signal(&self, signal: c_int) -> io::Result<()>;
+
+    /// Terminates the child, and reaps it: SIGTERM, at most `grace` to exit, then SIGKILL.
+    ///
+    /// As [`PidHandle::terminate`](crate::PidHandle::terminate). The child's standard input stays open.
+    ///
+    /// # Examples
     ///
     /// ```
     /// # use pidwait::ChildExt;
@@ -182,6 +196,10 @@ pub trait ChildExt: sealed::Sealed {
     /// assert_eq!(child.pidfd_terminate(Duration::from_secs(5))?.signal(), Some(15));
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`pidfd_wait`](Self::pidfd_wait) and [`pidfd_signal`](Self::pidfd_signal).
     fn pidfd_terminate(&mut self, grace: Duration) -> io::Result<ExitStatus>;
 
     /// Sends a signal to every process of the group that the child leads:
@@ -279,12 +297,12 @@ pub trait ChildExt: sealed::Sealed {
     #[doc(alias = "wait_with_output")]
     fn pidfd_output_timeout(&mut self, timeout: Duration) -> Result<Captured, CaptureError>;
 
-    /// Lets go of the child and its pipes. It goes on, and reaps nothing: when it exits, it stays
-    /// a zombie until this process ends.
+    /// Drops the child and its pipes, and reaps nothing.
     ///
-    /// # Errors
+    /// The child runs on. When it has exited, it stays a zombie until this process ends;
+    /// [`pidfd_reap_in_background`](Self::pidfd_reap_in_background) leaves no zombie.
     ///
-    /// None.
+    /// # Examples
     ///
     /// ```
     /// # use pidwait::ChildExt;
@@ -292,6 +310,10 @@ pub trait ChildExt: sealed::Sealed {
     /// Command::new("true").spawn()?.pidfd_release()?;
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// None.
     fn pidfd_release(self) -> io::Result<()>;
 
     /// Has the child reaped when it exits, by a thread of this crate:

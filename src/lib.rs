@@ -71,7 +71,7 @@
 //!
 //! - A child is as safe as by pidfd if it is reaped through one handle and its clones only. If
 //!   other code may reap it, its PID can be reused between the handle's check and its signal.
-//! - A process that is not a child is told from a later process with its PID by its start time, to
+//! - A process that is not a child is distinguished from a later process with its PID by its start time, to
 //!   the clock tick (10 ms). Where `/proc` cannot tell that, or on systems other than Linux, its
 //!   bare PID has to do.
 //! - Timed waits need a watcher thread for each handle, or look repeatedly.

@@ -142,8 +142,8 @@ impl PidHandle {
     }
 }
 
-/// Looks for the exit until it has happened or no listener is left. Whoever sees the exit notes it,
-/// which notifies the listeners.
+/// Looks for the exit until it has happened or no listener is left. The call that sees the exit notes
+/// it, which notifies the listeners.
 fn watch_non_child(shared: &Weak<Shared>, listeners: &Weak<NotifyFd>) {
     let _ = poll_until(None, || -> Result<Option<()>, Errno> {
         let Some(shared) = shared.upgrade().filter(|_| listeners.strong_count() > 0) else {

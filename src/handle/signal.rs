@@ -136,7 +136,7 @@ impl PidHandle {
 
     /// Has the child reaped when it exits, by a thread of this crate. It never blocks.
     ///
-    /// For a child that nobody will wait for and that must not stay a zombie. The child runs on, also
+    /// For a child that no code will wait for and that must not stay a zombie. The child runs on, also
     /// if this handle is dropped or released. One thread serves the whole program; the first call
     /// starts it, with a small stack and all signals blocked.
     ///

@@ -30,7 +30,7 @@ fn first_bytes_are_kept_and_the_rest_is_counted() {
     }
 }
 
-/// It would block on the full pipe if nobody read what is discarded.
+/// It would block on the full pipe if the discarded bytes were not read.
 #[test]
 fn child_that_writes_more_than_the_limit_does_not_block() {
     for kind in kinds() {

@@ -65,7 +65,7 @@ fn compile(steps: &[Step], mut open: [bool; 2], text: &mut String, written: &mut
         match step {
             Step::Write { stderr, bytes } => {
                 let stream = usize::from(*stderr);
-                // A write to a closed stream would fail, and says so on the other one.
+                // A write to a closed stream would fail with an error message on the other one.
                 if open[stream] && *bytes > 0 {
                     let command = format!("head -c {bytes} /dev/zero >&{}\n", stream + 1);
                     text.push_str(&command);
