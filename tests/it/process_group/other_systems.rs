@@ -17,11 +17,15 @@ use crate::common::{await_zombie, backends, errno, skip};
 fn library() -> Option<PathBuf> {
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/process_group/xnu.c");
     let library = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("libxnu.so");
-    let built = Command::new("cc")
+    let mut compiler = Command::new("cc");
+    compiler
         .args(["-shared", "-fPIC", "-o"])
         .arg(&library)
-        .arg(source)
-        .output();
+        .arg(source);
+    if cfg!(target_arch = "x86") {
+        compiler.arg("-m32");
+    }
+    let built = compiler.output();
     match built {
         Ok(output) if output.status.success() => Some(library),
         Ok(output) => {
