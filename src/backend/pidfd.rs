@@ -151,7 +151,7 @@ fn read_pid(fd: &Pidfd) -> io::Result<pid_t> {
 
 /// `fdinfo`, whose PID counts in the PID namespace of the `/proc` that is mounted.
 fn own_fdinfo(fd: &Pidfd) -> io::Result<String> {
-    if !sys::proc_is_own() {
+    if !sys::proc_is_own()? {
         let text = format!(
             "cannot read the PID of pidfd {}: this kernel has no PIDFD_GET_INFO, and /proc is \
              missing or of another PID namespace (mount a proc file system of this one there)",

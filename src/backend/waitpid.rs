@@ -48,7 +48,7 @@ impl Process {
             }
             Err(Errno::ECHILD) => {
                 let process = Self {
-                    start_time: sys::proc_is_own().then(|| start_time(pid)).flatten(),
+                    start_time: start_time_at_open(pid),
                     ..Self::of_child(pid)
                 };
                 // After the start time was read, so that a process that goes in between is missed
@@ -325,6 +325,12 @@ fn exists(pid: pid_t) -> nix::Result<bool> {
         Err(Errno::ESRCH) => Ok(false),
         Err(errno) => Err(errno),
     }
+}
+
+/// `None` if `/proc` is of another PID namespace, too.
+fn start_time_at_open(pid: pid_t) -> Option<u64> {
+    let is_own = sys::proc_is_own().unwrap_or(false);
+    is_own.then(|| start_time(pid)).flatten()
 }
 
 /// `None`: there is no such process, or `/proc` does not tell.

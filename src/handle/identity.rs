@@ -68,7 +68,7 @@ impl Identity {
 
     /// Reads the identity of the process that has the PID now.
     fn read(pid: pid_t) -> io::Result<Self> {
-        if !sys::proc_is_own() {
+        if !sys::proc_is_own()? {
             let text = "the start time of a process cannot be read: there is no /proc of this PID \
                         namespace";
             return Err(unsupported(text));

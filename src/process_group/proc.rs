@@ -25,7 +25,7 @@ const FEW: pid_t = 1000;
 impl Members {
     /// Unsupported: `/proc` does not show the processes of this PID namespace.
     pub(super) fn of(leader: &impl Leader) -> io::Result<Self> {
-        if !sys::proc_is_own() {
+        if !sys::proc_is_own()? {
             let text =
                 "cannot find the members of a process group: /proc is missing or of another \
                         PID namespace (mount a proc file system of this one there)";

@@ -78,14 +78,14 @@ pub(crate) fn group_of(pid: pid_t) -> Result<pid_t> {
     with(|kernel| kernel.owner(pid)).map(|_| pid)
 }
 
-pub(crate) fn proc_is_own() -> bool {
-    with(|kernel| kernel.rules.procfs)
+pub(crate) fn proc_is_own() -> Result<bool> {
+    Ok(with(|kernel| kernel.rules.procfs))
 }
 
 /// An open and a read: after the open, the file is of that process only.
 pub(crate) fn proc_stat(pid: pid_t) -> Result<ProcStat> {
     step();
-    if !proc_is_own() {
+    if proc_is_own() != Ok(true) {
         return Err(Errno::EACCES);
     }
     let id = with(|kernel| kernel.check_owner(pid))?;

@@ -19,8 +19,8 @@ impl ProcStat {
     }
 }
 
-pub(crate) fn proc_is_own() -> bool {
-    false
+pub(crate) fn proc_is_own() -> Result<bool> {
+    Ok(false)
 }
 
 pub(crate) fn proc_stat(_pid: pid_t) -> Result<ProcStat> {

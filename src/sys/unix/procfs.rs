@@ -32,10 +32,18 @@ impl ProcStat {
 }
 
 /// Whether `/proc` is there and is that of our own PID namespace, so that its numbers are our
-/// PIDs.
-pub(crate) fn proc_is_own() -> bool {
-    let own = std::process::id().to_string();
-    fs::read_link("/proc/self").is_ok_and(|link| link.as_os_str().as_bytes() == own.as_bytes())
+/// PIDs. EMFILE, ENFILE, ENOMEM: it cannot be read just now.
+pub(crate) fn proc_is_own() -> Result<bool> {
+    match fs::read_link("/proc/self") {
+        Ok(link) => {
+            let own = std::process::id().to_string();
+            Ok(link.as_os_str().as_bytes() == own.as_bytes())
+        }
+        Err(error) => match errno_of(error) {
+            errno @ (Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM) => Err(errno),
+            _ => Ok(false),
+        },
+    }
 }
 
 /// Reads `/proc/PID/stat`. ESRCH: there is no such entry; any other error: `/proc` cannot be read.
