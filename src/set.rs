@@ -2,9 +2,13 @@
 
 mod insert_error;
 mod iter;
-#[cfg_attr(any(target_os = "linux", target_os = "android"), path = "set/epoll.rs")]
+// `--cfg pidwait_poll` is for tests of the other poller on Linux.
 #[cfg_attr(
-    not(any(target_os = "linux", target_os = "android")),
+    all(any(target_os = "linux", target_os = "android"), not(pidwait_poll)),
+    path = "set/epoll.rs"
+)]
+#[cfg_attr(
+    any(not(any(target_os = "linux", target_os = "android")), pidwait_poll),
     path = "set/poll.rs"
 )]
 mod poller;
@@ -65,6 +69,9 @@ use slots::{SlotKey, Slots};
 /// thread, see [`PidHandle::exit_fd`]; with thousands of them each further `fork` takes longer, so
 /// spawn first and insert then.
 ///
+/// A forked process has a set of its own with the same entries. There, the parent's children are
+/// non-children: their exits are reported, and the parent's set still reports and reaps them.
+///
 /// [`Backend::Waitpid`]: crate::Backend::Waitpid
 /// [epoll(7)]: https://man7.org/linux/man-pages/man7/epoll.7.html
 #[doc(alias = "epoll")]
@@ -108,6 +115,8 @@ pub struct WaitKey {
 }
 
 /// A process of a [`WaitSet`] that has exited, with all that was inserted.
+///
+/// From [`WaitSet::wait`] and [`WaitSet::wait_exited`]; their examples show it.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Exited<T> {
@@ -413,6 +422,16 @@ impl<T> WaitSet<T> {
     }
 
     /// Returns how many processes are in the set.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pidwait::{PidHandle, WaitSet};
+    /// let mut set = WaitSet::new()?;
+    /// set.insert(PidHandle::open(std::process::id())?, ())?;
+    /// assert_eq!((set.len(), set.is_empty()), (1, false));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn len(&self) -> usize {
         self.entries.len()
     }

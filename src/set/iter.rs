@@ -23,6 +23,21 @@ pub struct IterMut<'a, T> {
 ///
 /// Entries that it has not returned yet when it is dropped are dropped as well: nothing is killed
 /// or reaped.
+///
+/// # Examples
+///
+/// ```
+/// use pidwait::{PidHandle, WaitSet};
+/// use std::process::Command;
+/// use std::time::Duration;
+///
+/// let mut set = WaitSet::new()?;
+/// set.insert(PidHandle::spawn(Command::new("sleep").arg("60"))?.handle, "sleep")?;
+/// for (_key, child, name) in set {
+///     println!("{name}: {}", child.terminate(Duration::from_secs(5))?);
+/// }
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub struct IntoIter<T> {
     set: u64,
     entries: Occupied<std::vec::IntoIter<Slot<Entry<T>>>>,

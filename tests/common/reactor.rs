@@ -140,6 +140,7 @@ macro_rules! test_on {
             terminate_process_group_kills_after_the_grace,
             terminate_process_group_of_non_leader_or_non_child_fails,
             terminate_process_group_dropped_midway_loses_nothing,
+            futures_dropped_after_any_poll_lose_nothing,
             futures_are_send,
             kill_on_drop_works_around_it,
         }
@@ -474,6 +475,48 @@ pub(crate) fn terminate_dropped_at_any_point_loses_nothing<R: Reactor>() {
     });
 }
 
+/// Polls each future a number of times, with some time between, and drops it. Either it has returned
+/// or the next wait gets the status.
+pub(crate) fn futures_dropped_after_any_poll_lose_nothing<R: Reactor>() {
+    type Boxed<'a, T> = Pin<Box<dyn Future<Output = io::Result<T>> + 'a>>;
+    fn futures<H: AsyncHandle>(child: &H) -> [Boxed<'_, Option<ExitStatus>>; 6] {
+        let grace = Duration::from_millis(1);
+        [
+            Box::pin(async { child.wait().await.map(Some) }),
+            Box::pin(async { child.wait_usage().await.map(|(status, _)| Some(status)) }),
+            Box::pin(async { child.wait_shared().await.map(Some) }),
+            Box::pin(async { child.wait_exited().await.map(|()| None) }),
+            Box::pin(async move { child.terminate(grace).await.map(Some) }),
+            Box::pin(async move { child.terminate_process_group(grace).await.map(Some) }),
+        ]
+    }
+    on_each::<R, _>(|open| async move {
+        for (which, polls) in (0..6).flat_map(|which| (0..5).map(move |polls| (which, polls))) {
+            let pid = ready_leader("trap '' TERM; echo ready; exec sleep 600");
+            let child = register::<R>(open(pid));
+            let mut future = futures(&child).into_iter().nth(which).unwrap();
+            let mut returned = None;
+            for poll in 0..polls {
+                if poll == 2 {
+                    child.handle().kill().unwrap_or_default(); // It may be reaped already.
+                }
+                R::sleep(Duration::from_millis(3)).await;
+                let polled = poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await;
+                if let Poll::Ready(result) = polled {
+                    returned = result.unwrap();
+                    break;
+                }
+            }
+            drop(future);
+            if returned.is_none() {
+                child.handle().kill().unwrap();
+                returned = Some(child.wait().await.unwrap());
+            }
+            assert_eq!(returned.unwrap().signal(), Some(SIGKILL));
+        }
+    });
+}
+
 /// So that they can be spawned on several threads.
 pub(crate) fn futures_are_send<R: Reactor>() {
     R::assert_send();
@@ -491,6 +534,9 @@ fn ready_leader(script: &str) -> u32 {
 /// Returns whether a process of the group is alive: `kill` also finds zombies, and those of orphans
 /// are reaped by another process.
 fn is_alive(group: u32) -> bool {
+    if !cfg!(any(target_os = "linux", target_os = "android")) {
+        return false; // There is no /proc to tell.
+    }
     let stat = |entry: std::io::Result<std::fs::DirEntry>| {
         let stat = std::fs::read_to_string(entry.ok()?.path().join("stat")).ok()?;
         let fields: Vec<_> = stat.rsplit(") ").next()?.split(' ').collect();

@@ -1,5 +1,5 @@
 //! `ready_fd` is readable if, and only if, there is an exit to report.
-#![cfg(any(target_os = "linux", target_os = "android"))]
+#![cfg(all(any(target_os = "linux", target_os = "android"), not(pidwait_poll)))]
 
 use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;

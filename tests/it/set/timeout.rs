@@ -127,3 +127,10 @@ fn interrupted_wait_keeps_its_timeout() {
         assert!(start.elapsed() >= timeout);
     }
 }
+
+#[test]
+#[cfg(any(not(any(target_os = "linux", target_os = "android")), pidwait_poll))]
+fn ready_fd_is_unsupported_without_epoll() {
+    let error = WaitSet::<()>::new().unwrap().ready_fd().unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::Unsupported);
+}
