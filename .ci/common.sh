@@ -63,5 +63,7 @@ copy_package() {
     awk -v left_out="$left_out" '
         $0 ~ left_out { skip = 1 }
         !skip
-        /^$/ { skip = 0 }' Cargo.toml >"$dir/Cargo.toml"
+        /^$/ { skip = 0 }
+        END { print "\n[workspace]" } # The copy is no member of ours.
+        ' Cargo.toml >"$dir/Cargo.toml"
 }
