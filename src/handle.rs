@@ -6,6 +6,8 @@ mod exited;
 mod fork;
 mod identity;
 mod leader;
+mod open;
+mod reap;
 mod signal;
 mod spawn;
 mod wait;
@@ -18,15 +20,13 @@ pub use spawn::Spawned;
 
 use std::fmt;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::process::ExitStatus;
 
 use nix::errno::Errno;
-use nix::libc::pid_t;
 
 use crate::backend::{Process, Seen};
 use crate::exit::ResourceUsage;
-use crate::support::{self, Backend};
+use crate::support::Backend;
 use crate::sys::{self, Arc};
 
 /// A process to wait for and to signal, which never comes to mean another one.
@@ -129,159 +129,6 @@ impl State {
 }
 
 impl PidHandle {
-    /// Opens any process, by the backend that [`support`](crate::support) returns.
-    ///
-    /// It needs no permission. If there is no such process, the handle is *done* from the start and
-    /// returns ECHILD for good, even if the PID is given to another process later.
-    ///
-    /// The caller's PID may have been reused already: only an unreaped child keeps its PID. For a
-    /// child use [`spawn`](Self::spawn), or make the handle from the
-    /// [`Child`](std::process::Child) itself: [`Spawned::from`](Spawned#impl-From<Child>-for-Spawned).
-    ///
-    /// Beside a living [`Child`](std::process::Child), reap through one of the two only. To share a
-    /// `Child`, call `PidHandle::open(child.id())`, [`wait_exited`](Self::wait_exited) in any number
-    /// of threads, and then the `Child`'s own `wait`.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let missing = pidwait::PidHandle::open(i32::MAX as u32)?;
-    /// assert!(pidwait::is_echild(&missing.wait().unwrap_err()));
-    /// assert!(pidwait::PidHandle::open(0).is_err());
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// - [`InvalidInput`](io::ErrorKind::InvalidInput): 0, or above `i32::MAX`; no process has such
-    ///   a PID.
-    /// - EINVAL: the ID of a thread that is not a process.
-    /// - EMFILE, ENFILE, ENOMEM: no descriptor is available.
-    /// - Those of [`support`](crate::support).
-    ///
-    /// # Platform notes
-    ///
-    /// [`Backend::Pidfd`]: [pidfd_open(2)]. [`Backend::Waitpid`] cannot tell the ID of a thread from
-    /// that of a process. It tells a non-child from a later process with the same PID only on Linux,
-    /// by the start time in `/proc`, and only if `/proc` is readable and of this PID namespace.
-    ///
-    /// [pidfd_open(2)]: https://man7.org/linux/man-pages/man2/pidfd_open.2.html
-    #[doc(alias = "pidfd_open")]
-    pub fn open(pid: u32) -> io::Result<Self> {
-        check_pid(pid)?;
-        Self::open_by(pid, support::support()?.backend())
-    }
-
-    /// Opens any process by the given backend, whatever `PIDWAIT_BACKEND` says.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use pidwait::{Backend, PidHandle};
-    /// use std::process::Command;
-    ///
-    /// let child = Command::new("true").spawn()?;
-    /// let handle = PidHandle::open_with(child.id(), Backend::Waitpid)?;
-    /// assert!(handle.wait()?.success());
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// Those of [`open`](Self::open), and [`Unsupported`](io::ErrorKind::Unsupported) if
-    /// [`Backend::Pidfd`] is requested and the system has no pidfds.
-    #[doc(alias = "pidfd_open")]
-    pub fn open_with(pid: u32, backend: Backend) -> io::Result<Self> {
-        check_pid(pid)?;
-        if backend == Backend::Pidfd {
-            support::require_pidfd()?;
-        }
-        Self::open_by(pid, backend)
-    }
-
-    /// Takes over a pidfd that the caller opened: always [`Backend::Pidfd`].
-    ///
-    /// A non-blocking pidfd (`PIDFD_NONBLOCK`) works as any other.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::fs::File;
-    /// use std::io::ErrorKind;
-    ///
-    /// let file = File::open("/dev/null")?;
-    /// let error = pidwait::PidHandle::from_pidfd(file.into()).unwrap_err();
-    /// # #[cfg(target_os = "linux")]
-    /// assert_eq!(error.kind(), ErrorKind::InvalidInput);
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// The descriptor is closed in each case:
-    ///
-    /// - [`InvalidInput`](io::ErrorKind::InvalidInput): it is no pidfd, or one of a thread
-    ///   (`PIDFD_THREAD`), or of a process that has no PID in this PID namespace.
-    /// - ECHILD: the process was reaped already.
-    /// - [`Unsupported`](io::ErrorKind::Unsupported): the PID has to be read from `/proc`, and that
-    ///   is missing or of another PID namespace.
-    ///
-    /// # Platform notes
-    ///
-    /// The PID comes from `PIDFD_GET_INFO` (Linux 6.13), otherwise from `/proc/thread-self/fdinfo`.
-    pub fn from_pidfd(fd: OwnedFd) -> io::Result<Self> {
-        let (process, pid) = Process::from_pidfd(fd)?;
-        Ok(Self::live(pid.unsigned_abs(), process, Seen::default()))
-    }
-
-    /// Returns a duplicate of the pidfd, for other APIs: [pidfd_getfd(2)], [setns(2)], or SCM_RIGHTS.
-    ///
-    /// It belongs to the caller, is close-on-exec, and stays open when the handle is done, released
-    /// or dropped. To poll for the exit, [`exit_fd`](Self::exit_fd) works on both backends.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use pidwait::{Backend, PidHandle};
-    ///
-    /// let own = PidHandle::open(std::process::id())?;
-    /// if own.backend() == Backend::Pidfd {
-    ///     let pidfd = own.try_clone_pidfd()?;
-    ///     assert_eq!(PidHandle::from_pidfd(pidfd)?.id(), own.id());
-    /// }
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// - ECHILD: the handle is done. EINVAL: it is released.
-    /// - EMFILE: no descriptor is available.
-    /// - [`Unsupported`](io::ErrorKind::Unsupported): [`Backend::Waitpid`], which has no pidfd.
-    ///
-    /// [pidfd_getfd(2)]: https://man7.org/linux/man-pages/man2/pidfd_getfd.2.html
-    /// [setns(2)]: https://man7.org/linux/man-pages/man2/setns.2.html
-    #[doc(alias = "dup")]
-    pub fn try_clone_pidfd(&self) -> io::Result<OwnedFd> {
-        let mut guard = self.shared.lock();
-        guard.check_live()?;
-        let (process, _) = guard.parts().ok_or(Errno::EINVAL)?;
-        match process.pidfd() {
-            Some(pidfd) => Ok(sys::duplicate(pidfd)?),
-            None => {
-                let text = "this handle has no pidfd: it uses the waitpid backend";
-                Err(io::Error::new(io::ErrorKind::Unsupported, text))
-            }
-        }
-    }
-
-    fn open_by(pid: u32, backend: Backend) -> io::Result<Self> {
-        match Process::open(check_pid(pid)?, backend) {
-            Ok((process, seen)) => Ok(Self::live(pid, process, seen)),
-            Err(Errno::ESRCH) => Ok(Self::done(pid, backend)),
-            Err(errno) => Err(errno.into()),
-        }
-    }
-
     pub(crate) fn live(pid: u32, process: Process, seen: Seen) -> Self {
         let state = State::new(Phase::Live, seen);
         Self::new(pid, process.backend(), Some(process), state)
@@ -405,17 +252,6 @@ impl fmt::Debug for PidHandle {
 impl AsRef<PidHandle> for PidHandle {
     fn as_ref(&self) -> &PidHandle {
         self
-    }
-}
-
-/// The PID as system calls take it. They would take 0 and negative numbers for whole groups.
-fn check_pid(pid: u32) -> io::Result<pid_t> {
-    match pid_t::try_from(pid) {
-        Ok(number) if number > 0 => Ok(number),
-        _ => {
-            let text = format!("PID {pid} is out of range: it must be 1 to {}", pid_t::MAX);
-            Err(io::Error::new(io::ErrorKind::InvalidInput, text))
-        }
     }
 }
 

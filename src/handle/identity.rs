@@ -8,7 +8,8 @@ use std::str::FromStr;
 use nix::errno::Errno;
 use nix::libc::pid_t;
 
-use super::{check_pid, Phase, PidHandle};
+use super::open::check_pid;
+use super::{Phase, PidHandle};
 use crate::sys;
 
 /// Names one process for as long as it exists, also for other programs and after a restart of this

@@ -5,7 +5,8 @@ use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 
 use nix::errno::Errno;
 
-use super::{check_pid, PidHandle};
+use super::open::check_pid;
+use super::PidHandle;
 use crate::backend::Process;
 use crate::support::{self, Backend};
 

@@ -1,0 +1,207 @@
+//! How a wait through a handle reaps: the handle's side of the wait engine.
+
+use std::io;
+use std::process::ExitStatus;
+use std::time::Instant;
+
+use nix::errno::Errno;
+
+use super::{settle, Guard, Lease, Phase, PidHandle};
+use crate::backend::{waitpid, Process};
+use crate::exit::{Event, ResourceUsage};
+use crate::support::Backend;
+use crate::sys;
+use crate::wait::{self, poll_until, Timeout, Waitable};
+
+impl PidHandle {
+    /// Reaps the child if it has exited, as a wait that began before the handle was released.
+    pub(crate) fn try_wait_released(&self) -> io::Result<Option<ExitStatus>> {
+        let mut wait = HandleWait::new(self, None);
+        wait.lease = self.lease(&mut self.shared.lock()).ok();
+        wait.try_reap()
+    }
+
+    pub(crate) fn reap(&self, timeout: Timeout) -> io::Result<Option<ExitStatus>> {
+        wait::reap(&mut HandleWait::new(self, None), timeout)
+    }
+
+    /// Counts a blocking call as under way, and takes a lease for it. The caller drops the guard and
+    /// must call [`end_blocking`](Self::end_blocking).
+    pub(super) fn begin_blocking<'a>(&'a self, mut guard: Guard<'a>) -> nix::Result<Lease<'a>> {
+        let lease = self.lease(&mut guard)?;
+        guard.in_flight += 1;
+        Ok(lease)
+    }
+
+    pub(super) fn end_blocking(&self) -> Guard<'_> {
+        let mut guard = self.shared.lock();
+        guard.in_flight -= 1;
+        if guard.in_flight == 0 {
+            guard.notify();
+        }
+        guard
+    }
+}
+
+/// One wait through a handle.
+pub(super) struct HandleWait<'a> {
+    handle: &'a PidHandle,
+    usage: Option<&'a mut ResourceUsage>,
+    /// Taken before the wait blocks: from then on it continues even if the handle is released.
+    lease: Option<Lease<'a>>,
+}
+
+impl<'a> HandleWait<'a> {
+    pub(super) fn new(handle: &'a PidHandle, usage: Option<&'a mut ResourceUsage>) -> Self {
+        Self {
+            handle,
+            usage,
+            lease: None,
+        }
+    }
+
+    /// Locks the handle, if this wait may act on it.
+    fn lock(&self) -> io::Result<Guard<'a>> {
+        let guard = self.handle.shared.lock();
+        match guard.check_live() {
+            Err(Errno::EINVAL) if self.lease.is_some() => {
+                // Another wait may have reaped since this one began; its PID is not used again.
+                guard.seen.check_present()?;
+                Ok(guard)
+            }
+            Err(errno) => Err(errno.into()),
+            Ok(()) => Ok(guard),
+        }
+    }
+
+    /// Takes the status of a zombie that was reaped when the handle was made.
+    fn take_reaped_early(&mut self, guard: &mut Guard<'a>) -> io::Result<Option<ExitStatus>> {
+        let Phase::ReapedEarly(kept) = &guard.phase else {
+            return Ok(None);
+        };
+        if let Some(usage) = &mut self.usage {
+            **usage = **kept.as_ref().ok_or_else(usage_is_lost)?;
+        }
+        Ok(guard.status)
+    }
+
+    /// Ends a call that may have reaped.
+    fn finish(
+        &self,
+        mut guard: Guard<'a>,
+        found: nix::Result<Event>,
+    ) -> io::Result<Option<ExitStatus>> {
+        match found {
+            Ok(event) => {
+                let status = event.exited();
+                settle(guard, status);
+                Ok(status)
+            }
+            Err(Errno::ECHILD) => {
+                // Another thread may have reaped and not noted the status yet. By PID a reap notes
+                // it under the lock. In a forked process no other thread is left that would.
+                if self.handle.backend == Backend::Pidfd && !guard.is_forked() {
+                    guard =
+                        guard.wait_until(|state| state.in_flight == 0 || state.status.is_some());
+                }
+                settle(guard, None);
+                Err(Errno::ECHILD.into())
+            }
+            Err(errno) => {
+                settle(guard, None);
+                Err(errno.into())
+            }
+        }
+    }
+}
+
+impl Waitable for HandleWait<'_> {
+    fn try_reap(&mut self) -> io::Result<Option<ExitStatus>> {
+        let mut guard = self.lock()?;
+        if let Some(status) = self.take_reaped_early(&mut guard)? {
+            settle(guard, Some(status));
+            return Ok(Some(status));
+        }
+        if guard.in_flight > 0 && self.handle.backend == Backend::Waitpid {
+            // Not while another thread blocks in a peek by PID. That will return once there is a
+            // zombie.
+            let (process, state) = guard.parts().ok_or(Errno::EINVAL)?;
+            let found = process.peek(&mut state.seen);
+            if !matches!(found, Ok(Event::Exited(_))) {
+                return self.finish(guard, found);
+            }
+            drop(guard.wait_until(|state| state.in_flight == 0));
+            guard = self.lock()?;
+        }
+        let (process, state) = guard.parts().ok_or(Errno::EINVAL)?;
+        let found = process.try_reap(&mut state.seen, self.usage.as_deref_mut());
+        self.finish(guard, found)
+    }
+
+    fn reap_blocking(&mut self) -> io::Result<Option<ExitStatus>> {
+        let guard = self.lock()?;
+        if self.handle.backend == Backend::Waitpid || guard.is_reaped_early() {
+            drop(guard);
+            return self.try_reap();
+        }
+        let lease = self.handle.begin_blocking(guard)?;
+        let found = lease.reap_blocking(self.usage.as_deref_mut());
+        let guard = self.handle.end_blocking();
+        self.lease = Some(lease);
+        self.finish(guard, found.unwrap_or(Ok(Event::Running)))
+    }
+
+    fn block_until_waitable(&mut self, deadline: Option<Instant>) -> io::Result<bool> {
+        if self.lease.is_none() {
+            let mut guard = self.lock()?;
+            self.lease = Some(self.handle.lease(&mut guard)?);
+        }
+        let Some(lease) = &self.lease else {
+            return Ok(false);
+        };
+        match (&**lease, deadline) {
+            (Process::Pidfd(process), deadline) => Ok(sys::poll_readable(process.fd(), deadline)?),
+            (Process::Waitpid(process), None) => {
+                let guard = self.lock()?;
+                let peek = self.handle.begin_blocking(guard)?;
+                let found = waitpid::block_until_waitable(process.pid());
+                drop(peek);
+                let mut guard = self.handle.end_blocking();
+                let found = guard.seen.note(found);
+                self.finish_peek(guard, found)
+            }
+            (Process::Waitpid(_), Some(_)) => self.block_until_notified(deadline),
+        }
+    }
+}
+
+impl HandleWait<'_> {
+    fn finish_peek(&self, guard: Guard<'_>, found: nix::Result<Event>) -> io::Result<bool> {
+        settle(guard, None);
+        Ok(found?.exited().is_some())
+    }
+
+    /// By PID with a deadline: polls the descriptor that the watcher notifies.
+    fn block_until_notified(&self, deadline: Option<Instant>) -> io::Result<bool> {
+        let peek = || -> io::Result<Option<()>> {
+            let mut guard = self.lock()?;
+            let (process, state) = guard.parts().ok_or(Errno::EINVAL)?;
+            let found = process.peek(&mut state.seen);
+            Ok(self.finish_peek(guard, found)?.then_some(()))
+        };
+        let mut guard = self.lock()?;
+        let watched = self.handle.watch(&mut guard);
+        drop(guard);
+        match watched {
+            // The watcher may be too late to notify: the last look is this thread's own.
+            Ok(fd) => Ok(sys::poll_readable(&*fd, deadline)? || peek()?.is_some()),
+            // Without descriptors or threads, looking repeatedly finds the same, only later.
+            Err(_) => Ok(poll_until(deadline, peek)?.is_some()),
+        }
+    }
+}
+
+fn usage_is_lost() -> io::Error {
+    let text = "the child had exited before its handle was made: its resource usage is lost";
+    io::Error::new(io::ErrorKind::Unsupported, text)
+}
