@@ -13,23 +13,21 @@ mod iter;
 )]
 mod poller;
 mod slots;
+mod wait;
 
 use std::fmt;
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::process::ExitStatus;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use crate::handle::ExitFd;
-use crate::sys;
-use crate::wait::Timeout;
 use crate::PidHandle;
 
 pub use insert_error::InsertError;
 pub use iter::{IntoIter, Iter, IterMut};
 use poller::Poller;
 use slots::{SlotKey, Slots};
+pub use wait::Exited;
 
 /// A set of processes, each with a value, that reports which of them exits next.
 ///
@@ -113,29 +111,6 @@ pub struct WaitKey {
     set: u64,
     slot: SlotKey,
 }
-
-/// A process of a [`WaitSet`] that has exited, with all that was inserted.
-///
-/// From [`WaitSet::wait`] and [`WaitSet::wait_exited`]; their examples show it.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct Exited<T> {
-    /// The key that [`WaitSet::insert`] returned. It names nothing any more.
-    pub key: WaitKey,
-    /// The handle. After [`WaitSet::wait`] it is done, if the process was a child that nothing else
-    /// reaped. After [`WaitSet::wait_exited`] it is as it was.
-    pub handle: PidHandle,
-    /// The value.
-    pub value: T,
-    /// How the process ended: the status of the child that [`WaitSet::wait`] reaped. Otherwise what
-    /// [`PidHandle::exit_status`] returned at that moment: `None` for a zombie, and if the kernel
-    /// cannot tell, or not yet.
-    pub status: Option<ExitStatus>,
-}
-
-/// Looks at an exit that may be reported. `None`: it cannot be reported yet. An error: no wait
-/// through this handle gets a status.
-type Look = fn(&PidHandle) -> io::Result<Option<Option<ExitStatus>>>;
 
 impl<T> WaitSet<T> {
     /// Makes an empty set.
@@ -274,113 +249,6 @@ impl<T> WaitSet<T> {
         Some((entry.handle, entry.value))
     }
 
-    /// Waits for the next exit, reaps the process if it is a child, and takes its entry out. `None`:
-    /// the set is empty.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use pidwait::{PidHandle, WaitSet};
-    /// # use std::process::Command;
-    /// let mut set = WaitSet::new()?;
-    /// set.insert(PidHandle::spawn(&mut Command::new("true"))?.handle, "true")?;
-    /// set.insert(PidHandle::spawn(&mut Command::new("false"))?.handle, "false")?;
-    /// while let Some(exited) = set.wait()? {
-    ///     println!("{}: {:?}", exited.value, exited.status);
-    /// }
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// Only those of `epoll_wait`, which should not happen. Nothing is lost.
-    #[doc(alias = "epoll_wait")]
-    #[doc(alias = "waitid")]
-    pub fn wait(&mut self) -> io::Result<Option<Exited<T>>> {
-        self.next(Timeout::Infinite, try_reap)
-    }
-
-    /// Waits as [`wait`](Self::wait) does, for at most `timeout`. `None`: the set is empty, or the
-    /// time has passed, and never earlier.
-    ///
-    /// Zero never blocks; a time too long for the clock is no limit.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use pidwait::{KillOnDrop, PidHandle, WaitSet};
-    /// # use std::process::Command;
-    /// use std::time::Duration;
-    ///
-    /// let mut set = WaitSet::new()?;
-    /// let key = set.insert(PidHandle::spawn(Command::new("sleep").arg("60"))?.handle, ())?;
-    /// assert!(set.wait_timeout(Duration::from_millis(10))?.is_none());
-    /// # set.remove(key).map(|(child, ())| KillOnDrop::new(child));
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// Those of [`wait`](Self::wait).
-    pub fn wait_timeout(&mut self, timeout: Duration) -> io::Result<Option<Exited<T>>> {
-        self.next(Timeout::after(timeout), try_reap)
-    }
-
-    /// Waits for the next exit and takes its entry out. It reaps nothing. `None`: the set is empty.
-    ///
-    /// The handle is live, and the child is a zombie. So the caller can still ask for its usage, and
-    /// end its process group, whose number cannot be reused before the leader is reaped. Then reap
-    /// the child through the handle.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use pidwait::{PidHandle, WaitSet};
-    /// # use std::process::Command;
-    /// let mut set = WaitSet::new()?;
-    /// set.insert(PidHandle::spawn(&mut Command::new("true"))?.handle, "true")?;
-    /// while let Some(exited) = set.wait_exited()? {
-    ///     let (status, usage) = exited.handle.wait_usage()?;
-    ///     println!("{}: {status}, {:?} of CPU time", exited.value, usage.user_time);
-    /// }
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// Those of [`wait`](Self::wait).
-    #[doc(alias = "WNOWAIT")]
-    pub fn wait_exited(&mut self) -> io::Result<Option<Exited<T>>> {
-        self.next(Timeout::Infinite, peek)
-    }
-
-    /// Waits as [`wait_exited`](Self::wait_exited) does, for at most `timeout`. `None`: the set is
-    /// empty, or the time has passed, and never earlier.
-    ///
-    /// Zero never blocks; a time too long for the clock is no limit.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use pidwait::{PidHandle, WaitSet};
-    /// # use std::process::Command;
-    /// use std::time::Duration;
-    ///
-    /// let mut set = WaitSet::new()?;
-    /// set.insert(PidHandle::spawn(&mut Command::new("true"))?.handle, ())?;
-    /// if let Some(exited) = set.wait_exited_timeout(Duration::from_secs(60))? {
-    ///     assert!(exited.handle.wait()?.success());
-    /// }
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// Those of [`wait`](Self::wait).
-    pub fn wait_exited_timeout(&mut self, timeout: Duration) -> io::Result<Option<Exited<T>>> {
-        self.next(Timeout::after(timeout), peek)
-    }
-
     /// Returns a descriptor that is readable while there is an exit to report, for an event loop.
     ///
     /// Poll it for reading. When it is readable, call [`wait_timeout`](Self::wait_timeout) with zero
@@ -476,50 +344,6 @@ impl<T> WaitSet<T> {
         IterMut::new(self)
     }
 
-    fn next(&mut self, timeout: Timeout, look: Look) -> io::Result<Option<Exited<T>>> {
-        let deadline = timeout.deadline();
-        self.renew_if_forked()?;
-        for round in 0_u64.. {
-            while let Some(slot) = self.poller.next() {
-                if let Some(exited) = self.report(slot, look) {
-                    return Ok(Some(exited));
-                }
-            }
-            // An entry that cannot be reported is handed out twice at once; after that the deadline
-            // counts, even if more such entries come.
-            let is_late = round > 1 && deadline.is_some_and(|at| sys::now() >= at);
-            if self.is_empty() || is_late || !self.poller.fetch(deadline)? {
-                break;
-            }
-        }
-        Ok(None)
-    }
-
-    /// `None`: the entry was removed meanwhile, or its exit cannot be reported yet.
-    fn report(&mut self, slot: SlotKey, look: Look) -> Option<Exited<T>> {
-        let entry = self.entries.get_mut(slot)?;
-        let status = match look(&entry.handle) {
-            Ok(Some(status)) => status,
-            // Waited for, released, reaped by other code, or a non-child. The second look at the
-            // descriptor is for one of a non-child that was readable too early: see `ExitFd`.
-            Err(_) if sys::is_readable(&entry.exit) != Ok(false) => entry.handle.exit_status(),
-            // A tracer holds the zombie, or the descriptor was readable too early.
-            Ok(None) | Err(_) => {
-                if !std::mem::replace(&mut entry.is_quiet, true) {
-                    self.poller.quieten(&entry.exit, slot);
-                }
-                return None;
-            }
-        };
-        let Entry { handle, value, .. } = self.take(slot)?;
-        Some(Exited {
-            key: self.key(slot),
-            handle,
-            value,
-            status,
-        })
-    }
-
     fn take(&mut self, slot: SlotKey) -> Option<Entry<T>> {
         let entry = self.entries.remove(slot)?;
         self.poller.remove(&entry.exit, slot, entry.is_quiet);
@@ -548,14 +372,6 @@ impl<T> WaitSet<T> {
     fn slot(&self, key: WaitKey) -> Option<SlotKey> {
         (key.set == self.id).then_some(key.slot)
     }
-}
-
-fn try_reap(handle: &PidHandle) -> io::Result<Option<Option<ExitStatus>>> {
-    Ok(handle.try_wait()?.map(Some))
-}
-
-fn peek(handle: &PidHandle) -> io::Result<Option<Option<ExitStatus>>> {
-    Ok(handle.is_waitable()?.then(|| handle.noted_status()))
 }
 
 /// Not an atomic: some targets have none of 64 bits, and a smaller number could be reused.
