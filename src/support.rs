@@ -24,8 +24,8 @@ pub enum Backend {
     /// [pidfd_send_signal(2)]: https://man7.org/linux/man-pages/man2/pidfd_send_signal.2.html
     Pidfd,
     /// By PID: [waitid(2)] and [kill(2)]. Every Unix. As safe for children, which keep their PID
-    /// until they are reaped. On Linux a non-child is told from a later process with its PID by its
-    /// start time; elsewhere its bare PID has to do.
+    /// until they are reaped. On Linux a non-child is distinguished from a later process with its PID
+    /// by its start time; elsewhere its bare PID has to do.
     ///
     /// [waitid(2)]: https://man7.org/linux/man-pages/man2/waitid.2.html
     /// [kill(2)]: https://man7.org/linux/man-pages/man2/kill.2.html

@@ -137,7 +137,7 @@ fn latency<C: Contender>(wait: impl Fn(&mut C::Process)) -> f64 {
     let program = std::env::current_exe().expect("the path of this program");
     let mut process = C::start(Program::new(program, &[EXIT_WHEN_TOLD]).stdin(theirs));
     ours.read_exact(&mut [0]).expect("the child is ready");
-    ours.write_all(&[0]).expect("the child is told");
+    ours.write_all(&[0]).expect("the child reads its input");
     wait(&mut process);
     let returned = raw::nanoseconds(libc::CLOCK_MONOTONIC);
     let mut exited = [0; 8];

@@ -73,7 +73,7 @@ fn set_next_pid(pid: u32) {
 }
 
 /// Waits for the next clock tick, because start times are counted in ticks of 10 ms: no kernel reuses
-/// a PID so soon, unless it is told to.
+/// a PID so soon, unless a test makes it.
 fn await_next_tick() {
     let uptime = || {
         let text = fs::read_to_string("/proc/uptime").expect("/proc is mounted");

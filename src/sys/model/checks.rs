@@ -169,7 +169,7 @@ impl Oracle {
         assert!(!is_recorded || released || status.is_some(), "no record");
     }
 
-    /// Whether a wait could get its status. By PID, an adopted child is told from a later process
+    /// Whether a wait could get its status. By PID, an adopted child is distinguished from a later process
     /// with its PID by its start time only.
     fn was_waitable(&self, before: &Before) -> bool {
         let is_known =
