@@ -45,8 +45,7 @@ const CONTENDERS: &[Entry] = &[
         turn(n, spawn, PidHandle::id, terminate)
     }),
     ("process-wrap", |n| {
-        let id = |leader: &Box<dyn ChildWrapper>| leader.id();
-        turn(n, spawn_wrapped, id, |leader, _| {
+        turn(n, spawn_wrapped, Wrapped::id, |Wrapped(leader), _| {
             leader.kill().expect("the group is killed");
         })
     }),
@@ -66,19 +65,28 @@ fn terminate(leader: &mut PidHandle, _: &UnixStream) {
     api::terminate_group(leader, GRACE).expect("the group is terminated");
 }
 
-fn spawn_wrapped(command: Command) -> Box<dyn ChildWrapper> {
+struct Wrapped(Box<dyn ChildWrapper>);
+
+impl Wrapped {
+    fn id(&self) -> u32 {
+        self.0.id()
+    }
+}
+
+fn spawn_wrapped(command: Command) -> Wrapped {
     let mut command = CommandWrap::from(command);
     let leader = command.wrap(ProcessGroup::leader()).spawn();
-    leader.expect("the leader starts")
+    Wrapped(leader.expect("the leader starts"))
 }
 
 pub(crate) fn ask(bench: &Bench) {
     for n in [1, 100] {
         let question = format!("group/terminate/{n}");
         if bench.wants(&question) {
-            raw::become_subreaper();
+            raw::set_subreaper(true);
             let names = CONTENDERS.iter().map(|(name, _)| *name);
             bench.in_processes(question, names, |name| run_turn(name, n));
+            raw::set_subreaper(false);
         }
     }
 }

@@ -85,7 +85,9 @@ pub(crate) fn ask(bench: &Bench) {
             question,
             contenders: names().map(|name| (name.to_owned(), Vec::new())).collect(),
         });
-        alternate(bench.rounds(20), CONTENDERS.len(), |turn| {
+        // A round with 10,000 children takes most of a minute.
+        let rounds = bench.rounds(if *n < 10_000 { 20 } else { 10 });
+        alternate(rounds, CONTENDERS.len(), |turn| {
             let of_turn = run_turn(CONTENDERS[turn].name, *n);
             for (answer, value) in values.iter_mut().zip(of_turn) {
                 answer.contenders[turn].1.push(value);

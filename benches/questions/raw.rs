@@ -59,7 +59,7 @@ pub(crate) fn kill(pid: pid_t, signal: c_int) {
     check(unsafe { libc::kill(pid, signal) });
 }
 
-/// Whether the group has a process; zombies count.
+/// Returns whether the group has a process; zombies count.
 pub(crate) fn kill_group(pgid: pid_t, signal: c_int) -> bool {
     assert!(pgid > 1, "not a group");
     // SAFETY: the call reads two integers.
@@ -69,10 +69,10 @@ pub(crate) fn kill_group(pgid: pid_t, signal: c_int) -> bool {
     result == 0
 }
 
-/// Makes this process the one that the orphans of its descendants are given to, instead of init.
-pub(crate) fn become_subreaper() {
+/// Sets whether this process, instead of init, is given the orphans of its descendants.
+pub(crate) fn set_subreaper(on: bool) {
     // SAFETY: the call reads integers.
-    check(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) });
+    check(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, c_int::from(on), 0, 0, 0) });
 }
 
 /// For a forked child, which must make system calls only, as must the new process.
@@ -81,7 +81,7 @@ pub(crate) fn fork() -> pid_t {
     check(unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) } as c_int)
 }
 
-/// Whether this process has a child, running or unreaped.
+/// Returns whether this process has a child, running or unreaped.
 pub(crate) fn has_children() -> bool {
     let options = libc::WEXITED | libc::WNOWAIT | WNOHANG;
     // SAFETY: the call accepts a null `info`.

@@ -12,7 +12,7 @@ const INTRODUCTION: &str = "\
 
 Written by `cargo run --bin report` from the results of `cargo bench`.
 
-Contenders of a question take turns: in each of 20 to 50 rounds every contender is measured once, in
+Contenders of a question take turns: in each of 10 to 50 rounds every contender is measured once, in
 an order that is shuffled anew. A time is the median of all rounds. A ratio is the median of the
 ratios within each round, and in brackets are its quartiles: half of the rounds gave a ratio in that
 range. Where the range includes 1, the difference is smaller than the noise, and the table says
