@@ -25,6 +25,16 @@ pub(crate) fn spawn_with(command: &mut Command, backend: Backend) -> PidHandle {
     handle
 }
 
+/// The child must have nothing else that reaps it.
+pub(crate) fn reap_in_background(child: &Child, backend: Backend) {
+    let handle = PidHandle::open_with(child.id(), backend);
+    handle.expect("the child is unreaped").reap_in_background();
+}
+
+pub(crate) fn terminate_group(leader: &PidHandle, grace: Duration) -> io::Result<()> {
+    leader.process_group().terminate(grace).map(drop)
+}
+
 /// The standard output of a command that has both outputs piped.
 pub(crate) fn capture(command: &mut Command, timeout: Duration) -> io::Result<Vec<u8>> {
     let captured = command.spawn()?.pidfd_output_timeout(timeout)?;

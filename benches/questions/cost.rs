@@ -91,14 +91,14 @@ fn program() -> std::path::PathBuf {
     env::current_exe().expect("the path of this program")
 }
 
-fn this_program(args: &[&str]) -> Command {
+pub(crate) fn this_program(args: &[&str]) -> Command {
     let mut command = Command::new(program());
     command.args(args);
     command
 }
 
 /// The number that this program prints.
-fn run(command: &mut Command) -> f64 {
+pub(crate) fn run(command: &mut Command) -> f64 {
     let output = command.stderr(Stdio::inherit()).output();
     let output = output.expect("the program starts");
     assert!(output.status.success(), "{command:?}");

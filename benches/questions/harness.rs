@@ -83,6 +83,24 @@ impl Bench {
         })
     }
 
+    /// Puts a question to contenders each of whose turns is a process of its own.
+    pub(crate) fn in_processes(
+        &self,
+        question: String,
+        contenders: impl Iterator<Item = &'static str>,
+        run_turn: impl Fn(&str) -> f64,
+    ) {
+        let mut answer = Answer {
+            question,
+            contenders: contenders.map(|it| (it.to_owned(), Vec::new())).collect(),
+        };
+        alternate(self.rounds(20), answer.contenders.len(), |turn| {
+            let (name, values) = &mut answer.contenders[turn];
+            values.push(run_turn(name));
+        });
+        self.record(&answer);
+    }
+
     pub(crate) fn record(&self, answer: &Answer) {
         record(answer, self.quick);
     }

@@ -10,6 +10,7 @@ mod api;
 mod capture;
 mod contender;
 mod cost;
+mod group;
 mod harness;
 mod multi;
 mod one;
@@ -29,6 +30,8 @@ fn main() {
     match args.as_slice() {
         [one::EXIT_WHEN_TOLD] => one::exit_when_told(),
         [multi::TURN, contender, n] => multi::print_turn(contender, n),
+        [group::TURN, contender, n] => group::print_turn(contender, n),
+        [multi::background::TURN, contender, n] => multi::background::print_turn(contender, n),
         [cost::CALL, contender, call] => cost::print_call(contender, call),
         [cost::BYTES_EACH, contender, n] => multi::print_bytes_each(contender, n),
         _ => ask(&Bench::from_args()),
@@ -40,6 +43,7 @@ fn ask(bench: &Bench) {
     // threads: with this one, the process has several for all contenders.
     thread::spawn(thread::park);
     one::ask(bench);
+    group::ask(bench);
     capture::ask(bench);
     cost::ask(bench);
     multi::ask(bench);

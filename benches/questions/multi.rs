@@ -4,6 +4,7 @@
 //! contender, before the time is taken. Each turn of a contender is a process of its own: a process
 //! that has had thousands of children or threads is slower at everything for a while.
 
+pub(crate) mod background;
 mod contenders;
 
 use std::collections::VecDeque;
@@ -84,7 +85,9 @@ pub(crate) fn ask(bench: &Bench) {
             question,
             contenders: names().map(|name| (name.to_owned(), Vec::new())).collect(),
         });
-        alternate(bench.rounds(20), CONTENDERS.len(), |turn| {
+        // A round with 10,000 children takes most of a minute.
+        let rounds = bench.rounds(if *n < 10_000 { 20 } else { 10 });
+        alternate(rounds, CONTENDERS.len(), |turn| {
             let of_turn = run_turn(CONTENDERS[turn].name, *n);
             for (answer, value) in values.iter_mut().zip(of_turn) {
                 answer.contenders[turn].1.push(value);
@@ -99,6 +102,7 @@ pub(crate) fn ask(bench: &Bench) {
             bench.record(answer);
         }
     }
+    background::ask(bench);
 }
 
 /// The argument that makes this program the process of one turn.
@@ -138,17 +142,21 @@ fn find(name: &str) -> &'static Entry {
     found.expect("the name of a contender")
 }
 
-/// Small N are done several times, and the first time is not counted.
-fn turn<M: MultiWait>(n: usize) -> Values {
-    let repeats = match n {
+/// How often a turn with N children measures.
+fn repeats(n: usize) -> usize {
+    match n {
         0..=10 => 30,
         11..=100 => 9,
         _ => 1,
-    };
+    }
+}
+
+/// Small N are done several times, and the first time is not counted.
+fn turn<M: MultiWait>(n: usize) -> Values {
     if n <= 1000 {
         Group::<M>::start(n).measure();
     }
-    let all: Vec<Values> = (0..repeats)
+    let all: Vec<Values> = (0..repeats(n))
         .map(|_| Group::<M>::start(n).measure())
         .collect();
     let of = |question: usize| median(all.iter().map(|values| values[question]).collect());
@@ -166,7 +174,7 @@ impl<M: MultiWait> Group<M> {
     fn start(n: usize) -> Self {
         let gate = Gate::new();
         let spare = Self::singles(n) + 1;
-        let children = start_all::<M>(&gate, n + spare);
+        let children = start_all(&gate, n + spare, M::start);
         let mut contender = M::new();
         let pids = children.into_iter().map(|child| contender.add(child));
         let pids = pids.collect();
@@ -220,10 +228,10 @@ impl<M: MultiWait> Group<M> {
 
 /// Starts N children on one CPU, which is several times faster: some contenders open a descriptor for
 /// each child when they start it, each fork copies them all, and the child closes the copies.
-fn start_all<M: MultiWait>(gate: &Gate, n: usize) -> Vec<M::Child> {
+fn start_all<C>(gate: &Gate, n: usize, start: fn(Command) -> C) -> Vec<C> {
     let cpus = raw::cpus();
     raw::set_cpus(&raw::this_cpu());
-    let children = (0..n).map(|_| M::start(gate.sleeper(cpus))).collect();
+    let children = (0..n).map(|_| start(gate.sleeper(cpus))).collect();
     raw::set_cpus(&cpus);
     children
 }
@@ -233,7 +241,7 @@ fn bytes_each<M: MultiWait>(n: usize) -> usize {
     fs::write("/proc/self/clear_refs", "5").expect("the peak is reset");
     let before = status_field("VmRSS:");
     let gate = Gate::new();
-    let children = start_all::<M>(&gate, n);
+    let children = start_all(&gate, n, M::start);
     let mut contender = M::new();
     for child in children {
         contender.add(child);

@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
-use nix::libc::{self, c_int, pid_t};
+use nix::libc::{self, c_int, pid_t, WNOHANG};
 
 /// Panics with the errno if a call failed: a bench must not measure failures.
 fn check(result: c_int) -> c_int {
@@ -57,6 +57,38 @@ pub(crate) fn kill(pid: pid_t, signal: c_int) {
     assert!(pid > 0, "not a group");
     // SAFETY: the call reads two integers.
     check(unsafe { libc::kill(pid, signal) });
+}
+
+/// Returns whether the group has a process; zombies count.
+pub(crate) fn kill_group(pgid: pid_t, signal: c_int) -> bool {
+    assert!(pgid > 1, "not a group");
+    // SAFETY: the call reads two integers.
+    let result = unsafe { libc::kill(-pgid, signal) };
+    let error = io::Error::last_os_error();
+    assert!(result == 0 || error.raw_os_error() == Some(libc::ESRCH));
+    result == 0
+}
+
+/// Sets whether this process, instead of init, is given the orphans of its descendants.
+pub(crate) fn set_subreaper(on: bool) {
+    // SAFETY: the call reads integers.
+    check(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, c_int::from(on), 0, 0, 0) });
+}
+
+/// For a forked child, which must make system calls only, as must the new process.
+pub(crate) fn fork() -> pid_t {
+    // SAFETY: without flags `clone` is `fork`, and the new process makes system calls only.
+    check(unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) } as c_int)
+}
+
+/// Returns whether this process has a child, running or unreaped.
+pub(crate) fn has_children() -> bool {
+    let options = libc::WEXITED | libc::WNOWAIT | WNOHANG;
+    // SAFETY: the call accepts a null `info`.
+    let result = unsafe { libc::waitid(libc::P_ALL, 0, std::ptr::null_mut(), options) };
+    let error = io::Error::last_os_error();
+    assert!(result == 0 || error.raw_os_error() == Some(libc::ECHILD));
+    result == 0
 }
 
 pub(crate) fn pidfd_send_signal(fd: &OwnedFd, signal: c_int) {

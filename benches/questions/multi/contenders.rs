@@ -27,7 +27,7 @@ pub(crate) trait MultiWait {
     fn next(&mut self) -> pid_t;
 }
 
-fn spawn(mut command: Command) -> Child {
+pub(super) fn spawn(mut command: Command) -> Child {
     command.spawn().expect("the child starts")
 }
 

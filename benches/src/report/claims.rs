@@ -74,6 +74,14 @@ pub(crate) const CLAIMS: &[(&str, &[Claim])] = &[
         Claim::new("1,000 children", "multi/exit_cpu/1000", SET, EPOLL, 1.15),
         Claim::new("10,000 children", "multi/exit_cpu/10000", SET, EPOLL, 1.15),
     ]),
+    ("CPU per exit of 1,000, other waits", &[
+        Claim::new("`wait_exited`, to raw epoll", "multi/exit_cpu/1000", "pidwait wait_exited", EPOLL, 1.3),
+        Claim::new("on tokio, to tokio", "multi/exit_cpu/1000", "pidwait on tokio", "tokio", 1.1),
+    ]),
+    ("Reap 1,000 in the background, CPU, to", &[
+        Claim::new("raw epoll", "background/cpu/1000", PIDFD, "raw epoll in a thread", 1.15),
+        Claim::new("a thread each", "background/cpu/1000", PIDFD, "a thread each", 1.0),
+    ]),
     ("CPU per exit of 10,000, `WaitSet` to", &[
         Claim::new("tokio", "multi/exit_cpu/10000", SET, "tokio", 1.0),
         Claim::new("async-process", "multi/exit_cpu/10000", SET, "async-process", 1.0),
@@ -87,5 +95,6 @@ pub(crate) const CLAIMS: &[(&str, &[Claim])] = &[
     ("Captured output, to std", &[
         Claim::new("1 KiB", "capture/1KiB", "pidwait", "std", 1.1),
         Claim::new("64 MiB", "capture/64MiB", "pidwait", "std", 1.05),
+        Claim::new("64 MiB, 64 KiB kept", "capture/64MiB_capped", "pidwait", "std and a thread", 1.1),
     ]),
 ];

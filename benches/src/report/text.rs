@@ -12,7 +12,7 @@ const INTRODUCTION: &str = "\
 
 Written by `cargo run --bin report` from the results of `cargo bench`.
 
-Contenders of a question take turns: in each of 20 to 50 rounds every contender is measured once, in
+Contenders of a question take turns: in each of 10 to 50 rounds every contender is measured once, in
 an order that is shuffled anew. A time is the median of all rounds. A ratio is the median of the
 ratios within each round, and in brackets are its quartiles: half of the rounds gave a ratio in that
 range. Where the range includes 1, the difference is smaller than the noise, and the table says
@@ -84,7 +84,38 @@ const MANY_CHILDREN: &str = "
 In brackets is the ratio to a raw epoll loop. All children exit at once, except for *the first exit*:
 there one child has exited, and the others sleep. Every turn has a process of its own. The time of each
 exit is mostly the kernel's, which ends the children on all CPUs; the CPU time is the cost of waiting.
+
+`pidwait wait_exited` is a `WaitSet` that only reports the exits: the caller reaps each child through
+its handle. `pidwait on tokio` and `pidwait on async-io` await `TokioPidHandle` and `AsyncIoPidHandle`, a
+task or a future for each child, as `tokio` and `async-process` await their own children.
 ";
+
+const BACKGROUND: &str = "
+## Reaping in the background
+
+N children are left to be reaped by something else than the caller, and then exit all at once. This is
+the CPU time of each, from handing them over until none is left, in a process for every turn. In brackets
+is the ratio to a thread with a raw epoll loop. `pidwait pidfd` and `pidwait waitpid` are
+`reap_in_background` with the two backends; without pidfds it looks at all children from time to time:
+many exits are found by one look, but later. tokio and async-process reap the children whose `Child` was
+dropped.
+";
+
+const GROUP: &str = "
+## Ending a process group
+
+From the first signal to a group of N processes until the call returns. The leader is a child of the
+caller, and the other members are the leader's children. In brackets is the ratio to `kill` with SIGKILL
+and `waitpid` for the leader, after which members may still be alive; that holds for process-wrap, too.
+pidwait's `terminate` sends SIGTERM, and returns when no member is alive. It reads `/proc` for that, so
+its time grows with the number of processes of the system. `raw kill(-pgid), all gone` learns of the last
+exit by a socket that all members hold open, which only works for members that cooperate.
+";
+
+const GROUPS: [(&str, &str); 2] = [
+    ("group/terminate/1", "1 process"),
+    ("group/terminate/100", "100 processes"),
+];
 
 const NUMBERS: [&str; 4] = ["10", "100", "1000", "10000"];
 const MANY: [(&str, &str); 3] = [
@@ -97,7 +128,8 @@ const CAPTURE: &str = "
 ## Captured output
 
 From spawning the child until its status and all output are there, with a timeout that is not reached
-(std has none). In brackets is the ratio to std.
+(std has none). In brackets is the ratio to std. `and a thread` marks what a crate cannot do alone. Where
+64 KiB are kept, duct has neither the timeout nor a limit for stderr, which is empty.
 ";
 
 const SIZES: [(&str, &str); 4] = [
@@ -140,11 +172,24 @@ pub(crate) fn report(answers: &Answers) -> String {
     for (question, title) in MANY {
         many(&mut text, answers, question, title);
     }
+    text += BACKGROUND;
+    many(
+        &mut text,
+        answers,
+        "background/cpu",
+        "CPU time of each child",
+    );
+    text += GROUP;
+    for (question, title) in GROUPS {
+        if let Some(answer) = answers.get(question) {
+            to_first(&mut text, answer, title);
+        }
+    }
     text += CAPTURE;
     text += "\n![The time to capture 64 MiB](capture.svg)\n";
     for (question, title) in SIZES {
         if let Some(answer) = answers.get(question) {
-            capture(&mut text, answer, title);
+            to_first(&mut text, answer, title);
         }
     }
     text += COST;
@@ -234,7 +279,8 @@ fn many(text: &mut String, answers: &Answers, question: &str, title: &str) {
     }
 }
 
-fn capture(text: &mut String, answer: &Answer, title: &str) {
+/// A row for each contender, compared with the first.
+fn to_first(text: &mut String, answer: &Answer, title: &str) {
     let _ = write!(
         text,
         "\n### {title}\n\n| | time | ratio |\n|---|---:|---|\n"
