@@ -112,7 +112,7 @@ pub(crate) fn many(answers: &Answers) -> String {
     ];
     const NUMBERS: [u32; 4] = [10, 100, 1000, 10_000];
     const HEIGHT: f64 = 480.0;
-    const LEFT: f64 = 58.0;
+    const LEFT: f64 = 68.0;
     const RIGHT: f64 = WIDTH - 164.0;
 
     let answer = |n: u32| answers.get(&format!("multi/exit_cpu/{n}"));
