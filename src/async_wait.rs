@@ -16,7 +16,7 @@ use nix::errno::Errno;
 use nix::libc::SIGCONT;
 
 use crate::wait::{Backoff, Timeout, FIRST_SIGNAL};
-use crate::{process_group, sys, ExitFd, PidHandle};
+use crate::{group, sys, ExitFd, PidHandle};
 
 /// The descriptor that is registered with a reactor.
 #[derive(Debug)]
@@ -140,7 +140,7 @@ where
     Wait: Future<Output = io::Result<()>>,
     Sleep: Future,
 {
-    if process_group::begin_end(&mut handle.leader()?, FIRST_SIGNAL)? {
+    if group::begin_end(&mut handle.leader()?, FIRST_SIGNAL)? {
         let deadline = Timeout::after(grace).deadline();
         // The leader is the one member that the reactor can wait for.
         if let Some(exited) = within(wait_exited(), sleep(grace)).await {
@@ -149,10 +149,8 @@ where
         let backoff = Backoff::new();
         loop {
             let has_ended = match deadline {
-                Some(at) if sys::now() >= at => {
-                    process_group::kill_and_has_ended(&mut handle.leader()?)?
-                }
-                _ => process_group::has_ended(&mut handle.leader()?)?,
+                Some(at) if sys::now() >= at => group::kill_and_has_ended(&mut handle.leader()?)?,
+                _ => group::has_ended(&mut handle.leader()?)?,
             };
             if has_ended {
                 break;
@@ -161,7 +159,7 @@ where
             sleep(backoff.next_delay(deadline).unwrap_or_default()).await;
         }
     }
-    process_group::finish_end(&mut handle.leader()?)
+    group::finish_end(&mut handle.leader()?)
 }
 
 /// The result of a future, unless a timer ends first.

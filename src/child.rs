@@ -1,6 +1,6 @@
 //! `ChildExt`: a thin layer over the wait engine. `child/reap.rs` says how a `Child` is reaped.
 
-mod group;
+mod leader;
 mod piped;
 mod reap;
 
@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use nix::libc::c_int;
 
 use crate::capture::{Capture, CaptureError, Captured};
+use crate::group::{self, Leader};
 use crate::handle::Spawned;
-use crate::process_group::{self, Leader};
 use crate::wait::{self, Timeout, FIRST_SIGNAL};
-use group::ChildLeader;
+use leader::ChildLeader;
 use reap::{open_child, ChildWait};
 
 mod sealed {
@@ -373,11 +373,11 @@ impl ChildExt for Child {
     fn pidfd_signal_process_group(&self, signal: c_int) -> io::Result<()> {
         let mut leader = ChildLeader::open(self)?;
         leader.check_waitable()?;
-        process_group::signal_group(&mut leader, signal)
+        group::signal_group(&mut leader, signal)
     }
 
     fn pidfd_terminate_process_group(&mut self, grace: Duration) -> io::Result<ExitStatus> {
-        process_group::end(&mut ChildLeader::open(self)?, FIRST_SIGNAL, grace)?;
+        group::end(&mut ChildLeader::open(self)?, FIRST_SIGNAL, grace)?;
         wait::reap_unlimited(&mut ChildWait::new(self))
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::libc::SIGKILL;
 
-use crate::process_group::Leader;
+use crate::group::Leader;
 use crate::wait::Timeout;
 use crate::PidHandle;
 

@@ -196,6 +196,7 @@ mod background;
 mod capture;
 mod child;
 mod exit;
+mod group;
 mod handle;
 mod kill_on_drop;
 mod process_group;

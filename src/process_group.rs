@@ -4,27 +4,15 @@
 //! unreaped, nor while the group has a member. So the leader is reaped last, and nothing is sent to
 //! the group once the leader is known to be reaped.
 
-mod leader;
-#[cfg_attr(
-    any(target_os = "linux", target_os = "android"),
-    path = "process_group/proc.rs"
-)]
-#[cfg_attr(
-    not(any(target_os = "linux", target_os = "android")),
-    path = "process_group/looks.rs"
-)]
-mod members;
-
 use std::io;
 use std::process::ExitStatus;
 use std::time::Duration;
 
 use nix::libc::{c_int, SIGKILL};
 
+use crate::group;
 use crate::wait::{Timeout, FIRST_SIGNAL};
 use crate::PidHandle;
-
-pub(crate) use leader::*;
 
 /// The process group that a handle's process leads.
 ///
@@ -137,7 +125,7 @@ impl ProcessGroup {
     #[doc(alias = "killpg")]
     #[doc(alias = "kill")]
     pub fn signal(&self, signal: c_int) -> io::Result<()> {
-        signal_group(&mut self.leader.leader()?, signal)
+        group::signal_group(&mut self.leader.leader()?, signal)
     }
 
     /// Kills every process of the group with SIGKILL. It reaps none of them.
@@ -305,11 +293,11 @@ impl ProcessGroup {
     ///
     /// Those of [`terminate`](Self::terminate), and EINVAL if there is no such signal.
     pub fn terminate_with(&self, signal: c_int, grace: Duration) -> io::Result<ExitStatus> {
-        end(&mut self.leader.leader()?, signal, grace)?;
+        group::end(&mut self.leader.leader()?, signal, grace)?;
         self.leader.wait()
     }
 
     fn exited_within(&self, timeout: Timeout) -> io::Result<bool> {
-        wait_exited(&mut self.leader.leader()?, timeout)
+        group::wait_exited(&mut self.leader.leader()?, timeout)
     }
 }

@@ -9,8 +9,8 @@ use nix::libc::c_int;
 
 use super::reap::ChildWait;
 use crate::capture::{sealed, Piped, PipesMut, Target};
+use crate::group::{self, Leader};
 use crate::handle::is_echild;
-use crate::process_group::{self, Leader};
 use crate::wait::{Timeout, Waitable};
 
 impl Piped for Child {}
@@ -86,11 +86,11 @@ impl Target for ChildTarget<'_> {
     }
 
     fn signal_group(&mut self, signal: c_int) -> io::Result<()> {
-        process_group::signal_group(self.unreaped()?, signal)
+        group::signal_group(self.unreaped()?, signal)
     }
 
     fn group_has_exited(&mut self) -> io::Result<bool> {
-        process_group::wait_exited(self.unreaped()?, Timeout::Poll)
+        group::wait_exited(self.unreaped()?, Timeout::Poll)
     }
 
     fn reap(&mut self) -> io::Result<ExitStatus> {

@@ -8,7 +8,7 @@ use nix::libc::{c_int, pid_t};
 
 use super::{settle, Lease, PidHandle, Shared, State};
 use crate::backend::{Process, Seen};
-use crate::process_group::Leader;
+use crate::group::Leader;
 use crate::support::Backend;
 use crate::sys::{self, Arc};
 

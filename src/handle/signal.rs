@@ -1,4 +1,4 @@
-//! Sending signals, and ending a process with them; reaping it in the background.
+//! Sending signals, and ending a process with them.
 
 use std::io;
 use std::process::ExitStatus;
@@ -8,7 +8,6 @@ use nix::errno::Errno;
 use nix::libc::{c_int, SIGKILL};
 
 use super::PidHandle;
-use crate::background;
 use crate::sys;
 use crate::wait::{self, FIRST_SIGNAL};
 
@@ -132,43 +131,5 @@ impl PidHandle {
             |handle, signal| handle.signal(signal),
             |handle, timeout| handle.reap(timeout),
         )
-    }
-
-    /// Has the child reaped when it exits, by a thread of this crate. It never blocks.
-    ///
-    /// For a child that no code will wait for and that must not stay a zombie. The child runs on, also
-    /// if this handle is dropped or released. One thread serves the whole program; the first call
-    /// starts it, with a small stack and all signals blocked.
-    ///
-    /// The status is not lost: when the thread has reaped the child, the handle and its clones are
-    /// done, and [`exit_status`](Self::exit_status) returns the status. Other waits that are under way
-    /// get it if they are faster, and fail with ECHILD otherwise.
-    ///
-    /// If the process is a non-child, or the handle is done or released, there is nothing to do.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use pidwait::PidHandle;
-    /// use std::process::Command;
-    ///
-    /// let child = PidHandle::spawn(Command::new("sleep").arg("0.01"))?.handle;
-    /// child.reap_in_background();
-    /// child.wait_exited()?;
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    ///
-    /// # Platform notes
-    ///
-    /// The thread waits in [epoll_wait(2)], and needs one descriptor beside the pidfds of the
-    /// children. With [`Backend::Waitpid`](crate::Backend::Waitpid) it looks repeatedly, at first
-    /// 1 ms and then up to 50 ms apart.
-    ///
-    /// If no thread can be started, the child is reaped at the next call of this kind after its exit,
-    /// of any handle, or when this process ends.
-    ///
-    /// [epoll_wait(2)]: https://man7.org/linux/man-pages/man2/epoll_wait.2.html
-    pub fn reap_in_background(&self) {
-        background::reap(self);
     }
 }

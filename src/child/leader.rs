@@ -7,7 +7,7 @@ use nix::libc::{c_int, pid_t};
 
 use super::reap::{open_child, pid_of, ChildWait};
 use crate::backend::{Process, Seen};
-use crate::process_group::Leader;
+use crate::group::Leader;
 use crate::support::Backend;
 
 pub(super) struct ChildLeader {

@@ -1,15 +1,26 @@
 //! The steps of a group's calls, for anything that leads a group: a handle, or std's `Child`.
 
+#[cfg_attr(
+    any(target_os = "linux", target_os = "android"),
+    path = "group/proc.rs"
+)]
+#[cfg_attr(
+    not(any(target_os = "linux", target_os = "android")),
+    path = "group/looks.rs"
+)]
+mod members;
+
 use std::io;
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::libc::{c_int, pid_t, SIGCONT, SIGKILL};
 
-use super::members::Members;
 use crate::support::Backend;
 use crate::sys;
 use crate::wait::Timeout;
+
+use members::Members;
 
 /// The leader of a process group: by a handle, or std's `Child`.
 pub(crate) trait Leader {
