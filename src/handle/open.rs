@@ -19,7 +19,7 @@ impl PidHandle {
     ///
     /// The caller's PID may have been reused already: only an unreaped child keeps its PID. For a
     /// child use [`spawn`](Self::spawn), or make the handle from the
-    /// [`Child`](std::process::Child) itself: [`Spawned::from`](Spawned#impl-From<Child>-for-Spawned).
+    /// [`Child`](std::process::Child) itself: [`Spawned::from`](crate::Spawned#impl-From%3CChild%3E-for-Spawned).
     ///
     /// Beside a living [`Child`](std::process::Child), reap through one of the two only. To share a
     /// `Child`, call `PidHandle::open(child.id())`, [`wait_exited`](Self::wait_exited) in any number
