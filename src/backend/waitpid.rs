@@ -70,6 +70,7 @@ impl Process {
         }
     }
 
+    #[inline]
     pub(crate) fn try_reap(
         &self,
         seen: &mut Seen,
@@ -159,6 +160,7 @@ impl Process {
     }
 
     /// Remembers what a wait by PID has found.
+    #[inline]
     pub(crate) fn note(&self, seen: &mut Seen, found: nix::Result<Event>) -> nix::Result<Event> {
         match found {
             // Not a child of this process, because it was forked; that says nothing of the parent's.
@@ -248,6 +250,7 @@ impl Seen {
     }
 
     /// Remembers what a call by PID has found, and turns ESRCH into ECHILD.
+    #[inline]
     pub(crate) fn note<T: Found>(&mut self, found: nix::Result<T>) -> nix::Result<T> {
         match esrch_to_echild(found) {
             Ok(found) => match found.event() {

@@ -61,6 +61,7 @@ impl<'a> HandleWait<'a> {
     }
 
     /// Locks the handle, if this wait may act on it.
+    #[inline]
     fn lock(&self) -> io::Result<Guard<'a>> {
         let guard = self.handle.shared.lock();
         match guard.check_live() {
@@ -86,17 +87,18 @@ impl<'a> HandleWait<'a> {
     }
 
     /// Ends a call that may have reaped.
+    #[inline]
     fn finish(
         &self,
         mut guard: Guard<'a>,
         found: nix::Result<Event>,
     ) -> io::Result<Option<ExitStatus>> {
         match found {
-            Ok(event) => {
-                let status = event.exited();
-                settle(guard, status);
-                Ok(status)
+            Ok(Event::Exited(status)) => {
+                settle(guard, Some(status));
+                Ok(Some(status))
             }
+            Ok(_) => Ok(None),
             Err(Errno::ECHILD) => {
                 // Another thread may have reaped and not noted the status yet. By PID a reap notes
                 // it under the lock. In a forked process no other thread is left that would.

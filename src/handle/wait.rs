@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::reap::HandleWait;
 use super::PidHandle;
 use crate::exit::ResourceUsage;
-use crate::wait::{self, Timeout};
+use crate::wait::{self, Timeout, Waitable};
 
 impl PidHandle {
     /// Waits for the child to exit and reaps it.
@@ -69,7 +69,7 @@ impl PidHandle {
     #[doc(alias = "waitid")]
     #[doc(alias = "waitpid")]
     pub fn try_wait(&self) -> io::Result<Option<ExitStatus>> {
-        self.reap(Timeout::Poll)
+        HandleWait::new(self, None).try_reap()
     }
 
     /// Waits for the child to exit and reaps it, for at most `timeout`: `None` once that has passed.
