@@ -1,4 +1,4 @@
-//! Events by `epoll`.
+//! Waits for events by `epoll`.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::handle::ExitFd;
 
 pub(super) struct Poller {
     epoll: Epoll,
-    /// Always readable: to modify its entry makes an event.
+    /// Always readable, so that modifying its entry makes an event.
     waker: EventFd,
 }
 
@@ -41,7 +41,8 @@ impl Poller {
         let _ = self.epoll.modify(&self.waker, &mut event(WAKER));
     }
 
-    /// Waits for events, and adds the keys of children that may have exited. Whether it was woken.
+    /// Waits for events, and adds the keys of children that may have exited to `ready`. Returns whether
+    /// it was woken.
     pub(super) fn wait(&self, timeout: Option<Duration>, ready: &mut Vec<u64>) -> bool {
         let timeout = timeout.map_or(EpollTimeout::NONE, |time| {
             let millis = i32::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX);
@@ -61,7 +62,7 @@ impl Poller {
     }
 }
 
-/// Edge-triggered: a zombie that a tracer holds makes one event, and another when it is let go.
+/// Edge-triggered: a zombie that a tracer holds makes one event, and another one when it is released.
 fn event(key: u64) -> EpollEvent {
     EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, key)
 }

@@ -76,7 +76,7 @@ impl Target for SpawnedTarget<'_> {
         match self.spawned.handle.try_wait() {
             Ok(Some(status)) => Ok(status),
             Err(error) if !is_echild(&error) => Err(error),
-            // A wait in another thread has the status, or the kernel.
+            // A wait in another thread has the status, or the kernel's record has it.
             Ok(None) | Err(_) => {
                 let found = self.was_child.then(|| self.spawned.handle.exit_status());
                 found.flatten().ok_or_else(|| Errno::ECHILD.into())

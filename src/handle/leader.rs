@@ -1,5 +1,5 @@
-//! What a process group and the background reaper need of a handle. Both keep the process open, so
-//! that they continue if the handle is released.
+//! What a process group and the background reaper need from a handle. Both hold a lease of the
+//! process, so they continue if the handle is released.
 
 use std::io;
 use std::process::ExitStatus;
@@ -24,7 +24,7 @@ impl PidHandle {
         })
     }
 
-    /// The process as a child to reap later. `None`: the handle is done or released.
+    /// The process as a child to reap later. `None` if the handle is done or released.
     pub(crate) fn hold(&self) -> Option<Held> {
         let mut guard = self.shared.lock();
         guard.check_live().ok()?;
@@ -79,7 +79,7 @@ impl Leader for HandleLeader<'_> {
 
     fn check_waitable(&mut self) -> io::Result<()> {
         if self.handle.shared.lock().is_reaped_early() {
-            return Ok(()); // Its status is there.
+            return Ok(()); // The handle has its status.
         }
         Ok(self.with(|process, seen| process.peek(seen).map(drop))?)
     }

@@ -14,7 +14,7 @@ use crate::sys;
 use crate::wait::{self, poll_until, Timeout, Waitable};
 
 impl PidHandle {
-    /// Reaps the child if it has exited, as a wait that began before the handle was released.
+    /// Reaps the child if it has exited, even if the handle is released: the caller holds a lease.
     pub(crate) fn try_wait_released(&self) -> io::Result<Option<ExitStatus>> {
         let mut wait = HandleWait::new(self, None);
         wait.lease = self.lease(&mut self.shared.lock()).ok();
@@ -25,8 +25,8 @@ impl PidHandle {
         wait::reap(&mut HandleWait::new(self, None), timeout)
     }
 
-    /// Counts a blocking call as under way, and takes a lease for it. The caller drops the guard and
-    /// must call [`end_blocking`](Self::end_blocking).
+    /// Unlocks the handle, counts a blocking call as in flight, and takes a lease for it. The caller
+    /// must then call [`end_blocking`](Self::end_blocking).
     pub(super) fn begin_blocking<'a>(&'a self, mut guard: Guard<'a>) -> nix::Result<Lease<'a>> {
         let lease = self.lease(&mut guard)?;
         guard.in_flight += 1;
@@ -65,7 +65,7 @@ impl<'a> HandleWait<'a> {
         let guard = self.handle.shared.lock();
         match guard.check_live() {
             Err(Errno::EINVAL) if self.lease.is_some() => {
-                // Another wait may have reaped since this one began; its PID is not used again.
+                // Another wait may have reaped since this one began. The PID is not used after that.
                 guard.seen.check_present()?;
                 Ok(guard)
             }
@@ -98,8 +98,8 @@ impl<'a> HandleWait<'a> {
                 Ok(status)
             }
             Err(Errno::ECHILD) => {
-                // Another thread may have reaped and not noted the status yet. By PID a reap notes
-                // it under the lock. In a forked process no other thread is left that would.
+                // Another thread may have reaped and not stored the status yet. By PID a reap stores
+                // it under the lock. In a forked process no other thread exists that could.
                 if self.handle.backend == Backend::Pidfd && !guard.is_forked() {
                     guard =
                         guard.wait_until(|state| state.in_flight == 0 || state.status.is_some());
@@ -123,8 +123,8 @@ impl Waitable for HandleWait<'_> {
             return Ok(Some(status));
         }
         if guard.in_flight > 0 && self.handle.backend == Backend::Waitpid {
-            // Not while another thread blocks in a peek by PID. That will return once there is a
-            // zombie.
+            // No reap while another thread blocks in a peek by PID: the PID could be reused under
+            // it. That peek returns as soon as there is a zombie.
             let (process, state) = guard.parts().ok_or(Errno::EINVAL)?;
             let found = process.peek(&mut state.seen);
             if !matches!(found, Ok(Event::Exited(_))) {
@@ -193,9 +193,9 @@ impl HandleWait<'_> {
         let watched = self.handle.watch(&mut guard);
         drop(guard);
         match watched {
-            // The watcher may be too late to notify: the last look is this thread's own.
+            // The watcher may not have run yet at the deadline: hence one more peek.
             Ok(fd) => Ok(sys::poll_readable(&*fd, deadline)? || peek()?.is_some()),
-            // Without descriptors or threads, looking repeatedly finds the same, only later.
+            // Without descriptors or threads, repeated peeks find the same, only later.
             Err(_) => Ok(poll_until(deadline, peek)?.is_some()),
         }
     }

@@ -1,10 +1,10 @@
-//! Exits by `epoll`, a batch at a time.
+//! Waits for exits by `epoll`, a batch at a time.
 //!
-//! Entries are level-triggered: while an exit is fetched and not handed out yet, its descriptor is
-//! still registered, and so the epoll descriptor stays readable. An entry that is readable but
-//! cannot be reported becomes *quiet*: edge-triggered, so that it shows up again only when
-//! something has changed. epoll forgets such an event when it is fetched. So while there are quiet
-//! entries, events are fetched one by one, and none waits in the batch.
+//! Entries are level-triggered: until a fetched exit is handed out, its descriptor stays registered,
+//! so the epoll descriptor stays readable. An entry that is readable but cannot be reported becomes
+//! *quiet*: edge-triggered, so that it is fetched again only after a change. epoll drops such an
+//! event when it is fetched. So while there are quiet entries, events are fetched one by one, and
+//! none is left in the batch.
 
 use std::io;
 use std::ops::Range;
@@ -24,11 +24,11 @@ const BATCH: usize = 256;
 pub(super) struct Poller {
     epoll: Epoll,
     batch: Box<[EpollEvent]>,
-    /// The part of the batch that is fetched and not handed out yet.
+    /// The part of the batch that was not handed out yet.
     ready: Range<usize>,
     /// How many entries are quiet.
     quiet: usize,
-    /// When it was made: a forked process shares the epoll instance with its parent.
+    /// The fork number when it was made: a forked process shares the epoll instance with its parent.
     forks: u32,
 }
 

@@ -1,4 +1,4 @@
-//! The system calls of Unix. What a target lacks is a stub file of the same functions.
+//! The system calls of Unix. For what a target lacks there are files of stubs with the same functions.
 
 mod fd;
 #[cfg_attr(
@@ -34,7 +34,7 @@ pub(crate) use write::*;
 /// A pidfd.
 pub(crate) type Pidfd = OwnedFd;
 
-/// Calls again while a signal handler interrupts the call.
+/// Repeats a call as long as it fails with EINTR.
 fn retry<T: ErrnoSentinel + PartialEq>(mut call: impl FnMut() -> T) -> Result<T> {
     loop {
         match Errno::result(call()) {

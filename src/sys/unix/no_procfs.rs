@@ -1,4 +1,4 @@
-//! Where the system has no `/proc` like Linux's.
+//! Stubs, for systems without a `/proc` like that of Linux.
 
 use nix::errno::Errno;
 use nix::libc::pid_t;

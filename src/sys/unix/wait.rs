@@ -20,7 +20,7 @@ pub(crate) fn peek_by_pid(pid: pid_t) -> Result<Event> {
     with_usage::peek(pid, WEXITED | WNOHANG | WNOWAIT, None)
 }
 
-/// The same, with the usage of a zombie where [`PEEK_HAS_USAGE`].
+/// The same, with the usage of a zombie if [`PEEK_HAS_USAGE`].
 pub(crate) fn peek_usage_by_pid(pid: pid_t, usage: &mut ResourceUsage) -> Result<Event> {
     with_usage::peek(pid, WEXITED | WNOHANG | WNOWAIT, Some(usage))
 }
@@ -28,7 +28,7 @@ pub(crate) fn peek_usage_by_pid(pid: pid_t, usage: &mut ResourceUsage) -> Result
 /// Whether a peek returns the resource usage of a zombie.
 pub(crate) const PEEK_HAS_USAGE: bool = cfg!(any(target_os = "linux", target_os = "android"));
 
-/// The same as [`peek_by_pid`], and blocks until there is an exit or a trace stop.
+/// Like [`peek_by_pid`], but blocks until there is an exit or a trace stop.
 pub(crate) fn block_by_pid(pid: pid_t) -> Result<Event> {
     with_usage::peek(pid, WEXITED | WNOWAIT, None)
 }
@@ -45,7 +45,7 @@ fn decode(info: &MaybeUninit<libc::siginfo_t>) -> Event {
     Event::from_siginfo(info.si_signo, info.si_code, status)
 }
 
-/// Linux: the system call itself, whose fifth argument libc's function lacks.
+/// Linux: the system call, because libc's function lacks its fifth argument.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod with_usage {
     use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -85,7 +85,7 @@ mod with_usage {
         options: c_int,
         mut usage: Option<&mut ResourceUsage>,
     ) -> Result<Event> {
-        /// `waitid` refuses `__WALL` before Linux 4.7.
+        /// `waitid` fails with EINVAL for `__WALL` before Linux 4.7.
         static NO_WALL: AtomicBool = AtomicBool::new(false);
         let id = super::id_of(pid)?;
         if !NO_WALL.load(Relaxed) {
