@@ -51,8 +51,8 @@ impl Process {
                     start_time: start_time_at_open(pid),
                     ..Self::of_child(pid)
                 };
-                // After the start time was read. In the other order, the process could be reaped and
-                // its PID reused in between, and the start time would be that of another process.
+                // After the start time was read. In the other order, a process that is reaped in between
+                // would have no start time, and would be known only by its PID.
                 match exists(pid)? {
                     true => Ok((process, Seen::default())),
                     false => Err(Errno::ESRCH),

@@ -1,4 +1,4 @@
-//! Makes the calls of a run and has their results checked.
+//! Makes the calls of a run, and checks their results.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
@@ -65,7 +65,7 @@ impl Oracle {
         }
     }
 
-    /// For a process that has just been forked, of which the process is a non-child.
+    /// For a process that was just forked, to which the target is a non-child.
     pub(super) fn fork(&self) -> Self {
         Self {
             scenario: Scenario::NonChild,

@@ -31,7 +31,7 @@ impl Life {
     }
 }
 
-/// A process itself, whatever process has its PID now.
+/// One process, even if another process has its PID now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Id(usize);
 
@@ -71,14 +71,14 @@ impl Kernel {
             child,
             target,
             life,
-            // No other process ends as the target does.
+            // A status that differs from the target's.
             status: if target { 3 << 8 } else { 4 << 8 },
             reaped_by_us: false,
         });
         Id(self.processes.len() - 1)
     }
 
-    /// Gives the PID to another process, or to none.
+    /// Gives the free PID to another process, or leaves it free.
     pub(super) fn reuse_pid(&mut self) {
         let (child, life) = match (self.rules.reuse, thread_rng().gen_range(0..4)) {
             (Reuse::Never, _) | (Reuse::Any, 0) => return,
@@ -96,7 +96,7 @@ impl Kernel {
         self.start(child, false, Life::Running);
     }
 
-    /// Ends the processes that have got the PID since.
+    /// Ends the processes that got the PID since.
     pub(super) fn exit_unrelated(&mut self) {
         for id in (1..self.processes.len()).map(Id) {
             if !self.processes[id.0].target {
@@ -105,7 +105,7 @@ impl Kernel {
         }
     }
 
-    /// The target's parent has exited, and this process adopts it.
+    /// The target's parent exits, and this process adopts the target.
     pub(super) fn adopt(&mut self, id: Id) {
         self.processes[id.0].child = true;
         self.wake();
@@ -153,7 +153,7 @@ impl Kernel {
         found.map(Id).ok_or(Errno::ESRCH)
     }
 
-    /// The same, and notes it as the calling thread's last check.
+    /// The same, and records it as the calling thread's last check.
     pub(super) fn check_owner(&mut self, pid: pid_t) -> Result<Id> {
         let owner = self.owner(pid);
         self.last_checks.retain(|(thread, _)| *thread != me());
@@ -173,7 +173,7 @@ impl Kernel {
         self.is_child(owner).then_some(owner).ok_or(Errno::ECHILD)
     }
 
-    /// What a wait finds. ECHILD: it is not a child, or was reaped.
+    /// What a wait finds. ECHILD: not a child, or reaped already.
     pub(super) fn peek(&self, id: Id) -> Result<Event> {
         match self.life(id) {
             _ if !self.is_child(id) => Err(Errno::ECHILD),
@@ -201,7 +201,7 @@ impl Kernel {
         self.wake();
     }
 
-    /// The second half: the PID is free, and there is a record.
+    /// The second half: frees the PID and makes the record.
     pub(super) fn free_pid(&mut self, id: Id) {
         if self.life(id) != Life::Dead {
             return;
