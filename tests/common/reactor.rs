@@ -639,8 +639,8 @@ pub(crate) fn kill_on_drop_works_around_it<R: Reactor>() {
     });
 }
 
-/// The process exits, other code reaps it, and another child gets its PID. A wait that looked at the
-/// PID alone would find a running process behind a readable descriptor, again and again.
+/// The process exits, other code reaps it, and another child gets its PID. A wait that checked only
+/// the PID would find a running process behind a readable descriptor, again and again.
 #[cfg(target_os = "linux")]
 pub(crate) fn waits_after_pid_reuse_end_at_once<R: Reactor>(test: &str) {
     if !in_pid_namespace(test) {

@@ -201,7 +201,7 @@ fn signal_of_non_leader_of_another_user_fails_with_esrch() {
     }
 }
 
-/// The group is still named by its former leader, which itself gets no signal.
+/// The former leader's handle still signals the group. The former leader itself gets no signal.
 #[test]
 fn signal_of_leader_that_left_reaches_the_rest_of_its_group() {
     for backend in backends() {

@@ -197,7 +197,7 @@ fn terminate_of_a_leader_that_left_fails_with_esrch() {
     }
 }
 
-/// A member of another user lives on, all others are gone, and the leader is left unreaped.
+/// A member of another user runs on, all others have exited, and the leader is left unreaped.
 #[test]
 fn member_that_may_not_be_signalled_fails_with_eperm() {
     if !is_root() {
@@ -282,8 +282,8 @@ fn chain_of_forks_leaves_no_survivor() {
     }
 }
 
-/// By pidfd the group can be ended even if other code reaps the leader meanwhile; by PID it can no
-/// longer be named, and nothing is sent to it.
+/// By pidfd the group can be ended even if other code reaps the leader during the call. By PID it can
+/// then no longer be signalled.
 #[test]
 fn leader_that_is_reaped_meanwhile_gives_echild() {
     for backend in backends() {

@@ -30,7 +30,7 @@ fn wait_exited_leaves_the_child_unreaped() {
     }
 }
 
-/// Until the leader is reaped, its group can be named.
+/// Until the leader is reaped, its group can be signalled.
 #[test]
 fn group_of_reported_leader_can_be_signalled() {
     for backend in backends() {

@@ -194,7 +194,7 @@ fn ready_fd_stays_readable_until_the_last_report() {
     assert!(set.is_empty());
 }
 
-/// The descriptor may be readable once for nothing, and then not until the tracer ends.
+/// The descriptor may be readable once without an exit to report, and then not until the tracer ends.
 #[test]
 fn ready_fd_is_quiet_while_tracer_holds_zombie() {
     for backend in backends() {
