@@ -16,8 +16,8 @@ use crate::{PidHandle, ResourceUsage};
 ///
 /// It shares the state of the handle that it is made from. [`handle`](Self::handle) returns that
 /// handle for all other calls: signals, `release`, `exit_status`. There is no `Deref`, so that no
-/// method of this type is a blocking wait by accident. Clones share one registration with the
-/// reactor, and any number of futures can wait.
+/// blocking wait is called by accident. Clones share one registration with the reactor, and any number
+/// of futures can wait.
 ///
 /// Futures never block or spin. They check before they wait, so if the process has already exited, the
 /// first poll is ready. **Dropping a future loses nothing**: the child is not reaped, and the next wait

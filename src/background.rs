@@ -56,7 +56,7 @@ impl PidHandle {
     /// # Platform notes
     ///
     /// The thread waits in [epoll_wait(2)], and needs two descriptors besides the pidfds of the
-    /// children. With [`Backend::Waitpid`](crate::Backend::Waitpid) it checks the children repeatedly,
+    /// children. With [`Backend::Waitpid`] it checks the children repeatedly,
     /// at first 1 ms and later up to 50 ms apart, or less often if there are thousands.
     ///
     /// If the thread cannot be started, the next call of `reap_in_background`, on any handle, tries

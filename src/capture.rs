@@ -155,6 +155,10 @@ enum AtTimeout {
 
 impl Capture {
     /// Makes a capture without a timeout, with a leak timeout of 500 ms, no limit of bytes and no input.
+    ///
+    /// # Examples
+    ///
+    /// See [`Capture`].
     pub fn new() -> Self {
         Self {
             timeout: Duration::MAX,
@@ -169,6 +173,10 @@ impl Capture {
     ///
     /// The time starts with each run. Zero reads what is in the pipes. A time that is too long for the
     /// clock, such as [`Duration::MAX`], is no limit. That is the default.
+    ///
+    /// # Examples
+    ///
+    /// See [`run`](Self::run) and [`output`](Self::output).
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
@@ -182,6 +190,21 @@ impl Capture {
     ///
     /// If other threads spawn processes at the same time, their children have this child's pipes, too,
     /// from the fork to the exec. So with zero, `leaked` can be set although no process was left behind.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use pidwait::Capture;
+    /// use std::process::Command;
+    /// use std::time::Duration;
+    ///
+    /// let captured = Capture::new()
+    ///     .leak_timeout(Duration::from_millis(20))
+    ///     .output(Command::new("sh").args(["-c", "echo ready; sleep 1 &"]))?;
+    /// assert!(captured.leaked); // The sleep has the pipe.
+    /// assert_eq!(captured.stdout, b"ready\n");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn leak_timeout(mut self, timeout: Duration) -> Self {
         self.leak_timeout = timeout;
         self
@@ -191,6 +214,10 @@ impl Capture {
     ///
     /// The rest is read and discarded, so that the child never blocks on a full pipe.
     /// [`discarded`](Captured::discarded) counts it.
+    ///
+    /// # Examples
+    ///
+    /// See [`Capture`].
     pub fn max_bytes(mut self, per_stream: usize) -> Self {
         self.max_bytes = per_stream;
         self
@@ -204,6 +231,10 @@ impl Capture {
     /// open, so that you can continue.
     ///
     /// This process never gets SIGPIPE from these writes.
+    ///
+    /// # Examples
+    ///
+    /// See [`Capture`].
     pub fn input(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.input = bytes.into();
         self
@@ -220,6 +251,22 @@ impl Capture {
     ///
     /// Reading continues until the end. A run takes at most the sum of the timeout, the grace and the
     /// leak timeout, unless the child cannot be killed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use pidwait::Capture;
+    /// use std::os::unix::process::CommandExt;
+    /// use std::process::Command;
+    /// use std::time::Duration;
+    ///
+    /// let captured = Capture::new()
+    ///     .timeout(Duration::from_millis(20))
+    ///     .terminate_on_timeout(Duration::from_secs(5))
+    ///     .output(Command::new("sh").args(["-c", "sleep 60 & sleep 60"]).process_group(0))?;
+    /// assert!(captured.timed_out && captured.status.is_some());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn terminate_on_timeout(mut self, grace: Duration) -> Self {
         self.at_timeout = AtTimeout::Terminate(grace);
         self

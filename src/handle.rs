@@ -31,15 +31,14 @@ use crate::sys::{self, Arc};
 
 /// A handle to a process, to wait for it and to signal it.
 ///
-/// It never comes to refer to another process if the PID is reused; without pidfds this has limits,
-/// see [`Backend`](crate::Backend).
+/// It refers to the same process even if the PID is reused. [`Backend::Waitpid`] has limits there.
 ///
 /// Every method takes `&self`, so one thread can wait while others signal. Clones share one state,
 /// one descriptor and one status. A handle is **live** until it becomes one of these:
 ///
 /// - **done**: a wait through this handle has reaped the process, or there was none when the handle
 ///   was opened. Every wait and signal fails with ECHILD without a system call, even if the PID was
-///   reused. [`is_echild`](crate::is_echild) tests for that error.
+///   reused. [`is_echild`] tests for that error.
 /// - **released**, by [`release`](Self::release): every wait and signal fails with EINVAL.
 ///
 /// Both states are final. Dropping a handle neither kills nor reaps; dropping the last clone closes
@@ -168,11 +167,27 @@ impl PidHandle {
 
     /// Returns the PID of the process. It stays the same, but once the process was reaped, the PID
     /// may belong to another process.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let own = pidwait::PidHandle::open(std::process::id())?;
+    /// assert_eq!(own.id(), std::process::id());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn id(&self) -> u32 {
         self.pid
     }
 
     /// Returns the backend that this handle uses.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let own = pidwait::PidHandle::open(std::process::id())?;
+    /// assert_eq!(own.backend(), pidwait::support()?.backend());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn backend(&self) -> Backend {
         self.backend
     }

@@ -27,7 +27,7 @@ use crate::PidHandle;
 ///   exited. Otherwise it **runs on**, and is reaped in the background.
 /// - In a forked process the drop does nothing, because the child belongs to the parent.
 ///
-/// The other ways to give a handle up compare like this:
+/// This is what each way to give up a handle leaves behind:
 ///
 /// | | the process | its zombie | the descriptor | later calls |
 /// |---|---|---|---|---|

@@ -64,18 +64,18 @@
 //!
 //! The first call that needs a backend probes whether the kernel has what the pidfd backend uses:
 //! `pidfd_open`, `waitid(P_PIDFD)` and `pidfd_send_signal`. Linux 5.4 and later has them, unless a
-//! sandbox forbids one. [`support`] returns the result and the reason, and [`PidHandle::backend`]
-//! returns what a handle uses. The environment variable `PIDWAIT_BACKEND`, set to `pidfd` or
-//! `waitpid`, overrides the probe.
+//! sandbox forbids one. [`support`](fn@support) returns the result and the reason, and
+//! [`PidHandle::backend`] returns what a handle uses. The environment variable `PIDWAIT_BACKEND`, set
+//! to `pidfd` or `waitpid`, overrides the probe.
 //!
 //! Both backends have the same calls and, with few exceptions, the same results. The sections
 //! *Platform notes* name the exceptions. With the waitpid backend:
 //!
 //! - A child that is reaped only through one handle and its clones is as safe as with a pidfd. If
 //!   other code may reap it, its PID can be reused between the handle's check and its signal.
-//! - A process that is not a child is told from a later process with the same PID by its start
-//!   time, which counts in clock ticks (10 ms). Without `/proc`, and on systems other than Linux,
-//!   only its bare PID is checked.
+//! - A process that is not a child is distinguished from a later process with the same PID by its
+//!   start time, in clock ticks (10 ms). Without `/proc`, and on systems other than Linux, only its
+//!   bare PID is checked.
 //! - A handle needs a watcher thread for its timed waits. Timed waits of [`ChildExt`] check
 //!   repeatedly instead.
 //!
@@ -113,8 +113,9 @@
 //!
 //! # Threads
 //!
-//! All handles are `Send` and `Sync`. With pidfds no call starts a thread, except for
-//! [`PidHandle::reap_in_background`]: one thread for the whole program. By PID a handle gets a
+//! All handles are `Send` and `Sync`. With pidfds the only thread is that of
+//! [`PidHandle::reap_in_background`], one for the whole program. A [`KillOnDrop`] also uses it if its
+//! child does not exit in time. With the waitpid backend a handle gets a
 //! watcher thread, with a small stack and all signals blocked, at its first timed wait or
 //! [`ExitFd`]. The thread ends when the process exits.
 //!

@@ -136,7 +136,7 @@ impl<T> WaitSet<T> {
 
     /// Inserts a process, with a value that is returned with its exit.
     ///
-    /// A process that has already exited can be inserted; the next waits report it.
+    /// If the process has already exited, a later wait reports it.
     ///
     /// # Examples
     ///
@@ -308,6 +308,10 @@ impl<T> WaitSet<T> {
     }
 
     /// Returns whether the set is empty.
+    ///
+    /// # Examples
+    ///
+    /// See [`len`](Self::len).
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

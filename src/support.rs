@@ -24,8 +24,9 @@ pub enum Backend {
     /// [pidfd_send_signal(2)]: https://man7.org/linux/man-pages/man2/pidfd_send_signal.2.html
     Pidfd,
     /// By PID: [waitid(2)] and [kill(2)]. Every Unix. As safe for a child that is reaped only through
-    /// its handle, because a child keeps its PID until it is reaped. A non-child is told from a later
-    /// process with the same PID by its start time on Linux; elsewhere only its bare PID is checked.
+    /// its handle, because a child keeps its PID until it is reaped. A non-child is distinguished from a
+    /// later process with the same PID by its start time on Linux; elsewhere only its bare PID is
+    /// checked.
     ///
     /// [waitid(2)]: https://man7.org/linux/man-pages/man2/waitid.2.html
     /// [kill(2)]: https://man7.org/linux/man-pages/man2/kill.2.html
@@ -66,12 +67,20 @@ pub struct Missing {
 
 impl Support {
     /// Returns the backend that new handles get.
+    ///
+    /// # Examples
+    ///
+    /// See [`support`].
     pub fn backend(&self) -> Backend {
         self.backend
     }
 
     /// Returns the call that the pidfd backend lacks. `None` if it lacks none, if `PIDWAIT_BACKEND`
     /// selected the backend, or on Android, which is not probed.
+    ///
+    /// # Examples
+    ///
+    /// See [`support`].
     pub fn missing(&self) -> Option<Missing> {
         self.missing
     }

@@ -18,8 +18,8 @@ use crate::{PidHandle, ResourceUsage};
 ///
 /// It shares the state of the handle that it is made from. [`handle`](Self::handle) returns that
 /// handle for all other calls: signals, `release`, `exit_status`. There is no `Deref`, so that no
-/// method of this type is a blocking wait by accident. Clones share one registration with the
-/// reactor, and any number of futures can wait.
+/// blocking wait is called by accident. Clones share one registration with the reactor, and any number
+/// of futures can wait.
 ///
 /// Futures never block or spin. They check before they wait, so if the process has already exited, the
 /// first poll is ready. **Dropping a future loses nothing**: the child is not reaped, and the next wait
@@ -58,9 +58,9 @@ use crate::{PidHandle, ResourceUsage};
 /// (`enable_time`). `enable_all` and `#[tokio::main]` enable both. Without them tokio panics: see each
 /// method.
 ///
-/// A `TokioPidHandle` belongs to the runtime in which it was made. If that runtime shuts down, its
-/// futures fail, when they have to wait, with an error of tokio's that has no errno. In another
-/// runtime, make another one from the same handle:
+/// A `TokioPidHandle` belongs to the runtime in which it was made. Once that runtime has shut down, a
+/// future that has to wait fails with an error of tokio's, which has no errno. For another runtime,
+/// make another one from the same handle:
 ///
 /// ```
 /// # use pidwait::{PidHandle, TokioPidHandle};

@@ -19,8 +19,8 @@ pub(crate) struct Process {
     pid: pid_t,
     /// The fork number when it was opened: in a forked process, the parent's child is a non-child.
     forks: u32,
-    /// The start time of a non-child, which tells it from a later process with its PID. `None` for
-    /// children, which need no such check, and if `/proc` does not have it.
+    /// The start time of a non-child, which distinguishes it from a later process with its PID. `None`
+    /// for children, which need no such check, and if `/proc` does not have it.
     start_time: Option<u64>,
 }
 

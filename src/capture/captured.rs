@@ -100,6 +100,20 @@ impl fmt::Debug for Captured {
 /// The error of a [`Capture`](crate::Capture), with the output that was read before it.
 ///
 /// It displays as its [`error`](Self::error), and `?` converts it into that.
+///
+/// # Examples
+///
+/// ```
+/// use pidwait::Capture;
+/// use std::process::{Command, Stdio};
+///
+/// let mut child = Command::new("echo").arg("hello").stdout(Stdio::piped()).spawn()?;
+/// child.wait()?; // Reaped before the capture.
+/// let failed = Capture::new().run(&mut child).unwrap_err();
+/// assert!(pidwait::is_echild(&failed.error));
+/// assert_eq!(failed.stdout, b"hello\n");
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[non_exhaustive]
 pub struct CaptureError {
     /// What went wrong.

@@ -78,14 +78,15 @@ impl PidHandle {
     /// - ECHILD: the handle is done.
     /// - EINVAL: the handle is released.
     /// - EMFILE, ENFILE, ENOMEM, EAGAIN: no descriptor or thread is available. Only with
-    ///   [`Backend::Waitpid`](crate::Backend::Waitpid).
+    ///   [`Backend::Waitpid`].
     ///
     /// # Platform notes
     ///
-    /// [`Backend::Pidfd`](crate::Backend::Pidfd): the pidfd itself, without a system call.
-    /// [`Backend::Waitpid`](crate::Backend::Waitpid): one end of a socket pair, and a watcher thread
-    /// that makes it readable. The thread ends when the process exits or, for a non-child, when no
-    /// `ExitFd` is left. It has the limits of [`has_exited`](Self::has_exited).
+    /// With [`Backend::Pidfd`] it is the pidfd itself, which needs no system call.
+    ///
+    /// With [`Backend::Waitpid`] it is one end of a socket pair, which a watcher thread makes readable.
+    /// The thread ends when the process exits or, for a non-child, when no `ExitFd` is left. It sees the
+    /// exits that [`has_exited`](Self::has_exited) sees.
     pub fn exit_fd(&self) -> io::Result<ExitFd> {
         let mut guard = self.shared.lock();
         guard.check_live()?;

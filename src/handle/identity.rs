@@ -46,8 +46,8 @@ use crate::sys;
 ///
 /// # Platform notes
 ///
-/// Linux only. An identity is valid within one PID namespace and one time namespace, because another
-/// one has other PIDs and other start times.
+/// Linux only. An identity is valid within one PID namespace and one time namespace: in others the same
+/// process has another PID or another start time.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Identity {
     pid: pid_t,
@@ -62,6 +62,14 @@ struct BootId(u128);
 
 impl Identity {
     /// Returns the PID. If the process has ended, the PID may belong to another process.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let identity: pidwait::Identity = "4711:12:0c7a3a1c-9c11-4d6c-8a4e-0d5a0f2c5a11".parse()?;
+    /// assert_eq!(identity.pid(), 4711);
+    /// # Ok::<(), pidwait::ParseIdentityError>(())
+    /// ```
     pub fn pid(&self) -> u32 {
         self.pid.unsigned_abs()
     }

@@ -14,7 +14,7 @@ use crate::sys;
 impl PidHandle {
     /// Opens the process with the given PID, child or not.
     ///
-    /// It needs no permission, and uses the backend that [`support`](crate::support) returns. If there
+    /// It needs no permission, and uses the backend that [`support`](fn@crate::support) returns. If there
     /// is no such process, the handle is *done* from the start: every wait and signal fails with
     /// ECHILD, even if the PID is given to another process later.
     ///
@@ -41,15 +41,15 @@ impl PidHandle {
     ///   process has.
     /// - EINVAL: the PID is the ID of a thread that is not the main thread of a process.
     /// - EMFILE, ENFILE, ENOMEM: no descriptor or memory is available for a pidfd.
-    /// - Those of [`support`](crate::support).
+    /// - Those of [`support`](fn@crate::support).
     ///
     /// # Platform notes
     ///
-    /// [`Backend::Pidfd`]: [pidfd_open(2)].
+    /// [`Backend::Pidfd`] calls [pidfd_open(2)].
     ///
-    /// [`Backend::Waitpid`] accepts the ID of a thread like that of a process. It tells a non-child from
-    /// a later process with the same PID by the start time in `/proc`. That needs Linux, and a
-    /// readable `/proc` of this PID namespace.
+    /// [`Backend::Waitpid`] accepts the ID of a thread like that of a process. It distinguishes a
+    /// non-child from a later process with the same PID by the start time in `/proc`. That needs Linux,
+    /// and a readable `/proc` of this PID namespace.
     ///
     /// [pidfd_open(2)]: https://man7.org/linux/man-pages/man2/pidfd_open.2.html
     #[doc(alias = "pidfd_open")]
@@ -117,8 +117,8 @@ impl PidHandle {
     ///
     /// # Platform notes
     ///
-    /// The PID is read with `PIDFD_GET_INFO` (Linux 6.13 and later), otherwise from
-    /// `/proc/thread-self/fdinfo`. Linux 5.4 and later.
+    /// Linux 5.4 and later. The PID is read with `PIDFD_GET_INFO` (Linux 6.13 and later), otherwise from
+    /// `/proc/thread-self/fdinfo`.
     pub fn from_pidfd(fd: OwnedFd) -> io::Result<Self> {
         let (process, pid) = Process::from_pidfd(fd)?;
         Ok(Self::live(pid.unsigned_abs(), process, Seen::default()))

@@ -83,13 +83,13 @@ impl PidHandle {
     ///
     /// - Those of [`Command::spawn`], unchanged: ENOENT if there is no such program, EAGAIN, ENOMEM.
     /// - [`InvalidInput`](io::ErrorKind::InvalidInput), [`Unsupported`](io::ErrorKind::Unsupported):
-    ///   `PIDWAIT_BACKEND` is invalid or cannot be met; see [`support`](crate::support). Nothing is
+    ///   `PIDWAIT_BACKEND` is invalid or cannot be met; see [`support`](fn@crate::support). Nothing is
     ///   spawned.
     ///
     /// # Platform notes
     ///
     /// If no descriptor is available for a pidfd, this handle uses
-    /// [`Backend::Waitpid`](crate::Backend::Waitpid), which is as safe for an unreaped child.
+    /// [`Backend::Waitpid`], which is as safe for an unreaped child.
     ///
     /// If other code of this process reaps every child, as a loop around `waitpid(-1)` does, or if
     /// SIGCHLD is ignored, a child that exits at once can be reaped before it is opened. The handle

@@ -169,8 +169,8 @@ impl Oracle {
         assert!(!is_recorded || released || status.is_some(), "no record");
     }
 
-    /// Whether a wait could get its status. By PID, an adopted child is told from a later process with
-    /// its PID only by its start time.
+    /// Whether a wait could get its status. By PID, an adopted child is distinguished from a later
+    /// process with its PID only by its start time.
     fn was_waitable(&self, before: &Before) -> bool {
         let is_known =
             self.scenario != Scenario::Adopted || self.backend == Backend::Pidfd || self.procfs;
