@@ -251,7 +251,7 @@ fn bytes_each<M: MultiWait>(n: usize) -> usize {
         contender.next();
     }
     let peak = status_field("VmHWM:").saturating_sub(before) * 1024;
-    // The vector of children is the bench's.
+    // The vector of children belongs to the bench.
     (peak / n).saturating_sub(size_of::<M::Child>())
 }
 

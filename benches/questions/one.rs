@@ -51,7 +51,7 @@ pub(crate) fn ask(bench: &Bench) {
     ask!(question("wait/exit_latency_with_timeout", 30, 15), exit_latency_with_timeout:
         RawPidfd, Pidfd, Waitpid, Ext,
         WaitTimeoutCrate, Shared, ProcessControl, Subprocess, AsyncProcess, Tokio);
-    // Not wait-timeout: it returns up to a millisecond before its time.
+    // Not wait-timeout: it returns up to a millisecond early.
     ask!(question("wait/overshoot", 30, 5), overshoot:
         RawPidfd, Pidfd, Waitpid, Ext,
         Shared, ProcessControl, Subprocess, AsyncProcess, Tokio);
@@ -79,7 +79,7 @@ fn try_wait<C: TryWait>() -> impl FnMut() -> f64 {
     move || per_call(|| assert!(!C::try_wait(&mut child.0)))
 }
 
-/// A signal that is ignored by default, and is not even queued: the child sleeps on.
+/// A signal that is ignored by default, and is not even queued: the child continues to sleep.
 fn signal<C: Signal>() -> impl FnMut() -> f64 {
     let mut child = Running::<C>::start();
     move || per_call(|| C::signal(&mut child.0, libc::SIGURG))

@@ -116,7 +116,7 @@ fn measure<C>(n: usize, start: fn(Command) -> C, leave: &impl Fn(Vec<C>)) -> f64
     let children = start_all(&gate, n, start);
     let process = raw::nanoseconds(CLOCK_PROCESS_CPUTIME_ID);
     leave(children);
-    // Waking the children and looking whether one is left is the bench's.
+    // The bench's own work: to wake the children, and to check whether one is left.
     let thread = raw::nanoseconds(CLOCK_THREAD_CPUTIME_ID);
     drop(gate);
     while raw::has_children() {
