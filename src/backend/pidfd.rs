@@ -144,8 +144,11 @@ fn read_pid(fd: &Pidfd) -> io::Result<pid_t> {
     };
     match pid {
         -1 => Err(Errno::ECHILD.into()),
-        0 => Err(invalid(fd, "is of a process in another PID namespace")),
-        _ if sys::is_thread_pidfd(fd)? => Err(invalid(fd, "is of a thread, not of a process")),
+        0 => Err(invalid(
+            fd,
+            "refers to a process outside this PID namespace",
+        )),
+        _ if sys::is_thread_pidfd(fd)? => Err(invalid(fd, "refers to a thread, not to a process")),
         pid => Ok(pid),
     }
 }
@@ -155,7 +158,8 @@ fn own_fdinfo(fd: &Pidfd) -> io::Result<String> {
     if !sys::proc_is_own()? {
         let text = format!(
             "cannot read the PID of pidfd {}: this kernel has no PIDFD_GET_INFO, and /proc is \
-             missing or of another PID namespace (mount a proc file system of this one there)",
+             missing or belongs to another PID namespace (mount a new proc file system on \
+             it)",
             fd.as_raw_fd()
         );
         return Err(io::Error::new(io::ErrorKind::Unsupported, text));

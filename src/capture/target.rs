@@ -29,7 +29,7 @@ pub(crate) mod sealed {
 pub trait Target {
     fn pipes(&mut self) -> PipesMut<'_>;
 
-    /// A descriptor that is readable once the child has exited. `None`: look repeatedly.
+    /// A descriptor that is readable once the child has exited. `None`: check repeatedly.
     fn exit_fd(&self) -> Option<BorrowedFd<'_>>;
 
     /// Whether the child has exited. A zombie has exited unless a tracer holds it, and so has a child

@@ -26,9 +26,8 @@ impl Members {
     /// Unsupported: `/proc` does not show the processes of this PID namespace.
     pub(super) fn of(leader: &impl Leader) -> io::Result<Self> {
         if !sys::proc_is_own()? {
-            let text =
-                "cannot find the members of a process group: /proc is missing or of another \
-                        PID namespace (mount a proc file system of this one there)";
+            let text = "cannot list the members of a process group: /proc is missing or belongs \
+                        to another PID namespace (mount a new proc file system on it)";
             return Err(io::Error::new(io::ErrorKind::Unsupported, text));
         }
         Ok(Self {

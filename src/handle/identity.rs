@@ -77,8 +77,8 @@ impl Identity {
     /// Reads the identity of the process that has the PID now.
     fn read(pid: pid_t) -> io::Result<Self> {
         if !sys::proc_is_own()? {
-            let text = "the start time of a process cannot be read: there is no /proc of this PID \
-                        namespace";
+            let text = "cannot read the start time of the process: /proc is missing or belongs to \
+                        another PID namespace";
             return Err(unsupported(text));
         }
         let start_time = match sys::proc_stat(pid) {
@@ -99,7 +99,8 @@ impl Identity {
 impl BootId {
     fn read() -> io::Result<Self> {
         match sys::boot_id() {
-            Ok(text) => Self::parse(&text).ok_or_else(|| unsupported("the boot ID is no UUID")),
+            Ok(text) => Self::parse(&text)
+                .ok_or_else(|| unsupported("the boot ID of this system is not a UUID")),
             Err(Errno::ENOENT | Errno::ENOSYS) => Err(unsupported("this system has no boot ID")),
             Err(errno) => Err(errno.into()),
         }

@@ -37,7 +37,7 @@ use crate::support::{self, Backend};
 /// ```
 #[derive(Debug)]
 #[non_exhaustive]
-#[must_use = "if it is dropped, no handle is left to reap the child with"]
+#[must_use = "dropping it drops the handle and leaves the child unreaped"]
 pub struct Spawned {
     /// The child's handle.
     pub handle: PidHandle,
