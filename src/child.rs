@@ -1,6 +1,6 @@
 //! `ChildExt`: a thin layer over the wait engine. `child/reap.rs` describes how a `Child` is reaped.
 
-mod leader;
+mod open;
 mod piped;
 mod reap;
 
@@ -13,9 +13,10 @@ use nix::libc::c_int;
 use crate::capture::{Capture, CaptureError, Captured};
 use crate::group::{self, Leader};
 use crate::handle::Spawned;
+use crate::support::Backend;
 use crate::wait::{self, Timeout, FIRST_SIGNAL};
-use leader::ChildLeader;
-use reap::{open_child, ChildWait};
+use open::OpenChild;
+use reap::ChildWait;
 
 mod sealed {
     pub trait Sealed {}
@@ -363,12 +364,12 @@ impl ChildExt for Child {
     }
 
     fn pidfd_signal(&self, signal: c_int) -> io::Result<()> {
-        let (process, mut seen) = open_child(self)?;
-        if process.pidfd().is_some() {
+        let mut child = OpenChild::open(self)?;
+        if child.backend() == Backend::Pidfd {
             // ECHILD: the process with this PID is not our child. By PID, `signal` itself peeks.
-            process.peek(&mut seen)?;
+            child.peek()?;
         }
-        Ok(process.signal(&mut seen, signal)?)
+        Ok(child.signal(signal)?)
     }
 
     fn pidfd_terminate(&mut self, grace: Duration) -> io::Result<ExitStatus> {
@@ -382,13 +383,13 @@ impl ChildExt for Child {
     }
 
     fn pidfd_signal_process_group(&self, signal: c_int) -> io::Result<()> {
-        let mut leader = ChildLeader::open(self)?;
+        let mut leader = OpenChild::open(self)?;
         leader.check_waitable()?;
         group::signal_group(&mut leader, signal)
     }
 
     fn pidfd_terminate_process_group(&mut self, grace: Duration) -> io::Result<ExitStatus> {
-        group::end(&mut ChildLeader::open(self)?, FIRST_SIGNAL, grace)?;
+        group::end(&mut OpenChild::open(self)?, FIRST_SIGNAL, grace)?;
         wait::reap_unlimited(&mut ChildWait::new(self))
     }
 

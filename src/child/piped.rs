@@ -7,6 +7,7 @@ use std::process::{Child, ExitStatus};
 use nix::errno::Errno;
 use nix::libc::c_int;
 
+use super::open::OpenChild;
 use super::reap::ChildWait;
 use crate::capture::{sealed, Piped, PipesMut, Target};
 use crate::group::{self, Leader};
@@ -108,10 +109,10 @@ impl Target for ChildTarget<'_> {
     }
 }
 
-impl<'a> ChildTarget<'a> {
-    fn unreaped(&mut self) -> nix::Result<&mut ChildWait<'a>> {
+impl ChildTarget<'_> {
+    fn unreaped(&mut self) -> nix::Result<&mut OpenChild> {
         match self.life {
-            Life::Child => Ok(&mut self.wait),
+            Life::Child => self.wait.opened().ok_or(Errno::ECHILD),
             Life::Reaped(_) | Life::Gone => Err(Errno::ECHILD),
         }
     }

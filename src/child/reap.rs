@@ -12,26 +12,25 @@ use std::process::{Child, ExitStatus};
 use std::time::Instant;
 
 use nix::errno::Errno;
-use nix::libc::pid_t;
 
-use crate::backend::{Process, Seen};
+use super::open::{pid_of, OpenChild};
 use crate::exit::{Event, ResourceUsage};
 use crate::handle::{default_backend, is_echild, PidHandle, Spawned};
 use crate::sys::{self, Pidfd};
 use crate::wait::{poll_until, Waitable};
 
 /// One wait for a `Child`.
-pub(crate) struct ChildWait<'a> {
+pub(super) struct ChildWait<'a> {
     child: &'a mut Child,
     /// std had no status at the last `try_wait`, so the next one that it returns is new.
     status_is_new: bool,
     /// A blocking peek has found the zombie, so `try_wait` will reap it.
     is_zombie: bool,
-    opened: Option<(Process, Seen)>,
+    opened: Option<OpenChild>,
 }
 
 impl<'a> ChildWait<'a> {
-    pub(crate) fn new(child: &'a mut Child) -> Self {
+    pub(super) fn new(child: &'a mut Child) -> Self {
         Self {
             child,
             status_is_new: false,
@@ -40,38 +39,32 @@ impl<'a> ChildWait<'a> {
         }
     }
 
-    pub(super) fn child(&self) -> &Child {
-        self.child
-    }
-
     pub(super) fn child_mut(&mut self) -> &mut Child {
         self.child
     }
 
     /// Opens the process that has the child's PID. The caller then peeks: ECHILD if it is not a child.
     pub(super) fn open(&mut self) -> io::Result<()> {
-        self.opened = Some(open_child(self.child)?);
+        self.opened = Some(OpenChild::open(self.child)?);
         Ok(())
     }
 
     pub(super) fn pidfd(&self) -> Option<&Pidfd> {
-        self.opened.as_ref()?.0.pidfd()
+        self.opened.as_ref()?.process.pidfd()
     }
 
-    pub(super) fn opened(&mut self) -> nix::Result<(&Process, &mut Seen)> {
-        let (process, seen) = self.opened.as_mut().ok_or(Errno::ECHILD)?;
-        Ok((process, seen))
+    pub(super) fn opened(&mut self) -> Option<&mut OpenChild> {
+        self.opened.as_mut()
     }
 
     pub(super) fn exit_record(&self) -> Option<ExitStatus> {
-        self.opened.as_ref()?.0.exit_record()
+        self.opened.as_ref()?.process.exit_record()
     }
 
     pub(super) fn peek(&mut self) -> io::Result<Event> {
-        let pid = pid_of(self.child)?;
         Ok(match &mut self.opened {
-            Some((process, seen)) => process.peek(seen)?,
-            None => sys::peek_by_pid(pid)?,
+            Some(opened) => opened.peek()?,
+            None => sys::peek_by_pid(pid_of(self.child)?)?,
         })
     }
 }
@@ -122,16 +115,6 @@ impl Waitable for ChildWait<'_> {
     }
 }
 
-/// Opens the process that has the child's PID: the child, as long as it is unreaped.
-pub(crate) fn open_child(child: &Child) -> io::Result<(Process, Seen)> {
-    // It fails only if no process has the PID: then the child was reaped.
-    Process::open_child(pid_of(child)?).map_err(|_| Errno::ECHILD.into())
-}
-
-pub(super) fn pid_of(child: &Child) -> io::Result<pid_t> {
-    pid_t::try_from(child.id()).map_err(|_| Errno::ECHILD.into())
-}
-
 impl From<Child> for Spawned {
     /// Takes over a child that other code spawned, with its pipes. Never fails.
     ///
@@ -169,9 +152,12 @@ impl From<Child> for Spawned {
 fn into_handle(mut child: Child) -> PidHandle {
     let pid = child.id();
     let done = || PidHandle::done(pid, default_backend());
-    let Ok((process, mut seen)) = open_child(&child) else {
+    let Ok(opened) = OpenChild::open(&child) else {
         return done();
     };
+    let OpenChild {
+        process, mut seen, ..
+    } = opened;
     let mut usage = ResourceUsage::default();
     let event = process.peek_usage(&mut seen, &mut usage);
     let status = match event {
