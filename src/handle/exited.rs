@@ -2,12 +2,12 @@
 
 use std::io;
 use std::process::ExitStatus;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
 use super::{settle, Phase, PidHandle};
-use crate::backend::{waitpid, Process};
+use crate::backend::Process;
 use crate::sys;
 use crate::wait::{poll_until, Timeout};
 
@@ -176,13 +176,8 @@ impl PidHandle {
             }
             Process::Waitpid(process) if process.is_child(&guard.seen) => {
                 if deadline.is_none() {
-                    let peek = self.begin_blocking(guard)?;
-                    let found = waitpid::block_until_waitable(process.pid());
-                    drop(peek);
-                    let mut guard = self.end_blocking();
                     // ECHILD: it was reaped, and so it has exited.
-                    let _ = guard.seen.note(found);
-                    settle(guard, None);
+                    let _ = self.block_by_pid(guard, process.pid());
                     return Ok(true);
                 }
                 let watched = self.watch(&mut guard);
@@ -207,11 +202,7 @@ impl PidHandle {
         Ok(exited)
     }
 
-    fn poll_exited(
-        &self,
-        process: &Process,
-        deadline: Option<std::time::Instant>,
-    ) -> io::Result<bool> {
+    fn poll_exited(&self, process: &Process, deadline: Option<Instant>) -> io::Result<bool> {
         let look = || -> io::Result<_> { Ok(self.peek_exited(process)?.then_some(())) };
         Ok(poll_until(deadline, look)?.is_some())
     }

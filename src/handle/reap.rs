@@ -5,6 +5,7 @@ use std::process::ExitStatus;
 use std::time::Instant;
 
 use nix::errno::Errno;
+use nix::libc::pid_t;
 
 use super::{settle, Guard, Lease, Phase, PidHandle};
 use crate::backend::{waitpid, Process};
@@ -25,15 +26,17 @@ impl PidHandle {
         wait::reap(&mut HandleWait::new(self, None), timeout)
     }
 
-    /// Unlocks the handle, counts a blocking call as in flight, and takes a lease for it. The caller
-    /// must then call [`end_blocking`](Self::end_blocking).
-    pub(super) fn begin_blocking<'a>(&'a self, mut guard: Guard<'a>) -> nix::Result<Lease<'a>> {
-        let lease = self.lease(&mut guard)?;
-        guard.in_flight += 1;
-        Ok(lease)
+    /// By PID: blocks in a peek, without the lock, until there is an exit.
+    pub(super) fn block_by_pid(&self, guard: Guard<'_>, pid: pid_t) -> nix::Result<Event> {
+        begin_blocking(guard);
+        let found = waitpid::block_until_waitable(pid);
+        let mut guard = self.end_blocking();
+        let found = guard.seen.note(found);
+        settle(guard, None);
+        found
     }
 
-    pub(super) fn end_blocking(&self) -> Guard<'_> {
+    fn end_blocking(&self) -> Guard<'_> {
         let mut guard = self.shared.lock();
         guard.in_flight -= 1;
         if guard.in_flight == 0 {
@@ -41,6 +44,11 @@ impl PidHandle {
         }
         guard
     }
+}
+
+/// Unlocks the handle and counts a blocking call as in flight, until `end_blocking`.
+fn begin_blocking(mut guard: Guard<'_>) {
+    guard.in_flight += 1;
 }
 
 /// One wait through a handle.
@@ -139,12 +147,13 @@ impl Waitable for HandleWait<'_> {
     }
 
     fn reap_blocking(&mut self) -> io::Result<Option<ExitStatus>> {
-        let guard = self.lock()?;
+        let mut guard = self.lock()?;
         if self.handle.backend == Backend::Waitpid || guard.is_reaped_early() {
             drop(guard);
             return self.try_reap();
         }
-        let lease = self.handle.begin_blocking(guard)?;
+        let lease = self.handle.lease(&mut guard)?;
+        begin_blocking(guard);
         let found = lease.reap_blocking(self.usage.as_deref_mut());
         let guard = self.handle.end_blocking();
         self.lease = Some(lease);
@@ -162,13 +171,8 @@ impl Waitable for HandleWait<'_> {
         match (&**lease, deadline) {
             (Process::Pidfd(process), deadline) => Ok(sys::poll_readable(process.fd(), deadline)?),
             (Process::Waitpid(process), None) => {
-                let guard = self.lock()?;
-                let peek = self.handle.begin_blocking(guard)?;
-                let found = waitpid::block_until_waitable(process.pid());
-                drop(peek);
-                let mut guard = self.handle.end_blocking();
-                let found = guard.seen.note(found);
-                self.finish_peek(guard, found)
+                let found = self.handle.block_by_pid(self.lock()?, process.pid());
+                Ok(found?.exited().is_some())
             }
             (Process::Waitpid(_), Some(_)) => self.block_until_notified(deadline),
         }
@@ -176,18 +180,14 @@ impl Waitable for HandleWait<'_> {
 }
 
 impl HandleWait<'_> {
-    fn finish_peek(&self, guard: Guard<'_>, found: nix::Result<Event>) -> io::Result<bool> {
-        settle(guard, None);
-        Ok(found?.exited().is_some())
-    }
-
     /// By PID with a deadline: polls the descriptor that the watcher notifies.
     fn block_until_notified(&self, deadline: Option<Instant>) -> io::Result<bool> {
         let peek = || -> io::Result<Option<()>> {
             let mut guard = self.lock()?;
             let (process, state) = guard.parts().ok_or(Errno::EINVAL)?;
             let found = process.peek(&mut state.seen);
-            Ok(self.finish_peek(guard, found)?.then_some(()))
+            settle(guard, None);
+            Ok(found?.exited().map(drop))
         };
         let mut guard = self.lock()?;
         let watched = self.handle.watch(&mut guard);
