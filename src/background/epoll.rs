@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use nix::errno::Errno;
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use crate::handle::ExitFd;
+use crate::sys;
 
 pub(super) struct Poller {
     epoll: Epoll,
@@ -44,17 +44,10 @@ impl Poller {
     /// Waits for events, and adds the keys of children that may have exited to `ready`. Returns whether
     /// it was woken.
     pub(super) fn wait(&self, timeout: Option<Duration>, ready: &mut Vec<u64>) -> bool {
-        let timeout = timeout.map_or(EpollTimeout::NONE, |time| {
-            let millis = i32::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX);
-            EpollTimeout::try_from(millis).unwrap_or(EpollTimeout::MAX)
-        });
+        let deadline = timeout.and_then(|time| sys::now().checked_add(time));
         let mut events = [EpollEvent::empty(); BATCH];
-        let count = loop {
-            match self.epoll.wait(&mut events, timeout) {
-                Err(Errno::EINTR) => {}
-                count => break count.unwrap_or(0), // It has no other error.
-            }
-        };
+        let count = sys::epoll_wait(&self.epoll, &mut events, deadline);
+        let count = count.unwrap_or(0); // It cannot fail.
         let keys = events.iter().take(count).map(EpollEvent::data);
         let children = ready.len();
         ready.extend(keys.filter(|key| *key != WAKER));

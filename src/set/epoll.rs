@@ -11,8 +11,7 @@ use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Instant;
 
-use nix::errno::Errno;
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 
 use super::slots::SlotKey;
 use crate::handle::ExitFd;
@@ -83,24 +82,8 @@ impl Poller {
     pub(super) fn fetch(&mut self, deadline: Option<Instant>) -> nix::Result<bool> {
         let room = if self.quiet > 0 { 1 } else { BATCH };
         let room = self.batch.get_mut(..room).unwrap_or_default();
-        loop {
-            let left = deadline.map(|at| at.saturating_duration_since(sys::now()));
-            let timeout = left.map_or(EpollTimeout::NONE, |time| {
-                // Rounded up, because no timeout may end early.
-                let millis = time.as_nanos().div_ceil(1_000_000);
-                i32::try_from(millis).map_or(EpollTimeout::MAX, |millis| {
-                    EpollTimeout::try_from(millis).unwrap_or(EpollTimeout::MAX)
-                })
-            });
-            match self.epoll.wait(room, timeout) {
-                Err(Errno::EINTR) => {}
-                Ok(0) if deadline.map_or(true, |at| sys::now() < at) => {}
-                fetched => {
-                    self.ready = 0..fetched?;
-                    return Ok(!self.ready.is_empty());
-                }
-            }
-        }
+        self.ready = 0..sys::epoll_wait(&self.epoll, room, deadline)?;
+        Ok(!self.ready.is_empty())
     }
 
     pub(super) fn ready_fd(&self) -> io::Result<BorrowedFd<'_>> {

@@ -1,5 +1,7 @@
 //! The system calls of Unix. For what a target lacks there are files of stubs with the same functions.
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod epoll;
 mod fd;
 #[cfg_attr(
     not(any(target_os = "linux", target_os = "android")),
@@ -22,6 +24,8 @@ use std::os::fd::OwnedFd;
 use nix::errno::{Errno, ErrnoSentinel};
 use nix::Result;
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) use epoll::*;
 pub(crate) use fd::*;
 pub(crate) use pidfd::*;
 pub(crate) use procfs::*;

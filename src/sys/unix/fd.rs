@@ -32,9 +32,18 @@ use ppoll::poll_once;
 pub(crate) fn poll(fds: &mut [PollFd<'_>], deadline: Option<Instant>) -> Result<usize> {
     // Some systems fail with EINVAL for longer times.
     const LONGEST: Duration = Duration::from_secs(1_000_000);
+    retry_until(deadline, |left| {
+        poll_once(fds, left.map(|time| time.min(LONGEST)))
+    })
+}
+
+/// Makes a call with the time that is left, and again if it is interrupted or ends early.
+pub(super) fn retry_until(
+    deadline: Option<Instant>,
+    mut call: impl FnMut(Option<Duration>) -> Result<usize>,
+) -> Result<usize> {
     loop {
-        let left = deadline.map(|at| at.saturating_duration_since(now()));
-        match poll_once(fds, left.map(|time| time.min(LONGEST))) {
+        match call(deadline.map(|at| at.saturating_duration_since(now()))) {
             Err(Errno::EINTR) => {}
             Ok(0) if deadline.map_or(true, |at| now() < at) => {}
             done => return done,
