@@ -15,6 +15,7 @@ use crate::contender::{
 };
 use crate::harness::Bench;
 use crate::peers::{AsyncProcess, ProcessControl, Shared, Subprocess, Tokio, WaitTimeoutCrate};
+use crate::process::path_of_this_program;
 use crate::raw;
 
 /// Puts a question to contenders: each is a type, and `$sample` makes the closure that takes one
@@ -134,8 +135,8 @@ pub(crate) const EXIT_WHEN_TOLD: &str = "exit-when-told";
 /// From the child's last action until the wait in the parent returns.
 fn latency<C: Contender>(wait: impl Fn(&mut C::Process)) -> f64 {
     let (mut ours, theirs) = UnixStream::pair().expect("a socket pair");
-    let program = std::env::current_exe().expect("the path of this program");
-    let mut process = C::start(Program::new(program, &[EXIT_WHEN_TOLD]).stdin(theirs));
+    let program = Program::new(path_of_this_program(), &[EXIT_WHEN_TOLD]);
+    let mut process = C::start(program.stdin(theirs));
     ours.read_exact(&mut [0]).expect("the child is ready");
     ours.write_all(&[0]).expect("the child reads its input");
     wait(&mut process);
