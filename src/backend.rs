@@ -15,6 +15,7 @@
 //! - `exit_record`: the wait status from the kernel's record, if there is one.
 
 pub(crate) mod pidfd;
+mod seen;
 pub(crate) mod waitpid;
 
 use std::io;
@@ -28,7 +29,7 @@ use crate::exit::{Event, ResourceUsage};
 use crate::support::{self, Backend};
 use crate::sys::Pidfd;
 
-pub(crate) use waitpid::Seen;
+pub(crate) use seen::Seen;
 
 /// One process, by whichever backend.
 #[derive(Debug)]

@@ -1,16 +1,13 @@
 //! By PID. A child keeps its PID until it is reaped, so a check and a call by PID are safe if no reap
 //! can run between them: all three run under the owner's lock. A blocking peek cannot hold the lock;
 //! [`wait`](crate::wait) states how it is kept apart from reaps.
-//!
-//! [`Seen`] stores what was seen: if a process has exited and its PID is then seen running, the PID
-//! belongs to another process.
 
 use nix::errno::Errno;
 use nix::libc::{c_int, pid_t};
 
-use super::esrch_to_echild;
+use super::Seen;
 use crate::exit::{Event, ResourceUsage};
-use crate::sys::{self, Arc, NotifyFd, Weak};
+use crate::sys;
 use crate::wait::poll_until;
 
 #[derive(Debug)]
@@ -22,20 +19,6 @@ pub(crate) struct Process {
     /// The start time of a non-child, which distinguishes it from a later process with its PID. `None`
     /// for children, which need no such check, and if `/proc` does not have it.
     start_time: Option<u64>,
-}
-
-/// What calls have seen of a process so far.
-#[derive(Debug, Default)]
-#[cfg_attr(test, derive(Clone))]
-pub(crate) struct Seen {
-    /// It is our child. A non-child can become one, by adoption.
-    child: bool,
-    /// It has exited.
-    exited: bool,
-    /// It was reaped: its PID is not used after that.
-    gone: bool,
-    /// Notified when the process is seen to have exited.
-    notify: Weak<NotifyFd>,
 }
 
 impl Process {
@@ -143,7 +126,7 @@ impl Process {
 
     pub(crate) fn signal(&self, seen: &mut Seen, signal: c_int) -> nix::Result<()> {
         self.check_exists(seen)?;
-        seen.note(sys::kill(self.pid, signal))
+        seen.note_gone(sys::kill(self.pid, signal))
     }
 
     pub(crate) fn signal_group(&self, seen: &mut Seen, signal: c_int) -> nix::Result<()> {
@@ -213,101 +196,6 @@ impl Process {
         Ok(same)
     }
 }
-
-impl Seen {
-    pub(crate) fn of_child() -> Self {
-        Self {
-            child: true,
-            ..Self::default()
-        }
-    }
-
-    /// Whether the process was a child and is known to be reaped. A handle to it is done.
-    pub(crate) fn is_done(&self) -> bool {
-        self.child && self.gone
-    }
-
-    pub(crate) fn has_exited(&self) -> bool {
-        self.exited || self.gone
-    }
-
-    /// The descriptor that listeners share, if there is one.
-    pub(crate) fn notify_fd(&self) -> Option<Arc<NotifyFd>> {
-        self.notify.upgrade()
-    }
-
-    pub(crate) fn set_notify_fd(&mut self, fd: &Arc<NotifyFd>) {
-        self.notify = Arc::downgrade(fd);
-    }
-
-    pub(crate) fn check_present(&self) -> nix::Result<()> {
-        match self.gone {
-            true => Err(Errno::ECHILD),
-            false => Ok(()),
-        }
-    }
-
-    /// Stores what a call by PID has found, and turns ESRCH into ECHILD.
-    pub(crate) fn note<T: Found>(&mut self, found: nix::Result<T>) -> nix::Result<T> {
-        match esrch_to_echild(found) {
-            Ok(found) => match found.event() {
-                Some(Event::Exited(_)) => {
-                    self.set_exited();
-                    Ok(found)
-                }
-                // It had exited before, so another process has the PID.
-                Some(_) if self.exited => {
-                    self.set_gone();
-                    Err(Errno::ECHILD)
-                }
-                _ => Ok(found),
-            },
-            Err(Errno::ECHILD) => {
-                self.set_gone();
-                Err(Errno::ECHILD)
-            }
-            Err(errno) => Err(errno),
-        }
-    }
-
-    pub(crate) fn set_exited(&mut self) {
-        let before = std::mem::replace(&mut self.exited, true);
-        self.notify_if(!before && !self.gone);
-    }
-
-    pub(crate) fn set_gone(&mut self) {
-        let before = std::mem::replace(&mut self.gone, true);
-        self.notify_if(!before && !self.exited);
-    }
-
-    fn notify_if(&self, news: bool) {
-        if let Some(fd) = self.notify.upgrade().filter(|_| news) {
-            fd.notify();
-        }
-    }
-
-    /// A fault that the model kernel injects.
-    #[cfg(test)]
-    pub(crate) fn forget(&mut self) {
-        self.exited = false;
-        self.gone = false;
-    }
-}
-
-/// What a call returns, for [`Seen::note`].
-pub(crate) trait Found {
-    fn event(&self) -> Option<Event> {
-        None
-    }
-}
-
-impl Found for Event {
-    fn event(&self) -> Option<Event> {
-        Some(*self)
-    }
-}
-
-impl Found for () {}
 
 /// Blocks until the child with that PID can be reaped. ECHILD: there is no such child.
 pub(crate) fn block_until_waitable(pid: pid_t) -> nix::Result<Event> {
