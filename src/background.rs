@@ -64,19 +64,13 @@ impl PidHandle {
     ///
     /// [epoll_wait(2)]: https://man7.org/linux/man-pages/man2/epoll_wait.2.html
     pub fn reap_in_background(&self) {
-        reap(self);
+        let found = self.try_wait();
+        let reaper = Reaper::current();
+        if let Ok(None) = found {
+            reaper.add(self);
+        }
+        reaper.ensure_running();
     }
-}
-
-/// Reaps a child now if it has exited, otherwise passes it to the thread. Does nothing for a
-/// non-child, or if the handle is done or released.
-fn reap(handle: &PidHandle) {
-    let found = handle.try_wait();
-    let reaper = Reaper::current();
-    if let Ok(None) = found {
-        reaper.add(handle);
-    }
-    reaper.ensure_running();
 }
 
 /// The reaper of this process, and of each process that was forked from it.
