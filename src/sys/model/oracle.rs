@@ -6,9 +6,8 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::libc::SIGUSR1;
 
-use super::kernel::{step, with, Fault};
+use super::kernel::{block_until, step, with, Fault};
 use super::processes::{Id, Life, PID};
-use super::run::reap_externally;
 use super::scenario::{Call, Run, Scenario};
 use crate::backend::Process;
 use crate::wait::poll_until;
@@ -196,4 +195,15 @@ impl Oracle {
             Err(errno) => assert_eq!(errno, Errno::ECHILD),
         }
     }
+}
+
+/// Other code waits for the exit and reaps.
+pub(super) fn reap_externally(process: Id) {
+    block_until(|kernel| (kernel.life(process) != Life::Running).then_some(()));
+    step();
+    with(|kernel| {
+        if kernel.life(process) == Life::Zombie {
+            kernel.begin_reap(process);
+        }
+    });
 }

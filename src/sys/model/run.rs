@@ -6,8 +6,8 @@ use nix::errno::Errno;
 use shuttle::rand::{thread_rng, Rng};
 use shuttle::thread::{self, JoinHandle};
 
-use super::kernel::{self, block_until, step, with, Reuse, Rules};
-use super::oracle::Oracle;
+use super::kernel::{self, step, with, Reuse, Rules};
+use super::oracle::{reap_externally, Oracle};
 use super::processes::{Id, Life, PID};
 use super::scenario::{Call, Run, Scenario};
 use crate::backend::{Process, Seen};
@@ -149,16 +149,6 @@ fn run_fork(handle: PidHandle, oracle: &Oracle, calls: &[Call]) -> impl Drop + S
     calls.iter().for_each(|call| oracle.call(&copy, *call));
     oracle.check_no_status();
     Box::new((copy, notify))
-}
-
-pub(super) fn reap_externally(process: Id) {
-    block_until(|kernel| (kernel.life(process) != Life::Running).then_some(()));
-    step();
-    with(|kernel| {
-        if kernel.life(process) == Life::Zombie {
-            kernel.begin_reap(process);
-        }
-    });
 }
 
 /// Reaps a zombie as std's `Child` does when a handle is made from it.
