@@ -4,6 +4,7 @@ mod exit_fd;
 mod exited;
 #[cfg(test)]
 mod fork;
+mod held;
 mod identity;
 mod leader;
 mod open;
@@ -13,8 +14,8 @@ mod spawn;
 mod wait;
 
 pub use exit_fd::ExitFd;
+pub(crate) use held::Held;
 pub use identity::{Identity, ParseIdentityError};
-pub(crate) use leader::Held;
 pub(crate) use spawn::default_backend;
 pub use spawn::Spawned;
 
@@ -220,23 +221,22 @@ impl PidHandle {
         Ok(())
     }
 
-    /// Runs a call that does not block, under the lock.
-    fn with_process<T>(
-        &self,
-        mut guard: Guard<'_>,
-        call: impl FnOnce(&Process, &mut Seen) -> nix::Result<T>,
-    ) -> io::Result<T> {
-        guard.check_live()?;
-        let (process, state) = guard.parts().ok_or(Errno::EINVAL)?;
-        let result = call(process, &mut state.seen);
-        settle(guard, None);
-        Ok(result?)
-    }
-
     /// A lease of the process, for a call that blocks.
     fn lease<'a>(&'a self, guard: &mut Guard<'a>) -> nix::Result<Lease<'a>> {
         guard.lease(&*self.shared).ok_or(Errno::EINVAL)
     }
+}
+
+/// Runs a call that does not block, under the lock.
+fn with_process<T>(
+    mut guard: Guard<'_>,
+    call: impl FnOnce(&Process, &mut Seen) -> nix::Result<T>,
+) -> io::Result<T> {
+    guard.check_live()?;
+    let (process, state) = guard.parts().ok_or(Errno::EINVAL)?;
+    let result = call(process, &mut state.seen);
+    settle(guard, None);
+    Ok(result?)
 }
 
 /// Stores a status. Makes the handle done if the process was reaped, unless it is released: both

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-use super::{settle, Phase, PidHandle};
+use super::{settle, with_process, Phase, PidHandle};
 use crate::backend::Process;
 use crate::sys;
 use crate::wait::{poll_until, Timeout};
@@ -144,7 +144,7 @@ impl PidHandle {
         if guard.is_reaped_early() {
             return Ok(true);
         }
-        self.with_process(guard, |process, seen| {
+        with_process(guard, |process, seen| {
             Ok(process.peek(seen)?.exited().is_some())
         })
     }

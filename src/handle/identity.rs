@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use nix::libc::pid_t;
 
 use super::open::check_pid;
-use super::{Phase, PidHandle};
+use super::{with_process, Phase, PidHandle};
 use crate::sys;
 
 /// Identifies one process across programs and restarts: what to store in a pidfile instead of a PID.
@@ -155,7 +155,7 @@ impl PidHandle {
         }
         let identity = Identity::read(check_pid(self.pid)?);
         // After the read: the process is unreaped, so it had the PID during the read.
-        self.with_process(guard, |process, seen| match process.signal(seen, 0) {
+        with_process(guard, |process, seen| match process.signal(seen, 0) {
             Err(Errno::EPERM) => Ok(()),
             result => result,
         })?;

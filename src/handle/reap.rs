@@ -16,7 +16,7 @@ use crate::wait::{self, poll_until, Timeout, Waitable};
 
 impl PidHandle {
     /// Reaps the child if it has exited, even if the handle is released: the caller holds a lease.
-    pub(crate) fn try_wait_released(&self) -> io::Result<Option<ExitStatus>> {
+    pub(super) fn try_wait_released(&self) -> io::Result<Option<ExitStatus>> {
         let mut wait = HandleWait::new(self, None);
         wait.lease = self.lease(&mut self.shared.lock()).ok();
         wait.try_reap()

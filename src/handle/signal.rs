@@ -7,7 +7,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::libc::{c_int, SIGKILL};
 
-use super::PidHandle;
+use super::{with_process, PidHandle};
 use crate::sys;
 use crate::wait::{self, FIRST_SIGNAL};
 
@@ -57,7 +57,7 @@ impl PidHandle {
             // To the caller it is a zombie: nothing is sent.
             return Ok(sys::is_signal(signal).then_some(()).ok_or(Errno::EINVAL)?);
         }
-        self.with_process(guard, |process, seen| process.signal(seen, signal))
+        with_process(guard, |process, seen| process.signal(seen, signal))
     }
 
     /// Kills the process with SIGKILL. Does not reap it: wait for it afterwards.
