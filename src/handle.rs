@@ -275,21 +275,3 @@ impl AsRef<PidHandle> for PidHandle {
         self
     }
 }
-
-/// Returns whether an error is ECHILD: there is no status to wait for, now or later.
-///
-/// A call fails with ECHILD if the process was reaped, by an earlier wait or by other code; if its
-/// status was thrown away because SIGCHLD is ignored; if it is not a child of this process, even if
-/// it runs; or if there is no such process.
-///
-/// # Examples
-///
-/// ```
-/// # use pidwait::PidHandle;
-/// let missing = PidHandle::open(i32::MAX as u32)?;
-/// assert!(pidwait::is_echild(&missing.wait().unwrap_err()));
-/// # Ok::<(), std::io::Error>(())
-/// ```
-pub fn is_echild(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(Errno::ECHILD as i32)
-}

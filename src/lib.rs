@@ -224,11 +224,12 @@ pub use crate::tokio::TokioPidHandle;
 pub use capture::{Capture, CaptureError, Captured, Pipe, Piped};
 pub use child::ChildExt;
 pub use exit::ResourceUsage;
-pub use handle::{is_echild, ExitFd, Identity, ParseIdentityError, PidHandle, Spawned};
+pub use handle::{ExitFd, Identity, ParseIdentityError, PidHandle, Spawned};
 pub use kill_on_drop::KillOnDrop;
 pub use process_group::ProcessGroup;
 pub use set::{Exited, InsertError, IntoIter, Iter, IterMut, WaitKey, WaitSet};
 pub use support::{support, Backend, Missing, Support};
+pub use wait::is_echild;
 
 /// The programs in the README run as doctests.
 #[cfg(all(doctest, feature = "tokio", feature = "async-io"))]

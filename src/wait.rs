@@ -174,9 +174,7 @@ pub(crate) fn terminate<T>(
     let send = |target: &mut T, number| match signal(target, number) {
         // Another wait has reaped the child since. It may not have stored the status yet: this poll
         // lets it finish first.
-        Err(error) if error.raw_os_error() == Some(Errno::ECHILD as i32) => {
-            reap(target, Timeout::Poll).and(Err(error))
-        }
+        Err(error) if is_echild(&error) => reap(target, Timeout::Poll).and(Err(error)),
         sent => sent,
     };
     send(target, first)?;
@@ -192,3 +190,21 @@ pub(crate) fn terminate<T>(
 
 /// The signal that `terminate` sends first.
 pub(crate) const FIRST_SIGNAL: c_int = SIGTERM;
+
+/// Returns whether an error is ECHILD: there is no status to wait for, now or later.
+///
+/// A call fails with ECHILD if the process was reaped, by an earlier wait or by other code; if its
+/// status was thrown away because SIGCHLD is ignored; if it is not a child of this process, even if
+/// it runs; or if there is no such process.
+///
+/// # Examples
+///
+/// ```
+/// # use pidwait::PidHandle;
+/// let missing = PidHandle::open(i32::MAX as u32)?;
+/// assert!(pidwait::is_echild(&missing.wait().unwrap_err()));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn is_echild(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::ECHILD as i32)
+}

@@ -8,8 +8,9 @@ use nix::errno::Errno;
 use nix::libc::c_int;
 
 use super::target::{sealed, Piped, PipesMut, Target};
-use crate::handle::{is_echild, ExitFd, Spawned};
+use crate::handle::{ExitFd, Spawned};
 use crate::support::Backend;
+use crate::wait::is_echild;
 
 impl Piped for Spawned {}
 

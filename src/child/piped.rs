@@ -11,8 +11,7 @@ use super::open::OpenChild;
 use super::reap::ChildWait;
 use crate::capture::{sealed, Piped, PipesMut, Target};
 use crate::group::{self, Leader};
-use crate::handle::is_echild;
-use crate::wait::{Timeout, Waitable};
+use crate::wait::{is_echild, Timeout, Waitable};
 
 impl Piped for Child {}
 

@@ -15,9 +15,9 @@ use nix::errno::Errno;
 
 use super::open::{pid_of, OpenChild};
 use crate::exit::{Event, ResourceUsage};
-use crate::handle::{default_backend, is_echild, PidHandle, Spawned};
+use crate::handle::{default_backend, PidHandle, Spawned};
 use crate::sys::{self, Pidfd};
-use crate::wait::{poll_until, Waitable};
+use crate::wait::{is_echild, poll_until, Waitable};
 
 /// One wait for a `Child`.
 pub(super) struct ChildWait<'a> {

@@ -11,6 +11,7 @@ use nix::libc::pid_t;
 use super::open::check_pid;
 use super::{with_process, Phase, PidHandle};
 use crate::sys;
+use crate::wait::is_echild;
 
 /// Identifies one process across programs and restarts: what to store in a pidfile instead of a PID.
 ///
@@ -202,7 +203,7 @@ impl PidHandle {
         match handle.identity() {
             Ok(opened) if opened == *identity => Ok(handle),
             Ok(_) => done(),
-            Err(error) if super::is_echild(&error) => done(),
+            Err(error) if is_echild(&error) => done(),
             Err(error) => Err(error),
         }
     }

@@ -8,8 +8,7 @@ use nix::libc::{c_int, SIGCONT, SIGKILL};
 
 use super::ready::Looks;
 use super::{Session, Stage};
-use crate::handle::is_echild;
-use crate::wait::{Timeout, FIRST_SIGNAL};
+use crate::wait::{is_echild, Timeout, FIRST_SIGNAL};
 
 impl Session<'_> {
     /// Whether the child, or the group, that was signalled to end has ended.
