@@ -83,7 +83,7 @@ impl<'a> HandleWait<'a> {
     }
 
     /// Takes the status of a zombie that was reaped when the handle was made.
-    fn take_reaped_early(&mut self, guard: &mut Guard<'a>) -> io::Result<Option<ExitStatus>> {
+    fn take_reaped_early(&mut self, guard: &Guard<'a>) -> io::Result<Option<ExitStatus>> {
         let Phase::ReapedEarly(kept) = &guard.phase else {
             return Ok(None);
         };
@@ -126,7 +126,7 @@ impl<'a> HandleWait<'a> {
 impl Waitable for HandleWait<'_> {
     fn try_reap(&mut self) -> io::Result<Option<ExitStatus>> {
         let mut guard = self.lock()?;
-        if let Some(status) = self.take_reaped_early(&mut guard)? {
+        if let Some(status) = self.take_reaped_early(&guard)? {
             settle(guard, Some(status));
             return Ok(Some(status));
         }

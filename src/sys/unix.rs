@@ -9,6 +9,11 @@ mod fd;
 )]
 mod pidfd;
 #[cfg_attr(
+    not(any(target_os = "linux", target_os = "android", target_os = "freebsd")),
+    path = "unix/no_ppoll.rs"
+)]
+mod ppoll;
+#[cfg_attr(
     not(any(target_os = "linux", target_os = "android")),
     path = "unix/no_procfs.rs"
 )]

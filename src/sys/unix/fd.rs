@@ -10,23 +10,8 @@ use nix::libc::{self, c_int};
 use nix::poll::{PollFd, PollFlags};
 use nix::Result;
 
+use super::ppoll::poll_once;
 use super::{errno_of, now, retry, Pidfd};
-
-#[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
-mod ppoll {
-    use super::*;
-
-    pub(super) fn poll_once(fds: &mut [PollFd<'_>], limit: Option<Duration>) -> Result<usize> {
-        let ready = nix::poll::ppoll(fds, limit.map(Into::into), None)?;
-        Ok(usize::try_from(ready).unwrap_or(0))
-    }
-}
-
-#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
-#[path = "no_ppoll.rs"]
-mod ppoll;
-
-use ppoll::poll_once;
 
 /// Waits until one of `fds` is ready, and returns how many are. 0 only once the deadline has passed.
 pub(crate) fn poll(fds: &mut [PollFd<'_>], deadline: Option<Instant>) -> Result<usize> {

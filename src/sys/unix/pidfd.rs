@@ -8,7 +8,8 @@ use nix::errno::Errno;
 use nix::libc::{self, c_int, pid_t};
 use nix::Result;
 
-use super::{status_flags, waitid, Pidfd};
+use super::wait::waitid::waitid;
+use super::{status_flags, Pidfd};
 use crate::exit::{Event, ResourceUsage};
 
 /// `PIDFD_SIGNAL_PROCESS_GROUP`: the group that the process leads (Linux 6.9).
