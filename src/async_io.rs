@@ -290,11 +290,11 @@ impl AsyncIoPidHandle {
 
     async fn wait_for<T>(
         &self,
-        look: impl Fn(&PidHandle) -> io::Result<Option<T>>,
+        check: impl Fn(&PidHandle) -> io::Result<Option<T>>,
     ) -> io::Result<T> {
         let backoff = Backoff::new();
         async_wait::wait_for(
-            || look(&self.handle),
+            || check(&self.handle),
             || self.registered.readable(),
             // The descriptor stays readable, so the reactor would report it again at once.
             |()| Timer::after(backoff.next_delay(None).unwrap_or_default()),

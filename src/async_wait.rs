@@ -67,12 +67,12 @@ impl AsRawFd for Registration {
     }
 }
 
-/// Waits until `look` has a result.
+/// Waits until `check` has a result.
 ///
-/// `readable` waits until the descriptor is readable. If `look` finds nothing even then, a tracer holds
-/// the zombie, or the descriptor was readable too early. `pause` delays the next attempt.
+/// `readable` waits until the descriptor is readable. If `check` finds nothing even then, a tracer
+/// holds the zombie, or the descriptor was readable too early. `pause` delays the next attempt.
 pub(crate) async fn wait_for<T, Ready, Readable, Pause>(
-    look: impl Fn() -> io::Result<Option<T>>,
+    check: impl Fn() -> io::Result<Option<T>>,
     readable: impl Fn() -> Readable,
     mut pause: impl FnMut(Ready) -> Pause,
 ) -> io::Result<T>
@@ -80,19 +80,19 @@ where
     Readable: Future<Output = io::Result<Ready>>,
     Pause: Future,
 {
-    if let Some(found) = look()? {
+    if let Some(found) = check()? {
         return Ok(found);
     }
     loop {
         let ready = readable().await?;
-        if let Some(found) = look()? {
+        if let Some(found) = check()? {
             return Ok(found);
         }
         pause(ready).await;
     }
 }
 
-/// `look` of `wait_shared`.
+/// `check` of `wait_shared`.
 pub(crate) fn try_wait_shared(handle: &PidHandle) -> io::Result<Option<ExitStatus>> {
     match handle.try_wait() {
         Err(error) => handle.exit_status().map(Some).ok_or(error),
@@ -100,7 +100,7 @@ pub(crate) fn try_wait_shared(handle: &PidHandle) -> io::Result<Option<ExitStatu
     }
 }
 
-/// `look` of `wait_exited`.
+/// `check` of `wait_exited`.
 pub(crate) fn try_wait_exited(handle: &PidHandle) -> io::Result<Option<()>> {
     Ok(handle.has_exited()?.then_some(()))
 }

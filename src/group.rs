@@ -6,7 +6,7 @@
 )]
 #[cfg_attr(
     not(any(target_os = "linux", target_os = "android")),
-    path = "group/looks.rs"
+    path = "group/no_proc.rs"
 )]
 mod members;
 
@@ -134,17 +134,17 @@ fn kill<L: Leader>(leader: &mut L) -> io::Result<()> {
     send(leader, SIGKILL)
 }
 
-/// Waits until no member is alive, and calls `before_look` before each check. False once the time has
-/// passed. EPERM: only members that may not be signalled are alive.
+/// Waits until no member is alive, and calls `before_check` before each check. False once the time
+/// has passed. EPERM: only members that may not be signalled are alive.
 fn await_end<L: Leader>(
     leader: &mut L,
     members: &Members,
     timeout: Timeout,
-    mut before_look: impl FnMut(&mut L) -> io::Result<()>,
+    mut before_check: impl FnMut(&mut L) -> io::Result<()>,
 ) -> io::Result<bool> {
     let deadline = timeout.deadline();
     loop {
-        before_look(leader)?;
+        before_check(leader)?;
         let mut alive = members.find(leader)?;
         let all = alive.len();
         alive.retain(|pid| sys::kill(*pid, 0) != Err(Errno::EPERM));

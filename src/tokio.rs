@@ -347,10 +347,10 @@ impl TokioPidHandle {
 
     async fn wait_for<T>(
         &self,
-        look: impl Fn(&PidHandle) -> io::Result<Option<T>>,
+        check: impl Fn(&PidHandle) -> io::Result<Option<T>>,
     ) -> io::Result<T> {
         async_wait::wait_for(
-            || look(&self.handle),
+            || check(&self.handle),
             || self.registered.readable(),
             // Only after the check found nothing, so that no other future misses the event. The reactor
             // reports the next one.

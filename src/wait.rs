@@ -98,14 +98,15 @@ impl Backoff {
     }
 }
 
-/// Calls `look` repeatedly, with a backoff, until it has a result. `None` once the deadline has passed.
+/// Calls `check` repeatedly, with a backoff, until it has a result. `None` once the deadline has
+/// passed.
 pub(crate) fn poll_until<T, E>(
     deadline: Option<Instant>,
-    mut look: impl FnMut() -> Result<Option<T>, E>,
+    mut check: impl FnMut() -> Result<Option<T>, E>,
 ) -> Result<Option<T>, E> {
     let backoff = Backoff::new();
     loop {
-        if let Some(found) = look()? {
+        if let Some(found) = check()? {
             return Ok(Some(found));
         }
         if !backoff.sleep(deadline) {

@@ -27,7 +27,7 @@ use super::target::Target;
 use super::{AtTimeout, Capture};
 use crate::sys;
 use crate::wait::Timeout;
-use ready::{earlier, Looks, Ready};
+use ready::{earlier, Ready, Recheck};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
@@ -53,7 +53,7 @@ pub(super) struct Session<'a> {
     exited: bool,
     /// The exit cannot be polled for: there is no descriptor, or a tracer holds the zombie.
     no_exit_fd: bool,
-    looks: Looks,
+    recheck: Recheck,
     /// The child or its group was signalled to end.
     asked: bool,
     /// The signals go to the group that the child leads.
@@ -92,7 +92,7 @@ impl<'a> Session<'a> {
             deadline: timeout,
             timeout,
             exited: false,
-            looks: Looks::new(),
+            recheck: Recheck::new(),
             asked: false,
             group: false,
             timed_out: false,
@@ -150,13 +150,13 @@ impl<'a> Session<'a> {
             }
             if self.no_exit_fd && self.all_ended() && !before {
                 // The pipes end a moment before the child becomes a zombie.
-                self.looks = Looks::new();
-                ready.look = true;
+                self.recheck = Recheck::new();
+                ready.exit = true;
             }
-            if ready.look {
-                self.look()?;
+            if ready.exit {
+                self.check_exit()?;
             }
-            if self.advance(ready.look)? {
+            if self.advance(ready.exit)? {
                 return Ok(());
             }
             ready = self.poll()?;
@@ -173,7 +173,7 @@ impl<'a> Session<'a> {
         Ok(self.set_nonblocking()?)
     }
 
-    fn look(&mut self) -> io::Result<()> {
+    fn check_exit(&mut self) -> io::Result<()> {
         if self.exited {
             return Ok(());
         }
@@ -187,7 +187,7 @@ impl<'a> Session<'a> {
     }
 
     /// Moves on to the next stages whose time has come. True when the capture is done.
-    fn advance(&mut self, looked: bool) -> io::Result<bool> {
+    fn advance(&mut self, checked: bool) -> io::Result<bool> {
         loop {
             let over = self.deadline.is_some_and(|at| sys::now() >= at);
             let stage = self.stage;
@@ -195,7 +195,7 @@ impl<'a> Session<'a> {
                 Stage::Reading if self.exited => self.drain_until(self.timeout),
                 Stage::Draining if self.all_ended() => return Ok(true),
                 Stage::Killed if self.exited => self.drain_until(None),
-                Stage::Ending if looked && self.has_ended() => self.drain_until(None),
+                Stage::Ending if checked && self.has_ended() => self.drain_until(None),
                 _ if !over => return Ok(false),
                 Stage::Reading => {
                     self.timed_out = true;

@@ -203,7 +203,7 @@ impl PidHandle {
     }
 
     fn poll_exited(&self, process: &Process, deadline: Option<Instant>) -> io::Result<bool> {
-        let look = || -> io::Result<_> { Ok(self.peek_exited(process)?.then_some(())) };
-        Ok(poll_until(deadline, look)?.is_some())
+        let check = || -> io::Result<_> { Ok(self.peek_exited(process)?.then_some(())) };
+        Ok(poll_until(deadline, check)?.is_some())
     }
 }

@@ -31,7 +31,7 @@ pub struct Exited<T> {
 
 /// Checks whether an exit can be reported, and with which status. `None`: it cannot be reported yet.
 /// An error: no wait through this handle returns a status.
-type Look = fn(&PidHandle) -> io::Result<Option<Option<ExitStatus>>>;
+type Check = fn(&PidHandle) -> io::Result<Option<Option<ExitStatus>>>;
 
 impl<T> WaitSet<T> {
     /// Waits for the next exit, reaps the process if it is a child, and removes its entry. Returns
@@ -144,12 +144,12 @@ impl<T> WaitSet<T> {
         self.next(Timeout::after(timeout), peek)
     }
 
-    fn next(&mut self, timeout: Timeout, look: Look) -> io::Result<Option<Exited<T>>> {
+    fn next(&mut self, timeout: Timeout, check: Check) -> io::Result<Option<Exited<T>>> {
         let deadline = timeout.deadline();
         self.renew_if_forked()?;
         for round in 0_u64.. {
             while let Some(slot) = self.poller.next() {
-                if let Some(exited) = self.report(slot, look) {
+                if let Some(exited) = self.report(slot, check) {
                     return Ok(Some(exited));
                 }
             }
@@ -164,9 +164,9 @@ impl<T> WaitSet<T> {
     }
 
     /// `None`: the entry was removed meanwhile, or its exit cannot be reported yet.
-    fn report(&mut self, slot: SlotKey, look: Look) -> Option<Exited<T>> {
+    fn report(&mut self, slot: SlotKey, check: Check) -> Option<Exited<T>> {
         let entry = self.entries.get_mut(slot)?;
-        let status = match look(&entry.handle) {
+        let status = match check(&entry.handle) {
             Ok(Some(status)) => status,
             // Waited for, released, reaped by other code, or a non-child. The descriptor of a
             // non-child can be readable too early, see `ExitFd`: hence the second check.

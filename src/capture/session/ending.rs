@@ -6,7 +6,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::libc::{c_int, SIGCONT, SIGKILL};
 
-use super::ready::Looks;
+use super::ready::Recheck;
 use super::{Session, Stage};
 use crate::wait::{is_echild, Timeout, FIRST_SIGNAL};
 
@@ -57,7 +57,7 @@ impl Session<'_> {
         self.asked = true;
         self.stage = Stage::Ending;
         self.deadline = Timeout::after(grace).deadline();
-        self.looks = Looks::new();
+        self.recheck = Recheck::new();
     }
 
     pub(super) fn kill(&mut self) -> io::Result<()> {

@@ -11,12 +11,12 @@ use crate::sys;
 use crate::wait::Backoff;
 
 /// When to check again, if there is nothing to poll.
-pub(super) struct Looks {
+pub(super) struct Recheck {
     backoff: Backoff,
     next: Option<Instant>,
 }
 
-impl Looks {
+impl Recheck {
     pub(super) fn new() -> Self {
         Self {
             backoff: Backoff::new(),
@@ -46,7 +46,7 @@ pub(super) struct Ready {
     pub(super) stdout: bool,
     pub(super) stderr: bool,
     /// Check for the exit.
-    pub(super) look: bool,
+    pub(super) exit: bool,
 }
 
 impl Ready {
@@ -54,7 +54,7 @@ impl Ready {
         stdin: true,
         stdout: true,
         stderr: true,
-        look: true,
+        exit: true,
     };
 }
 
@@ -71,7 +71,7 @@ impl Session<'_> {
             false => exit.is_none(),
         };
         let until = match repeat {
-            true => earlier(self.deadline, self.looks.next()),
+            true => earlier(self.deadline, self.recheck.next()),
             false => self.deadline,
         };
         let fds = [
@@ -87,7 +87,7 @@ impl Session<'_> {
             stdin,
             stdout,
             stderr,
-            look: exited || repeat && (over || self.looks.is_due()),
+            exit: exited || repeat && (over || self.recheck.is_due()),
         })
     }
 }

@@ -80,7 +80,7 @@ impl Oracle {
                 true
             }
             Ok(false) => {
-                assert!(!before.released, "looked through a released handle");
+                assert!(!before.released, "checked through a released handle");
                 false
             }
             Err(errno) => {

@@ -53,7 +53,7 @@ pub(super) fn child_seen_to_exit() -> Run {
     let mut calls = vec![pick(&Call::SEE_EXIT)];
     calls.extend([Call::ReapExternally, Call::ReusePid]);
     calls.extend(draw(&Call::ALL));
-    let threads = vec![calls, draw(&Call::LOOKS), draw(&Call::LOOKS)];
+    let threads = vec![calls, draw(&Call::CHECKS), draw(&Call::CHECKS)];
     Run::new(Backend::Waitpid, Scenario::ReapedExternally, threads)
 }
 

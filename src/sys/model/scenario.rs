@@ -100,7 +100,7 @@ impl Call {
 
     /// Those that check for the exit without reaping. By PID only the watcher blocks in a system call
     /// on the PID.
-    pub(super) const LOOKS: [Call; 4] = [
+    pub(super) const CHECKS: [Call; 4] = [
         Call::HasExited,
         Call::WaitExitedTimeout,
         Call::ExitFd,
