@@ -39,7 +39,7 @@ use crate::sys::{self, Arc};
 ///
 /// - **done**: a wait through this handle has reaped the process, or there was none when the handle
 ///   was opened. Every wait and signal fails with ECHILD without a system call, even if the PID was
-///   reused. [`is_echild`] tests for that error.
+///   reused. [`is_echild`](crate::is_echild) tests for that error.
 /// - **released**, by [`release`](Self::release): every wait and signal fails with EINVAL.
 ///
 /// Both states are final. Dropping a handle neither kills nor reaps; dropping the last clone closes
