@@ -14,6 +14,7 @@ mod fd;
 mod files;
 mod kernel;
 mod oracle;
+mod process;
 mod processes;
 mod run;
 mod runs;

@@ -5,7 +5,7 @@ use nix::libc::{c_int, pid_t};
 use nix::Result;
 
 use super::kernel::{self, block_until, step, with, Fault};
-use super::processes::{Id, Life};
+use super::process::{Id, Life};
 use super::ProcStat;
 use crate::exit::{Event, ResourceUsage};
 

@@ -13,7 +13,7 @@ use super::by_pid::end_of_reap;
 use super::fd::Descriptor;
 use super::files::File;
 use super::kernel::{block_until, step, with};
-use super::processes::Life;
+use super::process::Life;
 use super::Pidfd;
 use crate::exit::{Event, ResourceUsage};
 

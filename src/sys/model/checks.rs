@@ -8,7 +8,7 @@ use nix::errno::Errno;
 
 use super::kernel::{self, with};
 use super::oracle::{Before, Oracle};
-use super::processes::{Life, PID};
+use super::process::{Life, PID};
 use super::scenario::Scenario;
 use crate::handle::ExitFd;
 use crate::{Backend, PidHandle};

@@ -12,7 +12,7 @@ use shuttle::rand::{thread_rng, Rng};
 use super::files::File;
 use super::kernel::{block_until, step, with, Fault};
 use super::now;
-use super::processes::Id;
+use super::process::Id;
 
 /// A descriptor of /dev/null, so that it can be borrowed as a real one. What it refers to exists only
 /// in the model kernel.

@@ -14,7 +14,7 @@ use shuttle::current::{me, TaskId};
 use shuttle::future::block_on;
 
 use super::files::{File, Files};
-use super::processes::{Id, Life, Process};
+use super::process::{Id, Life, Process};
 use crate::exit::Event;
 
 thread_local! {

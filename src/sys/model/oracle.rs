@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use nix::libc::SIGUSR1;
 
 use super::kernel::{block_until, step, with, Fault};
-use super::processes::{Id, Life, PID};
+use super::process::{Id, Life, PID};
 use super::scenario::{Call, Run, Scenario};
 use crate::backend::Process;
 use crate::wait::poll_until;

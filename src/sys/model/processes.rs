@@ -1,4 +1,4 @@
-//! The model kernel's processes and their PIDs.
+//! What becomes of the model kernel's processes and their PIDs.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
@@ -10,55 +10,8 @@ use shuttle::current::me;
 use shuttle::rand::{thread_rng, Rng};
 
 use super::kernel::{Fault, Kernel, Reuse};
+use super::process::{Id, Life, Process, PID};
 use crate::exit::Event;
-
-/// The PID of the target, and of the processes that get it next.
-pub(super) const PID: pid_t = 100;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Life {
-    Running,
-    Zombie,
-    /// Being reaped: waits do not find it any more, but the PID is not free and there is no record.
-    Dead,
-    Reaped,
-}
-
-impl Life {
-    /// Whether waits fail with ECHILD.
-    pub(super) fn is_gone(self) -> bool {
-        matches!(self, Life::Dead | Life::Reaped)
-    }
-}
-
-/// One process, even if another process has its PID now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Id(usize);
-
-#[derive(Debug)]
-pub(super) struct Process {
-    pid: pid_t,
-    child: bool,
-    /// The process that the handles were opened for. All others are unrelated.
-    target: bool,
-    life: Life,
-    status: c_int,
-    reaped_by_us: bool,
-}
-
-impl Process {
-    /// The process of the test itself.
-    pub(super) fn this() -> Self {
-        Self {
-            pid: pid_t::try_from(std::process::id()).unwrap_or(pid_t::MAX),
-            child: false,
-            target: false,
-            life: Life::Running,
-            status: 0,
-            reaped_by_us: false,
-        }
-    }
-}
 
 impl Kernel {
     pub(super) fn start_target(&mut self, child: bool) -> Id {

@@ -8,7 +8,7 @@ use shuttle::thread::{self, JoinHandle};
 
 use super::kernel::{self, step, with, Reuse, Rules};
 use super::oracle::{reap_externally, Oracle};
-use super::processes::{Id, Life, PID};
+use super::process::{Id, Life, PID};
 use super::scenario::{Call, Run, Scenario};
 use crate::backend::{Process, Seen};
 use crate::exit::ResourceUsage;
