@@ -1,5 +1,5 @@
-//! Runs a command with a time limit, passes its output on as it arrives, up to a limit, and prints
-//! how it went.
+//! Runs a command with a time limit, passes its output on as it arrives, up to a limit, and prints a
+//! summary.
 //!
 //! ```text
 //! cargo run --example capture -- -t 10 -m 65536 -i 'some input' sort
@@ -22,15 +22,15 @@ use pidwait::{Capture, Captured, PidHandle, Pipe};
 const USAGE: &str = "\
 usage: capture [OPTION]... COMMAND [ARGUMENT]...
 
-  -t, --timeout SECONDS       end the command after this time
-  -k, --kill-after SECONDS    kill it if it then takes longer than this (default 5)
-  -l, --leak-timeout SECONDS  read on for so long after it has exited (default 0.5)
-  -m, --max-bytes BYTES       pass on so much of each stream, and drop the rest
-  -i, --input TEXT            what the command reads (default nothing)
-  -g, --group                 give it a process group, which is ended as a whole
+  -t, --timeout SECONDS       end the command after this time (default: never)
+  -k, --kill-after SECONDS    send KILL if it still runs this long after that (default: 5)
+  -l, --leak-timeout SECONDS  stop reading this long after it has exited (default: 0.5)
+  -m, --max-bytes BYTES       pass on this many bytes of each stream, and discard the rest
+  -i, --input TEXT            write TEXT to its standard input (default: no input)
+  -g, --group                 run it in a process group, and end the whole group
 
-Exit code: the command's; 128 and the number of the signal that killed it; 124 time was up;
-125 capture failed; 126, 127 the command could not be run.
+Exit code: that of the command, 128 + N if signal N killed it, 124 if the time was up, 125 if capture
+failed, 126 or 127 if the command could not be run.
 ";
 
 struct Options {
@@ -137,7 +137,7 @@ fn summary(captured: &Captured, bytes: usize, wall: Duration) -> nix::Result<Str
     if captured.leaked {
         text += ", leaked: another process may still write";
     }
-    // Of all children that were waited for: there is one, and those that it waited for itself.
+    // The usage of all children that were waited for: the command, and the processes that it waited for.
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
     let cpu = usage.user_time() + usage.system_time();
     let cpu = cpu.tv_sec() as f64 + cpu.tv_usec() as f64 / 1e6;

@@ -1,7 +1,7 @@
 //! A small init for containers: runs a command as PID 1.
 //!
-//! It passes signals on to the command's process group and reaps orphans. When the command has
-//! exited, it ends what is left and exits with the command's code.
+//! It forwards signals to the command's process group and reaps orphans. When the command has exited,
+//! it ends the processes that are left, and exits with the command's code.
 //!
 //! ```text
 //! cargo build --example init
@@ -39,13 +39,13 @@ use signal_hook::iterator::exfiltrator::SignalOnly;
 const USAGE: &str = "\
 usage: init [-g SECONDS] COMMAND [ARGUMENT]...
 
-  -g, --grace SECONDS    how long other processes may take to end after the command (default: 5)
+  -g, --grace SECONDS  send KILL to processes that still run this long after the command (default: 5)
 
-Exit code: the command's, 128 + N if signal N killed it, 125 init failed, 126 or 127 the command
-could not be started.
+Exit code: that of the command, 128 + N if signal N killed it, 125 if init failed, 126 or 127 if the
+command could not be run.
 ";
 
-/// The signals that are passed on.
+/// The signals that are forwarded.
 const FORWARDED: [c_int; 9] = [
     SIGALRM, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH,
 ];
@@ -96,7 +96,7 @@ fn parse() -> Result<Options, lexopt::Error> {
 }
 
 fn run(options: &Options) -> Result<u8, Box<dyn Error>> {
-    // Before the command starts. Without a handler, PID 1 gets no signals at all.
+    // Before the command starts. PID 1 gets only signals that it has a handler for.
     let (read, write) = UnixStream::pair()?;
     let signals = FORWARDED.iter().chain(&[SIGCHLD]);
     let mut signals = SignalDelivery::with_pipe(read, write, SignalOnly, signals)?;
@@ -114,7 +114,7 @@ fn run(options: &Options) -> Result<u8, Box<dyn Error>> {
     let command = loop {
         await_event(&signals, &set)?;
         for signal in signals.pending().filter(|&signal| signal != SIGCHLD) {
-            // An error means that no process is left to take it.
+            // An error means that no process of the group is left.
             let _ = command.process_group().signal(signal);
         }
         // Reaps nothing, so that the group can still be ended.
@@ -138,8 +138,8 @@ fn await_event(signals: &Signals, set: &WaitSet<()>) -> io::Result<()> {
     }
 }
 
-/// Reaps the orphans that have exited. The set reaps its own processes; a zombie of the set can hide
-/// others, which are found after it was reaped.
+/// Reaps the orphans that have exited, but not the processes of the set. If the peek finds one of the
+/// set, other zombies are reaped in a later call, after that one.
 fn reap_orphans(set: &WaitSet<()>) -> io::Result<()> {
     while let Some(pid) = peek_any_child()? {
         if set.iter().any(|(_, handle, _)| handle.id() == pid) {
@@ -164,11 +164,11 @@ fn end_all(command: &PidHandle, signals: &mut Signals, grace: Duration) -> io::R
     Ok(status)
 }
 
-/// As PID 1, signals all processes but itself: those of its PID namespace. They end anyway when PID
-/// 1 exits; this gives them time.
+/// As PID 1, signals all other processes of its PID namespace. The kernel kills them when PID 1 exits;
+/// this gives them time to end.
 fn signal_others(signal: Signal) {
     if is_init() {
-        // ESRCH if there is none.
+        // It fails with ESRCH if there are no others.
         let _ = kill(Pid::from_raw(-1), signal);
     }
 }
@@ -177,10 +177,10 @@ fn is_init() -> bool {
     process::id() == 1
 }
 
-/// Reaps children until none is left; false once the deadline has passed.
+/// Reaps children until none is left. False once the deadline has passed.
 fn reap_all(signals: &mut Signals, deadline: Option<Instant>) -> io::Result<bool> {
     loop {
-        // First, so that a SIGCHLD that comes after the look below ends the next poll.
+        // First, so that a SIGCHLD that arrives after the peeks below ends the next poll.
         signals.pending().for_each(drop);
         loop {
             match peek_any_child() {
@@ -206,10 +206,10 @@ fn reap_all(signals: &mut Signals, deadline: Option<Instant>) -> io::Result<bool
     }
 }
 
-/// The PID of any child that is a zombie. It is not reaped, so the PID cannot be reused before the
-/// caller has looked whose it is. ECHILD: there are no children.
+/// Returns the PID of any child that is a zombie, without reaping it: so the PID is not reused before
+/// the caller has decided how to reap it. ECHILD: there are no children.
 ///
-/// By libc, because nix's `waitid` fails if a real-time signal has killed the child.
+/// With libc, because nix's `waitid` fails if a real-time signal has killed the child.
 fn peek_any_child() -> io::Result<Option<u32>> {
     let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
     let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;

@@ -1,8 +1,8 @@
 //! Runs a command, and ends it when a signal interrupts the wait.
 //!
 //! `PidHandle::wait` cannot be interrupted. To wait for an exit *or* something else, poll
-//! `PidHandle::exit_fd` beside the other descriptor: here a self-pipe that a signal handler writes
-//! to; it can as well be a signalfd, a socket or a timer.
+//! `PidHandle::exit_fd` together with another descriptor. Here that is a self-pipe, to which a signal
+//! handler writes; it can also be a signalfd, a socket or a timer.
 //!
 //! ```text
 //! cargo run --example interruptible -- sleep 60
@@ -47,7 +47,7 @@ fn main() -> ExitCode {
 }
 
 fn run(command: &mut Command) -> io::Result<ExitStatus> {
-    // Before the command starts, so that a signal cannot end this program and leave it behind.
+    // Before the command starts, so that no signal ends this program and leaves the command behind.
     let (read, write) = UnixStream::pair()?;
     let signals = [SIGHUP, SIGINT, SIGTERM];
     let mut signals = SignalDelivery::with_pipe(read, write, SignalOnly, signals)?;

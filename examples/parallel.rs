@@ -1,4 +1,4 @@
-//! Runs command lines side by side, and prints how each ended and what it used.
+//! Runs command lines in parallel, and prints how each ended and which resources it used.
 //!
 //! ```text
 //! printf '%s\n' 'sleep 1' 'seq 1000000 | sort -R | tail -1' false |
@@ -31,11 +31,11 @@ usage: parallel [OPTION]... [FILE]
 
 Runs each line of FILE, or of standard input, with sh.
 
-  -j, --jobs N                run N at a time (default: the number of CPUs)
-      --time-limit SECONDS    end a command and its process group after that time, with SIGTERM
-  -k, --kill-after SECONDS    and that much later with SIGKILL (default: 5)
+  -j, --jobs N              run N commands at a time (default: the number of CPUs)
+      --time-limit SECONDS  send TERM to a command and its process group after this time
+  -k, --kill-after SECONDS  send KILL to those that still run this long after that (default: 5)
 
-Exit code: 0 all succeeded, 1 not all did, 2 parallel failed, 128 + N parallel got signal N.
+Exit code: 0 if all commands succeeded, 1 if not, 2 if parallel failed, 128 + N if parallel got signal N.
 ";
 
 struct Options {
@@ -114,15 +114,15 @@ struct Runner {
     reports: Vec<Option<Report>>,
 }
 
-/// A command that runs.
+/// A running command.
 struct Job {
     line: usize,
     /// A clone of the handle in the set, which kills the command if this program fails.
     process: KillOnDrop,
     started: Instant,
-    /// The signal that it gets next, and when.
+    /// When to send the next signal, and which.
     next: Option<(Instant, c_int)>,
-    /// Why it was told to end.
+    /// Why it was signalled to end.
     ended_for: Option<&'static str>,
 }
 
@@ -134,7 +134,7 @@ struct Report {
 }
 
 impl Runner {
-    /// Returns once all commands have ended, or, after a signal, all that were started.
+    /// Returns once all commands have ended. After a signal no further command is started.
     fn run(&mut self, lines: &[&str], interrupted: &AtomicUsize) -> io::Result<()> {
         let bar = ProgressBar::new(lines.len() as u64).with_style(style());
         let mut waiting = lines.iter().enumerate();
@@ -155,7 +155,7 @@ impl Runner {
                 return Ok(());
             }
             bar.tick();
-            // The command is still a zombie then, and its group is still its own.
+            // It does not reap, so the number of the command's group is not reused yet.
             if let Some(exited) = self.set.wait_exited_timeout(self.until_next())? {
                 let job = exited.value;
                 self.reports[job.line] = Some(job.finish()?);
@@ -182,8 +182,8 @@ impl Runner {
         Ok(())
     }
 
-    /// How long to wait at most: ten times a second the progress bar is drawn and the flag of the
-    /// signal handler is checked.
+    /// The longest time to wait: until the next signal is due, and at most 100 ms, to draw the progress
+    /// bar and to check the flag of the signal handler.
     fn until_next(&self) -> Duration {
         const TICK: Duration = Duration::from_millis(100);
         let next = self.set.iter().filter_map(|(_, _, job)| job.next);
@@ -211,8 +211,8 @@ impl Runner {
 impl Job {
     /// Signals the command and its process group, and decides when to send SIGKILL.
     fn end(&mut self, why: &'static str, signal: c_int, kill_after: Duration) {
-        // SIGCONT, because a stopped process takes no other signal. An error means that no process
-        // of the group is left to take it.
+        // SIGCONT, because a stopped process handles the signal only when it continues. An error means
+        // that no process of the group is left.
         for signal in [signal, SIGCONT] {
             let _ = self.process.process_group().signal(signal);
         }
@@ -228,7 +228,7 @@ impl Job {
     fn finish(&self) -> io::Result<Report> {
         let wall = self.started.elapsed();
         if self.ended_for.is_some() {
-            // The rest of its group, before the leader is reaped.
+            // Kills the rest of its group, before the leader is reaped.
             let _ = self.process.process_group().kill();
         }
         let (status, usage) = self.process.wait_usage()?;

@@ -1,5 +1,5 @@
-//! Starts a daemon and finds it again later: by an identity in a file, not by a bare PID, so that it
-//! never takes another process for the daemon.
+//! Starts a daemon, and finds it again by an identity in a file. With a bare PID it could mistake another
+//! process for the daemon.
 //!
 //! ```text
 //! cargo run --example pidfile -- /tmp/sleep.pid start sleep 600
@@ -24,12 +24,12 @@ usage: pidfile FILE start COMMAND [ARGUMENT]...
        pidfile FILE status
        pidfile FILE stop
 
-Exit code: 0 it is running, was started or was stopped; 1 pidfile failed; 3 it is not running.
+Exit code: 0 if the daemon runs, was started or was stopped, 1 if pidfile failed, 3 if it does not run.
 ";
 
-/// A daemon that ends within this time has failed to start.
+/// If the daemon ends within this time, it has failed to start.
 const STARTED: Duration = Duration::from_secs(1);
-/// How long a daemon has to end after SIGTERM.
+/// How long the daemon may take to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(10);
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -60,19 +60,19 @@ fn run(args: &[OsString]) -> Result<u8> {
     Ok(code)
 }
 
-/// Two starts at the same moment would both succeed: where that can happen, hold a lock.
+/// Two starts at the same moment would both succeed. If that can happen, take a lock first.
 fn start(file: &Path, command: &mut Command) -> Result<(String, u8)> {
     if let Daemon::Running(daemon) = find(file)? {
         return Err(format!("already running: PID {}", daemon.id()).into());
     }
     let program = command.get_program().to_owned();
-    command.process_group(0); // Ctrl-C at this terminal does not reach it.
+    command.process_group(0); // So that Ctrl-C at this terminal does not reach it.
     command
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null());
     let started = PidHandle::spawn(command).map_err(|error| format!("{program:?}: {error}"))?;
-    // On any error from here on, it is killed.
+    // An error from here on kills it.
     let daemon = KillOnDrop::new(started.handle);
     write(file, &daemon.identity()?)?;
     if let Some(status) = daemon.wait_timeout(STARTED)? {
@@ -98,7 +98,7 @@ fn stop(file: &Path) -> Result<(String, u8)> {
             return Ok((format!("not running: {why}"), 3));
         }
     };
-    // It is not a child of this program, so that there is no status to wait for.
+    // It is not a child of this program, so there is no status to wait for.
     daemon.signal(SIGTERM).or_else(unless_gone)?;
     let mut how = "stopped";
     if !daemon.wait_exited_timeout(GRACE)? {
@@ -110,10 +110,10 @@ fn stop(file: &Path) -> Result<(String, u8)> {
     Ok((format!("{how}: PID {}", daemon.id()), 0))
 }
 
-/// The daemon that the file names.
+/// The daemon of a file.
 enum Daemon {
     Running(PidHandle),
-    /// And why.
+    /// With the reason.
     NotRunning(String),
 }
 
@@ -152,7 +152,7 @@ fn boot_of(identity: &Identity) -> Option<String> {
     Some(text.rsplit_once(':')?.1.to_owned())
 }
 
-/// Replaces the file as a whole: no reader ever sees half an identity.
+/// Replaces the file in one step, so that no reader sees half an identity.
 fn write(file: &Path, identity: &Identity) -> Result<()> {
     let mut new = file.as_os_str().to_owned();
     new.push(".new");

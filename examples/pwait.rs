@@ -20,7 +20,9 @@ use pidwait::{is_echild, Exited, PidHandle, WaitSet};
 const USAGE: &str = "\
 usage: pwait [-t SECONDS] PID...
 
-Exit code: 0 all have ended, 1 there was no such process, 2 pwait failed, 124 time was up.
+  -t, --timeout SECONDS  stop waiting after this time (default: never)
+
+Exit code: 0 if all have ended, 1 if one did not exist, 2 if pwait failed, 124 if the time was up.
 ";
 
 fn main() -> ExitCode {
@@ -101,7 +103,7 @@ fn ending(exited: &Exited<u32>) -> String {
 fn status_once_reaped(handle: &PidHandle) -> Option<ExitStatus> {
     const MOMENT_MS: u16 = 1000;
     let exit = handle.exit_fd().ok()?;
-    // With no events requested, only the hang-up of a reap ends the poll.
+    // With no events requested, poll reports only POLLHUP, after the reap.
     let mut fds = [PollFd::new(exit.as_fd(), PollFlags::empty())];
     poll(&mut fds, MOMENT_MS).ok()?;
     handle.exit_status()

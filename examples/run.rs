@@ -1,4 +1,4 @@
-//! Runs a command, prints how it ended and which backend waited, and exits with a shell's exit code.
+//! Runs a command, prints how it ended and which backend waited, and exits as a shell does.
 //!
 //! ```text
 //! cargo run --example run -- sh -c 'exit 3'
@@ -18,7 +18,7 @@ fn main() -> ExitCode {
         eprintln!("usage: run COMMAND [ARGUMENT]...");
         return ExitCode::from(125);
     };
-    // Before the command starts, because PIDWAIT_BACKEND can demand a backend that is missing.
+    // Before the command starts, because PIDWAIT_BACKEND can require a backend that is missing.
     let support = match pidwait::support() {
         Ok(support) => support,
         Err(error) => {

@@ -1,11 +1,11 @@
-//! coreutils' `timeout`: runs a command, ends it if it takes too long, and then prints how it ended.
+//! Works like coreutils' `timeout`: runs a command, and ends it and prints how if it takes too long.
 //!
 //! ```text
 //! cargo run --example timeout -- -k 2s 1.5s sleep 60
 //! ```
 //!
-//! Unlike coreutils' program, it starts the command as the leader of a process group. The signal then
-//! reaches everything that the command has started, and not this program. A command that reads from
+//! Unlike coreutils' program, it starts the command as the leader of a process group. So the signal
+//! reaches all processes that the command has started, and not this program. A command that reads from
 //! the terminal needs `--foreground`.
 
 mod common;
@@ -29,14 +29,14 @@ use signal_hook::iterator::Signals;
 const USAGE: &str = "\
 usage: timeout [OPTION]... DURATION COMMAND [ARGUMENT]...
 
-  -s, --signal SIGNAL        the signal to send when the time is up (default: TERM)
-  -k, --kill-after DURATION  also send KILL if the command still runs that much later
-      --foreground           keep the command in the foreground; signal only the command
-      --preserve-status      exit with the command's status, even if the time was up
+  -s, --signal SIGNAL        send SIGNAL when the time is up (default: TERM)
+  -k, --kill-after DURATION  also send KILL if the command still runs this long after that
+      --foreground           keep the command in the foreground, and signal only the command
+      --preserve-status      exit with the command's exit code even if the time was up
 
-DURATION is a number, optionally followed by s, m, h or d; 0 is no limit.
-Exit code: 124 if the time was up, 125 if timeout fails, 126 if COMMAND cannot be run, 127 if there
-is no COMMAND, 137 if COMMAND was killed, otherwise the exit code of COMMAND.
+DURATION is a number, optionally followed by s (the default), m, h or d; 0 is no limit.
+Exit code: 124 if the time was up, 125 if timeout failed, 126 if COMMAND cannot be run, 127 if there is
+no COMMAND, 137 if KILL ended COMMAND, otherwise the exit code of COMMAND.
 ";
 
 struct Options {
@@ -168,9 +168,9 @@ impl Running {
         }
     }
 
-    /// Signals the command and, unless in the foreground, everything that it has started.
+    /// Signals the command and, unless it is in the foreground, all processes that it has started.
     fn send(&self, signal: c_int) {
-        // A stopped process takes the signal only when it continues.
+        // A stopped process handles the signal only when it continues.
         for signal in [signal, SIGCONT] {
             let sent = if self.options.foreground {
                 self.child.signal(signal)
@@ -187,7 +187,7 @@ impl Running {
     }
 }
 
-/// Passes the signals that this program gets on to the command.
+/// Forwards the signals that this program gets to the command.
 fn forward(mut signals: Signals, running: &Arc<Running>) {
     let running = Arc::clone(running);
     thread::spawn(move || {

@@ -14,20 +14,20 @@ use crate::{PidHandle, ResourceUsage};
 
 /// A [`PidHandle`] with waits that are futures on async-io's reactor.
 ///
-/// It is made of a handle and shares its state, so everything else is done through
-/// [`handle`](Self::handle): signals, `release`, `exit_status`. Clones share one registration with
-/// the reactor, and each future of each clone is woken. There is no `Deref`, so that a method of
-/// this type is never a blocking wait.
+/// It shares the state of the handle that it is made from. [`handle`](Self::handle) returns that
+/// handle for all other calls: signals, `release`, `exit_status`. There is no `Deref`, so that no
+/// blocking wait is called by accident. Clones share one registration with the reactor, and any number
+/// of futures can wait.
 ///
-/// Futures never block or spin. They look before they wait, so a process that has exited already is
-/// returned at the first poll. **Dropping a future loses nothing**: the status stays with the child,
-/// and the next wait gets it. So a timeout is that of the runtime, around any wait.
+/// Futures never block or spin. They check before they wait, so if the process has already exited, the
+/// first poll is ready. **Dropping a future loses nothing**: the child is not reaped, and the next wait
+/// returns its status. So any wait can be given the runtime's own timeout.
 ///
 /// If the handle is released while a future waits, the future fails with EINVAL when the process
 /// exits, and reaps nothing. If another wait gets the status first, `wait` fails with ECHILD.
 ///
-/// The descriptor of the process stays open as long as the handle or a clone of it lives, even when
-/// the process is reaped. [`KillOnDrop`](crate::KillOnDrop) works around it.
+/// This handle and its clones keep the descriptor of the process open, even after the process was
+/// reaped. To kill the child on drop, wrap this handle in [`KillOnDrop`](crate::KillOnDrop).
 ///
 /// # Examples
 ///
@@ -51,10 +51,8 @@ use crate::{PidHandle, ResourceUsage};
 ///
 /// # Runtime
 ///
-/// async-io is the reactor of smol; it starts a thread of its own at first use and works with any
-/// executor. There is nothing to enable, and the handle can be used in every runtime of the program.
-/// For the futures of tokio's own runtime, make a `TokioPidHandle` of the same
-/// [`handle`](Self::handle).
+/// async-io is the reactor of smol. It starts its own thread at first use and works with any executor,
+/// so there is nothing to enable. In a tokio runtime, `TokioPidHandle` does without that thread.
 #[derive(Clone, Debug)]
 pub struct AsyncIoPidHandle {
     registered: Arc<Async<Registration>>,
@@ -64,8 +62,8 @@ pub struct AsyncIoPidHandle {
 impl AsyncIoPidHandle {
     /// Registers a handle with async-io's reactor.
     ///
-    /// The process may be a child or not. Another one of the same handle is another registration,
-    /// which has a descriptor of its own; to wait in several tasks, clone instead.
+    /// The process may be a child or not. To wait in several tasks, clone the result: a second call for
+    /// the same handle makes another registration, with its own descriptor.
     ///
     /// # Examples
     ///
@@ -82,7 +80,8 @@ impl AsyncIoPidHandle {
     ///
     /// # Errors
     ///
-    /// - ECHILD: the handle is done. EINVAL: it is released.
+    /// - ECHILD: the handle is done.
+    /// - EINVAL: the handle is released.
     /// - Those of [`PidHandle::exit_fd`], and of the reactor: EMFILE, ENOMEM, ENOSPC.
     pub fn new(handle: &PidHandle) -> io::Result<Self> {
         let registered = Registration::register(handle, Async::new_nonblocking)?;
@@ -92,9 +91,9 @@ impl AsyncIoPidHandle {
         })
     }
 
-    /// Returns the handle, for everything that does not wait.
+    /// Returns the handle, for all calls that do not wait.
     ///
-    /// Its own waits block: call them only where blocking is allowed.
+    /// The waits of that handle block: do not call them in async code.
     ///
     /// # Examples
     ///
@@ -114,9 +113,10 @@ impl AsyncIoPidHandle {
         &self.handle
     }
 
-    /// Waits for the child to exit and reaps it, as [`PidHandle::wait`].
+    /// Waits for the child to exit and reaps it, like [`PidHandle::wait`].
     ///
-    /// Of several waits, one gets the status. A dropped future has reaped nothing.
+    /// If several tasks wait, one gets the status: see [`wait_shared`](Self::wait_shared). Dropping the
+    /// future reaps nothing.
     ///
     /// # Examples
     ///
@@ -133,13 +133,13 @@ impl AsyncIoPidHandle {
     ///
     /// # Errors
     ///
-    /// Those of [`PidHandle::wait`], as soon as the kernel reports them; those of the reactor.
+    /// Those of [`PidHandle::wait`], as soon as the kernel reports them, and of the reactor.
     #[doc(alias = "waitid")]
     pub async fn wait(&self) -> io::Result<ExitStatus> {
         self.wait_for(PidHandle::try_wait).await
     }
 
-    /// Waits as [`wait`](Self::wait) does, and returns the resources that the process used, as
+    /// Waits for the child to exit, reaps it, and also returns the resources that it used, like
     /// [`PidHandle::wait_usage`].
     ///
     /// # Examples
@@ -158,15 +158,15 @@ impl AsyncIoPidHandle {
     ///
     /// # Errors
     ///
-    /// Those of [`PidHandle::wait_usage`]; those of the reactor.
+    /// Those of [`PidHandle::wait_usage`], and of the reactor.
     #[doc(alias = "wait4")]
     #[doc(alias = "getrusage")]
     pub async fn wait_usage(&self) -> io::Result<(ExitStatus, ResourceUsage)> {
         self.wait_for(PidHandle::try_wait_usage).await
     }
 
-    /// Waits as [`wait`](Self::wait) does, but each caller gets the status, whichever wait through
-    /// the handle or a clone of it reaps the child: for any number of tasks.
+    /// Waits for the child to exit and reaps it, and returns the status to every caller, like
+    /// [`PidHandle::wait_shared`].
     ///
     /// # Examples
     ///
@@ -185,15 +185,13 @@ impl AsyncIoPidHandle {
     ///
     /// # Errors
     ///
-    /// - ECHILD: no wait through the handle got the status, and the kernel has no record of it.
-    /// - EINVAL: the handle was released before.
-    /// - Of the runtime: those of the reactor.
+    /// Those of [`PidHandle::wait_shared`], and of the reactor.
     pub async fn wait_shared(&self) -> io::Result<ExitStatus> {
         self.wait_for(async_wait::try_wait_shared).await
     }
 
-    /// Waits until the process, child or not, has exited, as [`PidHandle::wait_exited`]. It reaps
-    /// nothing.
+    /// Waits until the process, child or not, has exited, like [`PidHandle::wait_exited`]. Nothing is
+    /// reaped.
     ///
     /// # Examples
     ///
@@ -212,18 +210,17 @@ impl AsyncIoPidHandle {
     ///
     /// # Errors
     ///
-    /// Those of [`PidHandle::wait_exited`]; those of the reactor.
+    /// Those of [`PidHandle::wait_exited`], and of the reactor.
     #[doc(alias = "WNOWAIT")]
     pub async fn wait_exited(&self) -> io::Result<()> {
         self.wait_for(async_wait::try_wait_exited).await
     }
 
-    /// Terminates the child, as [`PidHandle::terminate`]: SIGTERM, at most `grace` to exit, then
-    /// SIGKILL; and reaps it.
+    /// Terminates the child and reaps it, like [`PidHandle::terminate`]: sends SIGTERM, waits for at
+    /// most `grace`, then sends SIGKILL.
     ///
-    /// A future that is dropped midway leaves the child as it is then: it may have got SIGTERM, or
-    /// SIGKILL as well, and is not reaped. It is not killed later, and nothing is lost: wait for it or
-    /// terminate it again.
+    /// If the future is dropped before it is ready, the child has got SIGTERM, or SIGKILL as well, and
+    /// is not reaped. No signal is sent later. Wait for the child, or terminate it again.
     ///
     /// # Examples
     ///
@@ -244,20 +241,21 @@ impl AsyncIoPidHandle {
     ///
     /// # Errors
     ///
-    /// Those of [`wait`](Self::wait), before anything is sent, and of [`PidHandle::signal`].
+    /// - Those of [`wait`](Self::wait). For a non-child, nothing is sent.
+    /// - Those of [`PidHandle::signal`].
     pub async fn terminate(&self, grace: Duration) -> io::Result<ExitStatus> {
         async_wait::terminate(&self.handle, grace, || self.wait(), Timer::after).await
     }
 
-    /// Terminates the process group that the child leads, as
-    /// [`ProcessGroup::terminate`](crate::ProcessGroup::terminate): SIGTERM to the group, at most
-    /// `grace` until no member is alive, then SIGKILL to the group; and reaps the child.
+    /// Terminates the process group that the child leads, and reaps the child, like
+    /// [`ProcessGroup::terminate`](crate::ProcessGroup::terminate): sends SIGTERM to the group, waits
+    /// for at most `grace` until no member is alive, then sends SIGKILL to the group.
     ///
-    /// The reactor waits for the leader. Other members that are alive after the leader's exit are
-    /// looked for repeatedly, 1 ms to 50 ms apart; each look reads `/proc` on the task's thread.
+    /// The reactor waits for the leader. After the leader has exited, the future checks repeatedly for
+    /// other members, 1 ms to 50 ms apart. Each check reads `/proc` on the task's thread.
     ///
-    /// A future that is dropped midway leaves the group as it is then: signalled once or twice, and
-    /// the child unreaped, so the group can be terminated again.
+    /// If the future is dropped before it is ready, the group has got SIGTERM, or SIGKILL as well, and
+    /// the child is not reaped, so the group can be terminated again.
     ///
     /// # Examples
     ///
@@ -281,8 +279,8 @@ impl AsyncIoPidHandle {
     ///
     /// # Errors
     ///
-    /// Those of [`ProcessGroup::terminate`](crate::ProcessGroup::terminate); EINVAL also if the handle
-    /// is released meanwhile; those of the reactor.
+    /// - Those of [`ProcessGroup::terminate`](crate::ProcessGroup::terminate), and of the reactor.
+    /// - EINVAL: the handle is released, before the call or during it.
     #[doc(alias = "killpg")]
     pub async fn terminate_process_group(&self, grace: Duration) -> io::Result<ExitStatus> {
         async_wait::end_process_group(&self.handle, grace, || self.wait_exited(), Timer::after)
@@ -292,21 +290,21 @@ impl AsyncIoPidHandle {
 
     async fn wait_for<T>(
         &self,
-        look: impl Fn(&PidHandle) -> io::Result<Option<T>>,
+        check: impl Fn(&PidHandle) -> io::Result<Option<T>>,
     ) -> io::Result<T> {
         let backoff = Backoff::new();
         async_wait::wait_for(
-            || look(&self.handle),
+            || check(&self.handle),
             || self.registered.readable(),
-            // The descriptor stays readable, and so does the reactor's event.
+            // The descriptor stays readable, so the reactor would report it again at once.
             |()| Timer::after(backoff.next_delay(None).unwrap_or_default()),
         )
         .await
     }
 }
 
-// The reactor's types do not implement these. A panic leaves nothing half done that a later call
-// could see: each call looks at the process again.
+// The reactor's types do not implement these. A panic leaves no state that a later call could
+// misread: each call checks the process again.
 impl UnwindSafe for AsyncIoPidHandle {}
 impl RefUnwindSafe for AsyncIoPidHandle {}
 

@@ -1,7 +1,7 @@
-//! What the async handles have in common: the registration with a reactor, and the loops of the
-//! futures. A handle adds how its reactor waits for a descriptor and for a time.
+//! The parts that the async handles share: the registration with a reactor, and the loops of the
+//! futures. Each handle adds how its reactor waits for a descriptor and for a time.
 //!
-//! A future never blocks and never spins: after each look that finds nothing it waits for the
+//! A future never blocks and never spins: after each check that finds nothing it waits for the
 //! reactor.
 
 use std::future::{poll_fn, Future};
@@ -21,7 +21,7 @@ use crate::{group, sys, ExitFd, PidHandle};
 /// The descriptor that is registered with a reactor.
 #[derive(Debug)]
 pub(crate) struct Registration {
-    /// Kept, even if a duplicate is registered: a watcher thread runs as long as it lives.
+    /// Kept even if a duplicate is registered: it keeps the watcher thread running.
     exit: ExitFd,
     duplicate: Option<OwnedFd>,
 }
@@ -29,8 +29,9 @@ pub(crate) struct Registration {
 impl Registration {
     /// Registers the exit descriptor of a handle.
     ///
-    /// Clones of a handle share one descriptor, which a reactor takes only once: epoll refuses it
-    /// the second time, kqueue forgets the first. A duplicate is another descriptor.
+    /// Clones of a handle share one descriptor, which can be registered only once: the second time,
+    /// epoll fails with EEXIST, and kqueue replaces the first registration. A duplicate can be
+    /// registered again.
     pub(crate) fn register<R>(
         handle: &PidHandle,
         register: impl Fn(Self) -> io::Result<R>,
@@ -66,13 +67,12 @@ impl AsRawFd for Registration {
     }
 }
 
-/// Waits until a look has a result.
+/// Waits until `check` has a result.
 ///
-/// `readable` waits until the descriptor is readable. After a look that found nothing even then,
-/// `pause` waits until another look makes sense: a tracer holds the zombie, or the descriptor was
-/// readable too early.
+/// `readable` waits until the descriptor is readable. If `check` finds nothing even then, a tracer
+/// holds the zombie, or the descriptor was readable too early. `pause` delays the next attempt.
 pub(crate) async fn wait_for<T, Ready, Readable, Pause>(
-    look: impl Fn() -> io::Result<Option<T>>,
+    check: impl Fn() -> io::Result<Option<T>>,
     readable: impl Fn() -> Readable,
     mut pause: impl FnMut(Ready) -> Pause,
 ) -> io::Result<T>
@@ -80,19 +80,19 @@ where
     Readable: Future<Output = io::Result<Ready>>,
     Pause: Future,
 {
-    if let Some(found) = look()? {
+    if let Some(found) = check()? {
         return Ok(found);
     }
     loop {
         let ready = readable().await?;
-        if let Some(found) = look()? {
+        if let Some(found) = check()? {
             return Ok(found);
         }
         pause(ready).await;
     }
 }
 
-/// The look of `wait_shared`.
+/// `check` of `wait_shared`.
 pub(crate) fn try_wait_shared(handle: &PidHandle) -> io::Result<Option<ExitStatus>> {
     match handle.try_wait() {
         Err(error) => handle.exit_status().map(Some).ok_or(error),
@@ -100,7 +100,7 @@ pub(crate) fn try_wait_shared(handle: &PidHandle) -> io::Result<Option<ExitStatu
     }
 }
 
-/// The look of `wait_exited`.
+/// `check` of `wait_exited`.
 pub(crate) fn try_wait_exited(handle: &PidHandle) -> io::Result<Option<()>> {
     Ok(handle.has_exited()?.then_some(()))
 }
@@ -120,7 +120,7 @@ where
         return Ok(status);
     }
     handle.signal(FIRST_SIGNAL)?;
-    // A stopped child takes the first signal only when it continues.
+    // A stopped child handles the first signal only when it continues.
     handle.signal(SIGCONT)?;
     if let Some(status) = within(wait(), sleep(grace)).await {
         return status;
@@ -129,7 +129,7 @@ where
     wait().await
 }
 
-/// The steps of [`ProcessGroup::terminate`](crate::ProcessGroup::terminate), but for the reap.
+/// The steps of [`ProcessGroup::terminate`](crate::ProcessGroup::terminate), without the reap.
 pub(crate) async fn end_process_group<Wait, Sleep>(
     handle: &PidHandle,
     grace: Duration,
@@ -142,7 +142,7 @@ where
 {
     if group::begin_end(&mut handle.leader()?, FIRST_SIGNAL)? {
         let deadline = Timeout::after(grace).deadline();
-        // The leader is the one member that the reactor can wait for.
+        // The leader is the only member that the reactor can wait for.
         if let Some(exited) = within(wait_exited(), sleep(grace)).await {
             exited?;
         }

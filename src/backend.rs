@@ -1,20 +1,21 @@
 //! The two ways to reach a process, and the only place that tells them apart.
 //!
-//! A backend is a module with a `Process`: it stands for one process, and is a few primitives. None
-//! of them fails with EINTR. Those that take `&mut Seen` never block; the owner calls them under the
-//! lock of what they have seen. The others may block, and are called without the lock.
+//! A backend is a module with a type `Process`, which refers to one process and has a few primitives.
+//! None of them fails with EINTR. Those that take `&mut Seen` never block; the caller holds the lock
+//! of that state. The others may block, and are called without the lock.
 //!
-//! - `try_reap`: reaps if that can be done now. ECHILD: not a child, or reaped already.
-//! - `reap_blocking`: one call that blocks and reaps. `None`: this backend has none.
-//! - `peek`: what there is to wait for; reaps nothing. ECHILD as above.
-//! - `has_exited`: of any process, child or not; reaps nothing.
+//! - `try_reap`: reaps the child if that is possible now. ECHILD: not a child, or reaped already.
+//! - `reap_blocking`: blocks and reaps in one call. `None`: this backend has no such call.
+//! - `peek`: returns what a wait would find, and reaps nothing. ECHILD as above.
+//! - `has_exited`: for any process, child or not. Reaps nothing.
 //! - `block_until_waitable`: blocks until `try_reap` may succeed.
 //! - `block_until_exited`: blocks until `has_exited` may be true.
-//! - `signal`, `signal_group`: ECHILD once the process is gone; never another process. ESRCH: it
-//!   leads no group.
-//! - `exit_record`: the wait status from the kernel's record, where there is one.
+//! - `signal`, `signal_group`: ECHILD once the process is reaped; they never signal another process.
+//!   ESRCH: it leads no group.
+//! - `exit_record`: the wait status from the kernel's record, if there is one.
 
 pub(crate) mod pidfd;
+mod seen;
 pub(crate) mod waitpid;
 
 use std::io;
@@ -28,7 +29,7 @@ use crate::exit::{Event, ResourceUsage};
 use crate::support::{self, Backend};
 use crate::sys::Pidfd;
 
-pub(crate) use waitpid::Seen;
+pub(crate) use seen::Seen;
 
 /// One process, by whichever backend.
 #[derive(Debug)]
@@ -39,7 +40,7 @@ pub(crate) enum Process {
 }
 
 impl Process {
-    /// Opens any process. ESRCH: there is none of that PID.
+    /// Opens any process. ESRCH: no process has that PID.
     pub(crate) fn open(pid: pid_t, backend: Backend) -> nix::Result<(Self, Seen)> {
         match backend {
             Backend::Pidfd => {
@@ -51,7 +52,7 @@ impl Process {
         }
     }
 
-    /// Opens an unreaped child of this process. Where no pidfd can be opened, the PID is as safe.
+    /// Opens an unreaped child of this process: by PID if no pidfd can be opened, which is as safe.
     /// ESRCH: the child was reaped already.
     pub(crate) fn open_child(pid: pid_t) -> nix::Result<(Self, Seen)> {
         if let Ok(Backend::Pidfd) = support::support().map(|support| support.backend()) {
@@ -64,7 +65,7 @@ impl Process {
         Ok((process, Seen::of_child()))
     }
 
-    /// The process that a pidfd of the caller's refers to, and its PID.
+    /// Takes over a pidfd that the caller opened, and returns the PID, too.
     pub(crate) fn from_pidfd(fd: OwnedFd) -> io::Result<(Self, pid_t)> {
         let (process, pid) = pidfd::Process::from_fd(fd)?;
         Ok((Process::Pidfd(process), pid))
@@ -105,7 +106,7 @@ impl Process {
         }
     }
 
-    /// The same, with the usage of a zombie where [`sys::PEEK_HAS_USAGE`](crate::sys).
+    /// The same, with the usage of a zombie if [`sys::PEEK_HAS_USAGE`](crate::sys).
     pub(crate) fn peek_usage(
         &self,
         seen: &mut Seen,
@@ -154,7 +155,7 @@ impl Process {
     }
 }
 
-/// ESRCH is a call's word for a process that is gone; ECHILD is this crate's.
+/// System calls fail with ESRCH if the process is gone; this crate fails with ECHILD.
 fn esrch_to_echild<T>(result: nix::Result<T>) -> nix::Result<T> {
     result.map_err(|errno| match errno {
         Errno::ESRCH => Errno::ECHILD,

@@ -1,7 +1,7 @@
 //! Reaping children in the background, by one thread for the whole program.
 //!
-//! Children with a pidfd are registered with an epoll instance in which the thread sleeps. Those
-//! without are looked at repeatedly, as are those that could not be registered.
+//! Children with a pidfd are registered with an epoll instance, in which the thread blocks. Those
+//! without a pidfd, and those that could not be registered, are checked repeatedly.
 
 #[cfg_attr(
     any(target_os = "linux", target_os = "android"),
@@ -29,17 +29,17 @@ use crate::PidHandle;
 use poller::Poller;
 
 impl PidHandle {
-    /// Has the child reaped when it exits, by a thread of this crate. It never blocks.
+    /// Lets the child run on, and reaps it in a background thread when it exits. Never blocks.
     ///
-    /// For a child that no code will wait for and that must not stay a zombie. The child runs on, also
-    /// if this handle is dropped or released. One thread serves the whole program; the first call
-    /// starts it, with a small stack and all signals blocked.
+    /// Use it for a child that no code waits for, so that it does not stay a zombie. This handle can be
+    /// dropped or released. One thread serves the whole program. The first call starts it, with a small
+    /// stack and all signals blocked.
     ///
-    /// The status is not lost: when the thread has reaped the child, the handle and its clones are
-    /// done, and [`exit_status`](Self::exit_status) returns the status. Other waits that are under way
-    /// get it if they are faster, and fail with ECHILD otherwise.
+    /// Once the thread has reaped the child, the handle and its clones are done, and
+    /// [`exit_status`](Self::exit_status) returns the status. A wait in another thread may get the status
+    /// first; otherwise it fails with ECHILD. [`wait_shared`](Self::wait_shared) returns it in any case.
     ///
-    /// If the process is a non-child, or the handle is done or released, there is nothing to do.
+    /// It has no effect on a non-child, or if the handle is done or released.
     ///
     /// # Examples
     ///
@@ -55,36 +55,30 @@ impl PidHandle {
     ///
     /// # Platform notes
     ///
-    /// The thread waits in [epoll_wait(2)], and needs one descriptor beside the pidfds of the
-    /// children. With [`Backend::Waitpid`](crate::Backend::Waitpid) it looks repeatedly, at first
-    /// 1 ms and then up to 50 ms apart.
+    /// The thread waits in [epoll_wait(2)], and needs two descriptors besides the pidfds of the
+    /// children. With [`Backend::Waitpid`] it checks the children repeatedly,
+    /// at first 1 ms and later up to 50 ms apart, or less often if there are thousands.
     ///
-    /// If no thread can be started, the child is reaped at the next call of this kind after its exit,
-    /// of any handle, or when this process ends.
+    /// If the thread cannot be started, the next call of `reap_in_background`, on any handle, tries
+    /// again and reaps the children that have exited.
     ///
     /// [epoll_wait(2)]: https://man7.org/linux/man-pages/man2/epoll_wait.2.html
     pub fn reap_in_background(&self) {
-        reap(self);
+        let found = self.try_wait();
+        let reaper = Reaper::current();
+        if let Ok(None) = found {
+            reaper.add(self);
+        }
+        reaper.ensure_running();
     }
-}
-
-/// Has a child reaped when it exits. Nothing to do for a non-child, or if the handle is done or
-/// released.
-fn reap(handle: &PidHandle) {
-    let found = handle.try_wait();
-    let reaper = Reaper::current();
-    if let Ok(None) = found {
-        reaper.add(handle);
-    }
-    reaper.ensure_running();
 }
 
 /// The reaper of this process, and of each process that was forked from it.
 static REAPERS: OnceBox<Reaper> = OnceBox::new();
 
 struct Reaper {
-    /// The process that it works in. In a forked process its thread does not exist, and its lock may
-    /// be held for ever: by a thread that held it at the moment of the fork.
+    /// The process that it works in. In a forked process its thread does not exist, and its lock stays
+    /// locked if another thread held it at the moment of the fork.
     process: (u32, u32),
     poller: OnceCell<Poller>,
     state: Mutex<State>,
@@ -137,7 +131,7 @@ impl Reaper {
 
     fn add(&self, handle: &PidHandle) {
         let Some(child) = handle.hold() else {
-            return; // Done or released meanwhile.
+            return; // Done or released since.
         };
         let Err(child) = self.add_polled(handle, child) else {
             return;
@@ -148,7 +142,8 @@ impl Reaper {
         }
     }
 
-    /// Gives the child back if it cannot be polled: without a pidfd, or for want of descriptors.
+    /// Returns the child as an error if it cannot be polled: it has no pidfd, or no descriptor is
+    /// available.
     fn add_polled(&self, handle: &PidHandle, child: Held) -> Result<(), Held> {
         if handle.backend() != Backend::Pidfd {
             return Err(child);
@@ -165,7 +160,7 @@ impl Reaper {
         let mut state = self.lock();
         state.last_key += 1;
         let key = state.last_key;
-        // Before the poller has it: the thread must find the entry of an event.
+        // Before the poller has it, so that the thread finds the entry of each event.
         state.polled.insert(key, entry);
         drop(state);
         if poller.add(&exit, key).is_ok() {
@@ -179,8 +174,8 @@ impl Reaper {
         self.lock().polled.remove(&key)
     }
 
-    /// Starts the thread if there is something to do for it. If it cannot be started, looks at all
-    /// children now; the next call tries again.
+    /// Starts the thread if there are children. If it cannot be started, reaps those that have exited
+    /// now; the next call tries again.
     fn ensure_running(&'static self) {
         let mut state = self.lock();
         if state.is_running || state.polled.is_empty() && state.unpolled.is_empty() {
@@ -200,7 +195,7 @@ impl Reaper {
     }
 
     fn run(&self, poller: &Poller) {
-        /// Looks take at most a twentieth of the time of one CPU.
+        /// Checks take at most a twentieth of the time of one CPU.
         const REST: u32 = 20;
         let mut ready = Vec::new();
         let mut backoff = Backoff::new();
@@ -212,7 +207,7 @@ impl Reaper {
                 .flatten()
                 .map(|delay| delay.max(took.saturating_mul(REST)));
             if poller.wait(delay, &mut ready) {
-                backoff = Backoff::new(); // There are new ones, which may exit soon.
+                backoff = Backoff::new(); // New children may exit soon.
             }
             ready.drain(..).for_each(|key| self.try_reap_polled(key));
             let start = sys::now();
@@ -225,7 +220,7 @@ impl Reaper {
         let Some(child) = self.lock().polled.get(&key).map(|it| Arc::clone(&it.child)) else {
             return;
         };
-        // `None`: a tracer holds the zombie. There will be another event.
+        // `None`: a tracer holds the zombie. Another event follows when it releases it.
         if !matches!(child.try_reap(), Ok(None)) {
             if let (Some(entry), Some(poller)) = (self.remove(key), self.poller.get()) {
                 poller.remove(&entry.exit);

@@ -1,4 +1,4 @@
-//! `Capture`: a child's output, its input and the time, in one call.
+//! `Capture`: a child's output and input, with a timeout, in one call.
 
 mod captured;
 mod run;
@@ -14,12 +14,14 @@ pub use captured::{CaptureError, Captured, Pipe};
 pub use target::Piped;
 pub(crate) use target::{sealed, PipesMut, Target};
 
-/// Runs a child to its end and captures its output, within a time.
+/// Captures a child's output until it exits, with a timeout and limits.
 ///
-/// [`output`](Self::output) spawns a command, as [`Command::output`](std::process::Command::output)
-/// does. [`run`](Self::run) takes a child that was spawned already, and leaves it with the caller:
-/// whatever happens, nothing is lost. It is one poll loop, without threads, over the pipes, the exit
-/// and the clock.
+/// [`output`](Self::output) spawns a command, like [`Command::output`](std::process::Command::output).
+/// [`run`](Self::run) borrows a child that was spawned already, so neither the child nor its output is
+/// lost at a timeout or an error. A capture is one poll loop over the pipes and the exit, without
+/// threads.
+///
+/// # Examples
 ///
 /// ```
 /// use pidwait::Capture;
@@ -36,34 +38,33 @@ pub(crate) use target::{sealed, PipesMut, Target};
 /// # Ok::<(), std::io::Error>(())
 /// ```
 ///
-/// [`ChildExt::pidfd_output_timeout`](crate::ChildExt::pidfd_output_timeout) is `run` with a timeout
-/// and nothing else. Use it where std's `wait_with_output` stood; use `Capture` if the child also has
-/// to be ended at the timeout, gets input, or writes more than fits into memory.
+/// [`ChildExt::pidfd_output_timeout`](crate::ChildExt::pidfd_output_timeout) is `run` with only a
+/// timeout, to replace std's `wait_with_output`. Use `Capture` if the child also has to be ended at
+/// the timeout, gets input, or can write more than fits into memory.
 ///
 /// # When the child has exited and its output has not ended
 ///
-/// A pipe ends when *every* process that can write to it has closed it. A background process that
-/// the child started has the pipe too. So after the child has exited, there are two cases, and no
+/// A pipe ends when *every* process that can write to it has closed it. Background processes that
+/// the child started have the pipe, too. So after the child has exited there are two cases, and no
 /// way to tell them apart:
 ///
-/// - The rest of the output is still on its way. In `bash -c 'exec > >(tee log) && make'` the child
-///   is `bash`, but all output comes through `tee`, which writes the last of it after `bash` has
-///   exited.
-/// - Nothing more will come. A test starts a daemon, which keeps the pipe open for days.
+/// - More output will come. In `bash -c 'exec > >(tee log) && make'` the child is `bash`, but all
+///   output goes through `tee`, which writes the last of it after `bash` has exited.
+/// - No more output will come. A test starts a daemon, which keeps the pipe open for days.
 ///
-/// The **leak timeout** decides: reading continues until the pipes end, but only for so long after
-/// the exit (500 ms by default, and never past the timeout). `tee` needs a few milliseconds of it.
-/// The daemon uses it up; then the call returns the child's status and what was read, and
-/// [`leaked`](Captured::leaked) is set. A leak is no error of the child. It tells that the output
-/// may be incomplete, and that a process was left behind.
+/// The **leak timeout** limits how long reading continues after the exit: 500 ms by default, and never
+/// past the timeout. `tee` closes the pipe within a few milliseconds. The daemon does not: once the
+/// leak timeout has passed, the call returns the child's status and what was read, and
+/// [`leaked`](Captured::leaked) is set. A leak is not an error. It means that the output may be
+/// incomplete, and that another process still has the pipe.
 ///
-/// How others do it:
+/// Others do it like this:
 ///
-/// - std's `wait_with_output` reads until the pipes end, for days if need be.
-/// - Go's `Cmd.WaitDelay` also bounds the time between the exit and the end of the pipes, and makes
-///   `Wait` fail with `ErrWaitDelay` if it passes. It is off by default.
-/// - The test runner nextest calls it *leak timeout*, and a test whose pipes outlive it *leaky*. The
-///   two words are taken from there.
+/// - std's `wait_with_output` reads until the pipes end, without a limit.
+/// - Go's `Cmd.WaitDelay` also limits the time between the exit and the end of the pipes. Once it has
+///   passed, `Wait` fails with `ErrWaitDelay`. It is off by default.
+/// - The test runner nextest has a *leak timeout*, too, and calls a test whose pipes outlive it
+///   *leaky*. The terms are taken from there.
 ///
 /// # One pipe for both streams
 ///
@@ -89,9 +90,9 @@ pub(crate) use target::{sealed, PipesMut, Target};
 ///
 /// # In async programs
 ///
-/// This call blocks. In `tokio::task::spawn_blocking` it would keep the runtime from shutting down
-/// until it returns. With tokio, read from tokio's own pipes and wait with a `TokioPidHandle`. All of
-/// that ends when the future is dropped, and here the child with it:
+/// A capture blocks. In `tokio::task::spawn_blocking` it keeps the runtime from shutting down until it
+/// returns. With tokio, read from tokio's own pipes and wait with a `TokioPidHandle`. If that future is
+/// dropped, reading stops; here a `KillOnDrop` then kills the child:
 ///
 /// ```
 /// # #[cfg(feature = "tokio")]
@@ -126,15 +127,14 @@ pub(crate) use target::{sealed, PipesMut, Target};
 /// # fn main() {}
 /// ```
 ///
-/// For a child that leaves its pipe to another process, put a timeout around the read alone, after
-/// `child.wait_exited()`: that is the leak timeout.
+/// To get a leak timeout, put a second timeout around the read alone, after `child.wait_exited()`.
 ///
 /// # Platform notes
 ///
-/// The exit is polled for with a pidfd. Without pidfds the call looks for it repeatedly, at first
-/// every 1 ms and later every 50 ms. It starts no thread. During the call the pipes are
-/// non-blocking, and so is whatever shares their open file descriptions; before it returns, they are
-/// as they were.
+/// The call polls a pidfd for the exit. Without pidfds it checks for the exit repeatedly, at first
+/// every 1 ms and later every 50 ms. It starts no thread. During the call the pipes are non-blocking,
+/// and so is every other descriptor of their open file descriptions. The flags are restored before it
+/// returns.
 #[derive(Clone)]
 #[must_use = "it does nothing until it is run"]
 pub struct Capture {
@@ -145,7 +145,7 @@ pub struct Capture {
     at_timeout: AtTimeout,
 }
 
-/// What becomes of a child that runs when the time is up.
+/// What to do with a child that still runs when the time is up.
 #[derive(Clone, Copy, Debug)]
 enum AtTimeout {
     Leave,
@@ -154,7 +154,11 @@ enum AtTimeout {
 }
 
 impl Capture {
-    /// A capture without a timeout, with a leak timeout of 500 ms, no limit of bytes and no input.
+    /// Makes a capture without a timeout, with a leak timeout of 500 ms, no limit of bytes and no input.
+    ///
+    /// # Examples
+    ///
+    /// See [`Capture`].
     pub fn new() -> Self {
         Self {
             timeout: Duration::MAX,
@@ -165,23 +169,42 @@ impl Capture {
         }
     }
 
-    /// Returns after this time, even if the child runs on.
+    /// Sets the time after which a run returns, even if the child runs on.
     ///
-    /// The clock starts with each run. Zero reads what is there. A time too long for the clock, such
-    /// as [`Duration::MAX`], is no limit.
+    /// The time starts with each run. Zero reads what is in the pipes. A time that is too long for the
+    /// clock, such as [`Duration::MAX`], is no limit. That is the default.
+    ///
+    /// # Examples
+    ///
+    /// See [`run`](Self::run) and [`output`](Self::output).
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// How long to read on after the child has exited, if another process still has a pipe open.
+    /// Sets how long reading continues after the exit if another process still has a pipe open.
     ///
-    /// [Above](Self#when-the-child-has-exited-and-its-output-has-not-ended) is what it is for. The
-    /// timeout ends reading earlier, if it passes first. Zero takes what is in the pipes at the exit.
-    /// [`Duration::MAX`] waits for the end, as std does.
+    /// See [above](Self#when-the-child-has-exited-and-its-output-has-not-ended). The default is 500 ms.
+    /// Reading ends earlier if the timeout passes first. Zero reads only what is in the pipes at the
+    /// exit. [`Duration::MAX`] reads until the pipes end, as std does.
     ///
     /// If other threads spawn processes at the same time, their children have this child's pipes, too,
-    /// from the fork to the exec. So with zero it can be `leaked` where nothing was left behind.
+    /// from the fork to the exec. So with zero, `leaked` can be set although no process was left behind.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use pidwait::Capture;
+    /// use std::process::Command;
+    /// use std::time::Duration;
+    ///
+    /// let captured = Capture::new()
+    ///     .leak_timeout(Duration::from_millis(20))
+    ///     .output(Command::new("sh").args(["-c", "echo ready; sleep 1 &"]))?;
+    /// assert!(captured.leaked); // The sleep has the pipe.
+    /// assert_eq!(captured.stdout, b"ready\n");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn leak_timeout(mut self, timeout: Duration) -> Self {
         self.leak_timeout = timeout;
         self
@@ -189,37 +212,61 @@ impl Capture {
 
     /// Keeps only the first `per_stream` bytes of each stream.
     ///
-    /// The rest is read and dropped, so that the child never blocks on a full pipe;
+    /// The rest is read and discarded, so that the child never blocks on a full pipe.
     /// [`discarded`](Captured::discarded) counts it.
+    ///
+    /// # Examples
+    ///
+    /// See [`Capture`].
     pub fn max_bytes(mut self, per_stream: usize) -> Self {
         self.max_bytes = per_stream;
         self
     }
 
-    /// Writes this to the child's standard input, and then closes it.
+    /// Sets the bytes to write to the child's standard input, which is then closed.
     ///
     /// For [`run`](Self::run) the standard input has to be piped. If the child closes it early, the
-    /// rest is not written, and that is no error: [`input_written`](Captured::input_written) tells
-    /// how much was. If the time runs out first and the child runs on, its `stdin` stays open, to
-    /// continue with.
+    /// rest is not written. That is not an error: [`input_written`](Captured::input_written) counts
+    /// the bytes that were written. If the time runs out first and the child runs on, its `stdin` stays
+    /// open, so that you can continue.
     ///
-    /// The child gets no SIGPIPE from this, and this process neither.
+    /// This process never gets SIGPIPE from these writes.
+    ///
+    /// # Examples
+    ///
+    /// See [`Capture`].
     pub fn input(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.input = bytes.into();
         self
     }
 
-    /// Ends the child when the time runs out, as
-    /// [`PidHandle::terminate`](crate::PidHandle::terminate) does: SIGTERM, at most `grace` to exit,
-    /// SIGKILL.
+    /// Terminates the child when the time runs out: sends SIGTERM, waits for at most `grace`, then
+    /// sends SIGKILL.
     ///
     /// If the child leads a process group (it was spawned with
     /// [`process_group(0)`](std::os::unix::process::CommandExt::process_group)), the whole group is
-    /// ended. So is the rest of the group if it still holds a pipe when the leak timeout has passed;
-    /// then the child's own status is returned, and it is `leaked`.
+    /// terminated. The rest of the group is also terminated if the child has exited and the group still
+    /// has a pipe open when the leak timeout has passed. Then the child's own status is returned, and
+    /// `leaked` is set.
     ///
-    /// Meanwhile reading continues. A run takes at most the timeout, the grace and the leak timeout
-    /// together, unless the child cannot be killed.
+    /// Reading continues until the end. A run takes at most the sum of the timeout, the grace and the
+    /// leak timeout, unless the child cannot be killed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use pidwait::Capture;
+    /// use std::os::unix::process::CommandExt;
+    /// use std::process::Command;
+    /// use std::time::Duration;
+    ///
+    /// let captured = Capture::new()
+    ///     .timeout(Duration::from_millis(20))
+    ///     .terminate_on_timeout(Duration::from_secs(5))
+    ///     .output(Command::new("sh").args(["-c", "sleep 60 & sleep 60"]).process_group(0))?;
+    /// assert!(captured.timed_out && captured.status.is_some());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn terminate_on_timeout(mut self, grace: Duration) -> Self {
         self.at_timeout = AtTimeout::Terminate(grace);
         self

@@ -1,6 +1,6 @@
-//! `ChildExt`: a thin layer over the wait engine. `child/reap.rs` says how a `Child` is reaped.
+//! `ChildExt`: a thin layer over the wait engine. `child/reap.rs` describes how a `Child` is reaped.
 
-mod leader;
+mod open;
 mod piped;
 mod reap;
 
@@ -13,20 +13,23 @@ use nix::libc::c_int;
 use crate::capture::{Capture, CaptureError, Captured};
 use crate::group::{self, Leader};
 use crate::handle::Spawned;
+use crate::support::Backend;
 use crate::wait::{self, Timeout, FIRST_SIGNAL};
-use leader::ChildLeader;
-use reap::{open_child, ChildWait};
+use open::OpenChild;
+use reap::ChildWait;
 
 mod sealed {
     pub trait Sealed {}
     impl Sealed for std::process::Child {}
 }
 
-/// Timeouts, signals and process groups for [`std::process::Child`].
+/// Adds timeouts, signals and process groups to [`std::process::Child`].
 ///
 /// Each method reaps through the `Child`, so it can be mixed with std's own methods: std's `wait` then
 /// returns the same status again, and std's `kill` sends nothing. Once the child was reaped, by this
-/// trait or by std, each method fails with ECHILD ([`is_echild`](crate::is_echild)).
+/// trait or by std, each wait and each signal fails with ECHILD ([`is_echild`](crate::is_echild)).
+///
+/// The trait is sealed: `Child` is the only type that has it.
 ///
 /// To use a child from several threads, use [`PidHandle::spawn`](crate::PidHandle::spawn), or
 /// `Spawned::from(child)` for a `Child` that other code spawned.
@@ -46,14 +49,15 @@ mod sealed {
 ///
 /// # Platform notes
 ///
-/// A `Child` has nothing but its PID. If code other than this trait and std reaps the child, and its PID
-/// then goes to *another child of this process*, the two cannot be told apart: a wait returns the
-/// status of the other child. A [`PidHandle`](crate::PidHandle) tells them apart.
+/// std's `Child` identifies the process only by its PID. If code other than this trait and std reaps
+/// the child, and the PID is then given to *another child of this process*, the two cannot be told
+/// apart: a wait returns the status of the other child, and a signal reaches it. A
+/// [`PidHandle`](crate::PidHandle) tells them apart.
 pub trait ChildExt: sealed::Sealed {
-    /// Waits for the child to exit, and reaps it.
+    /// Waits for the child to exit and reaps it.
     ///
-    /// It closes the child's standard input first, as std's `wait` does, so that a child that reads until
-    /// the end of its input can exit.
+    /// It closes the child's standard input first, as std's `wait` does. Otherwise a child that reads
+    /// its input to the end would never exit.
     ///
     /// # Examples
     ///
@@ -66,20 +70,23 @@ pub trait ChildExt: sealed::Sealed {
     ///
     /// # Errors
     ///
-    /// ECHILD: the child was reaped already, or its status was thrown away because SIGCHLD is ignored.
+    /// - ECHILD: the child was reaped already, or its status was thrown away because SIGCHLD is
+    ///   ignored.
     ///
     /// # Platform notes
     ///
-    /// [waitid(2)] with WNOWAIT to peek and to block, and std's [waitpid(2)] to reap.
+    /// It blocks in [waitid(2)] with WNOWAIT, and lets std reap with [waitpid(2)].
     ///
     /// [waitid(2)]: https://man7.org/linux/man-pages/man2/waitid.2.html
     /// [waitpid(2)]: https://man7.org/linux/man-pages/man2/waitpid.2.html
     fn pidfd_wait(&mut self) -> io::Result<ExitStatus>;
 
-    /// Reaps the child if it has exited, and never blocks: `None` while it runs or is stopped.
+    /// Reaps the child if it has exited, without blocking. Returns `None` while it runs or is stopped.
     ///
-    /// The child's standard input stays open, as with std's `try_wait`. Two kinds of children never exit
-    /// then: one that reads until its input is closed, and one that blocks on a full output pipe.
+    /// The child's standard input stays open, as with std's `try_wait`. So a child that reads its input
+    /// to the end does not exit before you drop `stdin`. Nor does a child that is blocked because its
+    /// output pipe is full: read the pipe, or use
+    /// [`pidfd_output_timeout`](Self::pidfd_output_timeout).
     ///
     /// # Examples
     ///
@@ -98,12 +105,12 @@ pub trait ChildExt: sealed::Sealed {
     /// Those of [`pidfd_wait`](Self::pidfd_wait).
     fn pidfd_try_wait(&mut self) -> io::Result<Option<ExitStatus>>;
 
-    /// Waits for the child to exit and reaps it, for at most `timeout`: `None` once that has passed, and
-    /// never earlier.
+    /// Waits for the child to exit and reaps it. Returns `None` once `timeout` has passed, and never
+    /// earlier.
     ///
-    /// Zero is [`pidfd_try_wait`](Self::pidfd_try_wait); a time too long for the clock, such as
-    /// [`Duration::MAX`], is no limit. The child's standard input stays open: see
-    /// [`pidfd_try_wait`](Self::pidfd_try_wait) for what that means.
+    /// A timeout of zero is [`pidfd_try_wait`](Self::pidfd_try_wait). One that is too long for the clock,
+    /// such as [`Duration::MAX`], is no limit. The child's standard input stays open: see
+    /// [`pidfd_try_wait`](Self::pidfd_try_wait) for children that never exit then.
     ///
     /// # Examples
     ///
@@ -126,15 +133,16 @@ pub trait ChildExt: sealed::Sealed {
     ///
     /// # Platform notes
     ///
-    /// [poll(2)] on a pidfd. Without pidfds it looks repeatedly, starts no thread, and is late by at most
-    /// the larger of 1 ms and a twentieth of the time waited (50 ms at most).
+    /// [poll(2)] on a pidfd. Without pidfds it checks repeatedly, and starts no thread. It then notices
+    /// the exit up to 1 ms late, or up to a twentieth of the time waited if that is more, but never more
+    /// than 50 ms late.
     ///
     /// [poll(2)]: https://man7.org/linux/man-pages/man2/poll.2.html
     fn pidfd_wait_timeout(&mut self, timeout: Duration) -> io::Result<Option<ExitStatus>>;
 
-    /// Waits for the child to exit and reaps it, at most until `deadline`.
+    /// Waits for the child to exit and reaps it. Returns `None` once `deadline` has passed.
     ///
-    /// As [`pidfd_wait_timeout`](Self::pidfd_wait_timeout); a deadline in the past is one try.
+    /// Like [`pidfd_wait_timeout`](Self::pidfd_wait_timeout). With a deadline in the past it checks once.
     ///
     /// # Examples
     ///
@@ -172,17 +180,22 @@ pub trait ChildExt: sealed::Sealed {
     ///
     /// - ECHILD: the child was reaped already.
     /// - EINVAL: there is no such signal.
-    /// - EPERM: no permission, because the child runs as another user now.
+    /// - EPERM: no permission, because the child now runs as another user.
     ///
     /// # Platform notes
     ///
-    /// If std's own `wait` has the status already, and the PID now belongs to *another child of this
-    /// process*, that child is signalled: see [`ChildExt`](Self#platform-notes).
+    /// [pidfd_send_signal(2)], or [kill(2)] without pidfds.
+    ///
+    /// If the child was reaped, and its PID now belongs to *another child of this process*, that child
+    /// is signalled: see [`ChildExt`](Self#platform-notes).
+    ///
+    /// [pidfd_send_signal(2)]: https://man7.org/linux/man-pages/man2/pidfd_send_signal.2.html
+    /// [kill(2)]: https://man7.org/linux/man-pages/man2/kill.2.html
     fn pidfd_signal(&self, signal: c_int) -> io::Result<()>;
 
-    /// Terminates the child, and reaps it: SIGTERM, at most `grace` to exit, then SIGKILL.
+    /// Terminates the child and reaps it: sends SIGTERM, waits for at most `grace`, then sends SIGKILL.
     ///
-    /// As [`PidHandle::terminate`](crate::PidHandle::terminate). The child's standard input stays open.
+    /// Like [`PidHandle::terminate`](crate::PidHandle::terminate). The child's standard input stays open.
     ///
     /// # Examples
     ///
@@ -202,8 +215,9 @@ pub trait ChildExt: sealed::Sealed {
     /// Those of [`pidfd_wait`](Self::pidfd_wait) and [`pidfd_signal`](Self::pidfd_signal).
     fn pidfd_terminate(&mut self, grace: Duration) -> io::Result<ExitStatus>;
 
-    /// Sends a signal to every process of the group that the child leads:
-    /// [`ProcessGroup::signal`](crate::ProcessGroup::signal).
+    /// Sends a signal to every process of the group that the child leads.
+    ///
+    /// Like [`ProcessGroup::signal`](crate::ProcessGroup::signal).
     ///
     /// # Examples
     ///
@@ -228,17 +242,15 @@ pub trait ChildExt: sealed::Sealed {
     ///
     /// # Platform notes
     ///
-    /// If std's own `wait` has the status already, and the PID now belongs to *another child of this
-    /// process*, the group of that one is signalled, if it leads one. Nothing in a `Child` tells the
-    /// two apart; a [`PidHandle`](crate::PidHandle) does.
+    /// If the child was reaped, and its PID now belongs to *another child of this process* that leads
+    /// a group, that group is signalled: see [`ChildExt`](Self#platform-notes).
     #[doc(alias = "killpg")]
     fn pidfd_signal_process_group(&self, signal: c_int) -> io::Result<()>;
 
-    /// Terminates the whole group that the child leads, and reaps the child last:
-    /// [`ProcessGroup::terminate`](crate::ProcessGroup::terminate).
+    /// Terminates the whole group that the child leads, and reaps the child last.
     ///
-    /// Every process of the group gets SIGTERM and at most `grace` to exit; then SIGKILL. The child's
-    /// standard input stays open.
+    /// Like [`ProcessGroup::terminate`](crate::ProcessGroup::terminate): every process of the group gets
+    /// SIGTERM, at most `grace` to exit, then SIGKILL. The child's standard input stays open.
     ///
     /// # Examples
     ///
@@ -268,14 +280,14 @@ pub trait ChildExt: sealed::Sealed {
     /// Reads the child's standard output and error until it exits, and reaps it, within `timeout`.
     ///
     /// It is std's `wait_with_output` with a timeout: it closes the child's standard input first, and
-    /// reads the streams that are piped. If the time runs out, the child runs on with its pipes, and
-    /// [`timed_out`](Captured::timed_out) is set; a further call continues where this one stopped. If
+    /// reads the streams that are piped. If the time runs out, [`timed_out`](Captured::timed_out) is
+    /// set, the child runs on with its pipes, and a further call continues where this one stopped. If
     /// another process still has a pipe open when the child has exited, reading continues for at
     /// most 500 ms, and then [`leaked`](Captured::leaked) is set.
     ///
-    /// It is `Capture::new().timeout(timeout).run(&mut child)`. [`Capture`] has more: a spawn that
-    /// forgets no pipe, input, a limit of bytes, output as it arrives, and an end for a child that
-    /// takes too long.
+    /// It is short for `Capture::new().timeout(timeout).run(&mut child)`. [`Capture`] can also spawn the
+    /// command with all its pipes, write input, limit the number of bytes, pass output on as it arrives,
+    /// and end a child that takes too long.
     ///
     /// # Examples
     ///
@@ -293,13 +305,13 @@ pub trait ChildExt: sealed::Sealed {
     ///
     /// # Errors
     ///
-    /// Those of [`Capture::run`], each with the bytes that were read.
+    /// Those of [`Capture::run`]. The error contains the bytes that were read.
     #[doc(alias = "wait_with_output")]
     fn pidfd_output_timeout(&mut self, timeout: Duration) -> Result<Captured, CaptureError>;
 
-    /// Drops the child and its pipes, and reaps nothing.
+    /// Drops the child and its pipes. Neither kills nor reaps it.
     ///
-    /// The child runs on. When it has exited, it stays a zombie until this process ends;
+    /// The child runs on. Once it has exited, it stays a zombie until this process ends.
     /// [`pidfd_reap_in_background`](Self::pidfd_reap_in_background) leaves no zombie.
     ///
     /// # Examples
@@ -313,20 +325,20 @@ pub trait ChildExt: sealed::Sealed {
     ///
     /// # Errors
     ///
-    /// None.
+    /// It always returns `Ok`, like [`PidHandle::release`](crate::PidHandle::release).
     fn pidfd_release(self) -> io::Result<()>;
 
-    /// Has the child reaped when it exits, by a thread of this crate:
-    /// [`PidHandle::reap_in_background`](crate::PidHandle::reap_in_background).
+    /// Drops the child and its pipes. A background thread reaps it when it exits.
     ///
-    /// The child runs on. Its pipes are closed: take out those that are still needed.
+    /// Like [`PidHandle::reap_in_background`](crate::PidHandle::reap_in_background). The child runs on.
+    /// Take pipes that you still need out of the `Child` first.
     ///
     /// # Examples
     ///
     /// ```
     /// # use pidwait::ChildExt;
     /// # use std::process::Command;
-    /// // No zombie is left, and no variable to keep.
+    /// // No zombie is left, and there is no handle to keep.
     /// Command::new("sleep").arg("0.01").spawn()?.pidfd_reap_in_background();
     /// # Ok::<(), std::io::Error>(())
     /// ```
@@ -352,12 +364,12 @@ impl ChildExt for Child {
     }
 
     fn pidfd_signal(&self, signal: c_int) -> io::Result<()> {
-        let (process, mut seen) = open_child(self)?;
-        if process.pidfd().is_some() {
-            // ECHILD: the process with this PID is no child of ours. By PID, `signal` peeks itself.
-            process.peek(&mut seen)?;
+        let mut child = OpenChild::open(self)?;
+        if child.backend() == Backend::Pidfd {
+            // ECHILD: the process with this PID is not our child. By PID, `signal` itself peeks.
+            child.peek()?;
         }
-        Ok(process.signal(&mut seen, signal)?)
+        Ok(child.signal(signal)?)
     }
 
     fn pidfd_terminate(&mut self, grace: Duration) -> io::Result<ExitStatus> {
@@ -371,13 +383,13 @@ impl ChildExt for Child {
     }
 
     fn pidfd_signal_process_group(&self, signal: c_int) -> io::Result<()> {
-        let mut leader = ChildLeader::open(self)?;
+        let mut leader = OpenChild::open(self)?;
         leader.check_waitable()?;
         group::signal_group(&mut leader, signal)
     }
 
     fn pidfd_terminate_process_group(&mut self, grace: Duration) -> io::Result<ExitStatus> {
-        group::end(&mut ChildLeader::open(self)?, FIRST_SIGNAL, grace)?;
+        group::end(&mut OpenChild::open(self)?, FIRST_SIGNAL, grace)?;
         wait::reap_unlimited(&mut ChildWait::new(self))
     }
 

@@ -11,7 +11,7 @@ use nix::libc::{self, c_int};
 pub(crate) enum Event {
     /// It runs, or it is stopped.
     Running,
-    /// It is in a trace stop, and this process traces it: `waitid` reports that too, but it is no
+    /// It is in a trace stop, and this process traces it. `waitid` reports that, but it is not an
     /// exit.
     Trapped,
     /// It has exited.
@@ -51,21 +51,21 @@ impl Event {
     }
 }
 
-/// What a process and the children it waited for used, from [`PidHandle::wait_usage`].
+/// The resources that a process, and the children that it waited for, have used.
 ///
-/// The fields are those of [getrusage(2)] that the kernel really fills in.
+/// Returned by [`PidHandle::wait_usage`]. The fields are those of [getrusage(2)] that Linux fills in.
 ///
 /// [`PidHandle::wait_usage`]: crate::PidHandle::wait_usage
 /// [getrusage(2)]: https://man7.org/linux/man-pages/man2/getrusage.2.html
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct ResourceUsage {
-    /// CPU time spent in the program (`ru_utime`), to the microsecond.
+    /// CPU time spent in user mode (`ru_utime`), to the microsecond.
     pub user_time: Duration,
-    /// CPU time that the kernel spent for it (`ru_stime`), to the microsecond.
+    /// CPU time spent in the kernel (`ru_stime`), to the microsecond.
     pub system_time: Duration,
-    /// The most memory that was resident at one time (`ru_maxrss`), in **bytes** on every
-    /// platform; of the largest single process, where it had children.
+    /// The largest resident set size (`ru_maxrss`), in **bytes** on every platform. If the process had
+    /// children, that of the largest single process.
     pub max_rss: u64,
     /// Page faults served without I/O (`ru_minflt`).
     pub minor_faults: u64,
@@ -75,8 +75,8 @@ pub struct ResourceUsage {
     pub block_reads: u64,
     /// How often the file system had to write (`ru_oublock`), in blocks of 512 bytes on Linux.
     pub block_writes: u64,
-    /// How often it gave the CPU up of itself, mostly to wait (`ru_nvcsw`).
+    /// How often it gave up the CPU before its time slice ended, mostly to wait (`ru_nvcsw`).
     pub voluntary_switches: u64,
-    /// How often the CPU was taken from it (`ru_nivcsw`).
+    /// How often it was preempted (`ru_nivcsw`).
     pub involuntary_switches: u64,
 }

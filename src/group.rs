@@ -1,4 +1,4 @@
-//! The steps of a group's calls, for anything that leads a group: a handle, or std's `Child`.
+//! The steps of the calls on a process group, for a leader by a handle or by std's `Child`.
 
 #[cfg_attr(
     any(target_os = "linux", target_os = "android"),
@@ -6,7 +6,7 @@
 )]
 #[cfg_attr(
     not(any(target_os = "linux", target_os = "android")),
-    path = "group/looks.rs"
+    path = "group/no_proc.rs"
 )]
 mod members;
 
@@ -39,7 +39,7 @@ pub(crate) trait Leader {
     fn signal_group(&mut self, signal: c_int) -> nix::Result<()>;
 }
 
-/// Signals a group. If only zombies are left, that succeeds, as it does for a single zombie.
+/// Signals a group. Succeeds if only zombies are left, as for a single zombie.
 pub(crate) fn signal_group(leader: &mut impl Leader, signal: c_int) -> io::Result<()> {
     match leader.signal_group(signal) {
         // What macOS returns for a group of zombies, and every system for zombies of another user.
@@ -53,7 +53,7 @@ fn only_zombies(leader: &mut impl Leader) -> bool {
     alive.is_ok_and(|alive| alive.is_empty())
 }
 
-/// Waits until no member of the group is alive; false once the time has passed.
+/// Waits until no member of the group is alive. False once the time has passed.
 pub(crate) fn wait_exited(leader: &mut impl Leader, timeout: Timeout) -> io::Result<bool> {
     check_leads(leader)?;
     let members = Members::of(leader)?;
@@ -64,7 +64,7 @@ pub(crate) fn wait_exited(leader: &mut impl Leader, timeout: Timeout) -> io::Res
             return Ok(true);
         }
         if !is_own(leader)? {
-            // What was found may be a later group with the same number.
+            // The members that were found may belong to a later group with the same number.
             return match members.find(leader)?.is_empty() {
                 true => Ok(true),
                 false => Err(Errno::ECHILD.into()),
@@ -77,7 +77,7 @@ pub(crate) fn wait_exited(leader: &mut impl Leader, timeout: Timeout) -> io::Res
     }
 }
 
-/// Ends all members of a group, the leader included. It is left to be reaped.
+/// Ends all members of a group, the leader included, and leaves the leader unreaped.
 pub(crate) fn end(leader: &mut impl Leader, first: c_int, grace: Duration) -> io::Result<()> {
     if begin_end(leader, first)? {
         let members = Members::of(leader)?;
@@ -93,7 +93,7 @@ pub(crate) fn end(leader: &mut impl Leader, first: c_int, grace: Duration) -> io
 pub(crate) fn begin_end(leader: &mut impl Leader, first: c_int) -> io::Result<bool> {
     leader.check_waitable()?;
     check_leads(leader)?;
-    // It may have led a group, and left it. macOS: ESRCH for a zombie.
+    // It may have led a group and left it. On macOS the call fails with ESRCH for a zombie.
     if sys::group_of(leader.pid()).is_ok_and(|group| group != leader.pid()) {
         return Err(Errno::ESRCH.into());
     }
@@ -101,12 +101,12 @@ pub(crate) fn begin_end(leader: &mut impl Leader, first: c_int) -> io::Result<bo
         return Ok(false);
     }
     send(leader, first)?;
-    // A stopped member takes the first signal only when it continues.
+    // A stopped member handles the first signal only when it continues.
     send(leader, SIGCONT)?;
     Ok(true)
 }
 
-/// One look of [`end`] that does not block: whether all members are gone.
+/// One check of [`end`], without blocking: whether all members are gone.
 #[cfg(any(feature = "tokio", feature = "async-io"))]
 pub(crate) fn has_ended(leader: &mut impl Leader) -> io::Result<bool> {
     let members = Members::of(leader)?;
@@ -123,28 +123,28 @@ pub(crate) fn kill_and_has_ended(leader: &mut impl Leader) -> io::Result<bool> {
 /// The last step of [`end`].
 pub(crate) fn finish_end(leader: &mut impl Leader) -> io::Result<()> {
     if !leader.has_exited()? {
-        // It has left the group meanwhile.
+        // It has left the group since.
         leader.signal(SIGKILL)?;
     }
     Ok(())
 }
 
-/// Before each look, not only once: a member that may not be signalled can fork one that may.
+/// Before each check, not only once: a member that may not be signalled can fork one that may.
 fn kill<L: Leader>(leader: &mut L) -> io::Result<()> {
     send(leader, SIGKILL)
 }
 
-/// Waits until no member is alive, and calls `before_look` before each look; false once the time
-/// has passed. EPERM: all are gone except for members that may not be signalled.
+/// Waits until no member is alive, and calls `before_check` before each check. False once the time
+/// has passed. EPERM: only members that may not be signalled are alive.
 fn await_end<L: Leader>(
     leader: &mut L,
     members: &Members,
     timeout: Timeout,
-    mut before_look: impl FnMut(&mut L) -> io::Result<()>,
+    mut before_check: impl FnMut(&mut L) -> io::Result<()>,
 ) -> io::Result<bool> {
     let deadline = timeout.deadline();
     loop {
-        before_look(leader)?;
+        before_check(leader)?;
         let mut alive = members.find(leader)?;
         let all = alive.len();
         alive.retain(|pid| sys::kill(*pid, 0) != Err(Errno::EPERM));
@@ -163,7 +163,7 @@ fn await_end<L: Leader>(
 /// Signals the members that may be signalled.
 fn send(leader: &mut impl Leader, signal: c_int) -> io::Result<()> {
     match leader.signal_group(signal) {
-        // EPERM: there is no such member, or it is a zombie. ESRCH: the leader has left the group,
+        // EPERM: no member may be signalled, or all are zombies. ESRCH: the leader has left the group,
         // and no other process is in it.
         Ok(()) | Err(Errno::EPERM | Errno::ESRCH) => Ok(()),
         Err(errno) => Err(errno.into()),
@@ -178,7 +178,7 @@ fn check_leads(leader: &mut impl Leader) -> io::Result<()> {
     }
 }
 
-/// Whether the group of that number is still the one that the process led.
+/// Whether the group with that number is still the one that the leader made.
 fn is_own(leader: &mut impl Leader) -> io::Result<bool> {
     match leader.signal_group(0) {
         Ok(()) | Err(Errno::EPERM | Errno::ESRCH) => Ok(true),

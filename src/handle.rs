@@ -4,6 +4,7 @@ mod exit_fd;
 mod exited;
 #[cfg(test)]
 mod fork;
+mod held;
 mod identity;
 mod leader;
 mod open;
@@ -13,8 +14,8 @@ mod spawn;
 mod wait;
 
 pub use exit_fd::ExitFd;
+pub(crate) use held::Held;
 pub use identity::{Identity, ParseIdentityError};
-pub(crate) use leader::Held;
 pub(crate) use spawn::default_backend;
 pub use spawn::Spawned;
 
@@ -29,23 +30,24 @@ use crate::exit::ResourceUsage;
 use crate::support::Backend;
 use crate::sys::{self, Arc};
 
-/// A process to wait for and to signal, which never comes to mean another one.
+/// A handle to a process, to wait for it and to signal it.
 ///
-/// Every method takes `&self`, so that one thread can wait while others signal. Clones are one
-/// handle: they share its state, its descriptor and its status. A handle is *live* until one of its
-/// waits has the status or it is released:
+/// It refers to the same process even if the PID is reused. [`Backend::Waitpid`] has limits there.
+///
+/// Every method takes `&self`, so one thread can wait while others signal. Clones share one state,
+/// one descriptor and one status. A handle is **live** until it becomes one of these:
 ///
 /// - **done**: a wait through this handle has reaped the process, or there was none when the handle
 ///   was opened. Every wait and signal fails with ECHILD without a system call, even if the PID was
 ///   reused. [`is_echild`](crate::is_echild) tests for that error.
 /// - **released**, by [`release`](Self::release): every wait and signal fails with EINVAL.
 ///
-/// Both states are final. Dropping a handle neither kills nor reaps; the last clone closes the
-/// descriptor. [`KillOnDrop`](crate::KillOnDrop) is a handle that kills and reaps.
+/// Both states are final. Dropping a handle neither kills nor reaps; dropping the last clone closes
+/// the descriptor. Wrap the handle in [`KillOnDrop`](crate::KillOnDrop) to kill and reap on drop.
 ///
-/// Only the parent can wait for a status. For other processes, [`wait_exited`](Self::wait_exited)
-/// waits for the exit, and [`exit_status`](Self::exit_status) returns how the process ended if the
-/// kernel can tell.
+/// Only its parent can wait for the status of a process. For other processes,
+/// [`wait_exited`](Self::wait_exited) waits for the exit, and [`exit_status`](Self::exit_status)
+/// returns how the process ended, if the kernel keeps a record.
 ///
 /// # Examples
 ///
@@ -61,8 +63,10 @@ use crate::sys::{self, Arc};
 ///
 /// # Platform notes
 ///
-/// With [`Backend::Pidfd`] a handle has one descriptor, closed as soon as the handle is done. With
-/// [`Backend::Waitpid`] it has none until something has to be polled.
+/// With [`Backend::Pidfd`] a handle has one descriptor, which is closed as soon as the handle is
+/// done. With [`Backend::Waitpid`] it has none until the first timed wait or
+/// [`exit_fd`](Self::exit_fd), and it is also done once a call finds that other code reaped the
+/// child.
 #[derive(Clone)]
 pub struct PidHandle {
     shared: Arc<Shared>,
@@ -85,7 +89,8 @@ pub(crate) struct State {
     /// Blocking calls that reap (by pidfd) or name the PID (by PID), in all threads.
     in_flight: u32,
     seen: Seen,
-    /// When the handle was made: other threads' calls in flight do not exist in a forked process.
+    /// The fork number when the handle was made. In a forked process, calls in flight of the
+    /// parent's threads do not exist.
     forks: u32,
 }
 
@@ -93,7 +98,7 @@ pub(crate) struct State {
 #[cfg_attr(test, derive(Clone))]
 enum Phase {
     Live,
-    /// Reaped when the handle was made of a `Child`, and no caller has asked for the status yet.
+    /// Reaped when the handle was made from a `Child`, and no wait has returned the status yet.
     ReapedEarly(Option<Box<ResourceUsage>>),
     Done,
     Released,
@@ -134,13 +139,13 @@ impl PidHandle {
         Self::new(pid, process.backend(), Some(process), state)
     }
 
-    /// A handle of a process that is gone.
+    /// A handle to a process that is gone.
     pub(crate) fn done(pid: u32, backend: Backend) -> Self {
         let state = State::new(Phase::Done, Seen::default());
         Self::new(pid, backend, None, state)
     }
 
-    /// A handle of a zombie that had to be reaped to make it: to callers it still is one.
+    /// A handle to a zombie that had to be reaped to make the handle. Callers still see a zombie.
     pub(crate) fn reaped_early(
         pid: u32,
         (process, mut seen): (Process, Seen),
@@ -161,21 +166,38 @@ impl PidHandle {
         }
     }
 
-    /// The PID that it was opened with. Once the process was reaped, the PID may be reused.
+    /// Returns the PID of the process. It stays the same, but once the process was reaped, the PID
+    /// may belong to another process.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let own = pidwait::PidHandle::open(std::process::id())?;
+    /// assert_eq!(own.id(), std::process::id());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn id(&self) -> u32 {
         self.pid
     }
 
-    /// Which backend this handle uses.
+    /// Returns the backend that this handle uses.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let own = pidwait::PidHandle::open(std::process::id())?;
+    /// assert_eq!(own.backend(), pidwait::support()?.backend());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn backend(&self) -> Backend {
         self.backend
     }
 
-    /// Lets go of the process: frees the descriptor, and makes every later wait and signal fail
-    /// with EINVAL, for all clones.
+    /// Releases the process: closes the descriptor, and makes every later wait and signal fail with
+    /// EINVAL, for all clones.
     ///
     /// It never reaps, kills or blocks, and may be called again. A wait that blocks in another
-    /// thread continues and gets its status. On a handle that is done it changes nothing.
+    /// thread continues and returns its status. On a handle that is done it has no effect.
     ///
     /// # Examples
     ///
@@ -189,7 +211,7 @@ impl PidHandle {
     ///
     /// # Errors
     ///
-    /// None.
+    /// It always returns `Ok`.
     pub fn release(&self) -> io::Result<()> {
         let mut guard = self.shared.lock();
         if guard.check_live().is_ok() {
@@ -199,27 +221,26 @@ impl PidHandle {
         Ok(())
     }
 
-    /// Runs a call that does not block, under the lock.
-    fn with_process<T>(
-        &self,
-        mut guard: Guard<'_>,
-        call: impl FnOnce(&Process, &mut Seen) -> nix::Result<T>,
-    ) -> io::Result<T> {
-        guard.check_live()?;
-        let (process, state) = guard.parts().ok_or(Errno::EINVAL)?;
-        let result = call(process, &mut state.seen);
-        settle(guard, None);
-        Ok(result?)
-    }
-
     /// A lease of the process, for a call that blocks.
     fn lease<'a>(&'a self, guard: &mut Guard<'a>) -> nix::Result<Lease<'a>> {
         guard.lease(&*self.shared).ok_or(Errno::EINVAL)
     }
 }
 
-/// Notes a status, or that the process is gone: the handle is done then, unless it is released.
-/// The first final phase stays.
+/// Runs a call that does not block, under the lock.
+fn with_process<T>(
+    mut guard: Guard<'_>,
+    call: impl FnOnce(&Process, &mut Seen) -> nix::Result<T>,
+) -> io::Result<T> {
+    guard.check_live()?;
+    let (process, state) = guard.parts().ok_or(Errno::EINVAL)?;
+    let result = call(process, &mut state.seen);
+    settle(guard, None);
+    Ok(result?)
+}
+
+/// Stores a status. Makes the handle done if the process was reaped, unless it is released: both
+/// phases are final.
 fn settle(mut guard: Guard<'_>, status: Option<ExitStatus>) {
     if status.is_some() {
         guard.status = status;
@@ -253,21 +274,4 @@ impl AsRef<PidHandle> for PidHandle {
     fn as_ref(&self) -> &PidHandle {
         self
     }
-}
-
-/// Returns whether an error is ECHILD: there is no status to wait for, now or later.
-///
-/// The one errno for: reaped by an earlier wait or by other code; status thrown away because SIGCHLD
-/// is ignored; not a child of this process, even if it runs; no such process.
-///
-/// # Examples
-///
-/// ```
-/// # use pidwait::PidHandle;
-/// let missing = PidHandle::open(i32::MAX as u32)?;
-/// assert!(pidwait::is_echild(&missing.wait().unwrap_err()));
-/// # Ok::<(), std::io::Error>(())
-/// ```
-pub fn is_echild(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(Errno::ECHILD as i32)
 }

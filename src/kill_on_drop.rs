@@ -13,33 +13,33 @@ use crate::PidHandle;
 
 /// A handle that kills and reaps its child when it is dropped.
 ///
-/// For a child that must not outlive a scope, however the scope is left: at its end, by `?` or by a
-/// panic. `H` is a [`PidHandle`], or anything that has one inside, such as an async handle. To let
-/// the child live on, take the handle out with [`into_inner`](Self::into_inner).
+/// Use it for a child that must not outlive a scope, whether the scope ends normally, by `?` or by a
+/// panic. `H` is a [`PidHandle`], or a type that contains one, such as an async handle. To keep the
+/// child running, take the handle out with [`into_inner`](Self::into_inner).
 ///
-/// Dropping it does not block for long: it sends SIGKILL and waits for at most 100 ms. A child that
-/// takes longer to die, because a tracer holds it or it is in an uninterruptible sleep, is
+/// The drop sends SIGKILL and waits for at most 100 ms. A child that takes longer to exit, because a
+/// tracer holds it or it is in an uninterruptible sleep, is
 /// [reaped in the background](PidHandle::reap_in_background).
 ///
-/// - If the handle is done or released, nothing happens.
+/// - If the handle is done or released, the drop does nothing.
 /// - A non-child is killed, and not waited for.
-/// - A child that may not be signalled (EPERM: it has another user's rights now) is reaped if it has
+/// - A child that may not be signalled (EPERM: it runs as another user now) is reaped if it has
 ///   exited. Otherwise it **runs on**, and is reaped in the background.
-/// - In a forked process nothing happens: the child is the parent's.
+/// - In a forked process the drop does nothing, because the child belongs to the parent.
 ///
-/// What becomes of a child:
+/// This is what each way to give up a handle leaves behind:
 ///
 /// | | the process | its zombie | the descriptor | later calls |
 /// |---|---|---|---|---|
-/// | a [`PidHandle`] is dropped | runs on | stays until this process ends | closed with the last clone | those of other clones work |
-/// | [`release`](PidHandle::release) | runs on | stays until this process ends | closed | EINVAL |
-/// | [`reap_in_background`](PidHandle::reap_in_background) | runs on | reaped | open until the exit | work; ECHILD once it is reaped |
-/// | a `KillOnDrop` is dropped | is killed | reaped | closed when it is reaped | of other clones: ECHILD |
+/// | a [`PidHandle`] is dropped | runs on | stays until this process ends | closed with the last clone | other clones work |
+/// | [`release`](PidHandle::release) | runs on | stays until this process ends | closed | fail with EINVAL |
+/// | [`reap_in_background`](PidHandle::reap_in_background) | runs on | is reaped | open until it is reaped | work; ECHILD once it is reaped |
+/// | a `KillOnDrop` is dropped | is killed | is reaped | closed when it is reaped | other clones fail with ECHILD |
 ///
-/// **When a signal ends the program**, no destructor runs, and so the child lives on; the same holds
-/// for [`std::process::exit`] and an abort. On Linux `prctl(PR_SET_PDEATHSIG, SIGKILL)` in the child,
-/// before its exec, has the kernel kill it. It has a trap: the signal comes when the *thread* that
-/// spawned the child ends, not the process.
+/// **If a signal ends the program**, no destructor runs, and the child runs on. The same holds for
+/// [`std::process::exit`] and an abort. On Linux, call `prctl(PR_SET_PDEATHSIG, SIGKILL)` in the child
+/// before its exec, and the kernel kills the child. Note that it does so when the *thread* that spawned
+/// the child ends, not the process.
 ///
 /// # Examples
 ///
@@ -60,7 +60,7 @@ pub struct KillOnDrop<H: AsRef<PidHandle> = PidHandle> {
 }
 
 impl<H: AsRef<PidHandle>> KillOnDrop<H> {
-    /// Takes over a handle, whose process is killed and reaped on drop.
+    /// Wraps a handle. On drop its process is killed and reaped.
     ///
     /// # Examples
     ///
@@ -69,10 +69,11 @@ impl<H: AsRef<PidHandle>> KillOnDrop<H> {
         Self::with(handle, false)
     }
 
-    /// Takes over a handle, whose process group is killed on drop; then its process is reaped.
+    /// Wraps a handle. On drop the process group that its process leads is killed, and the process is
+    /// reaped.
     ///
-    /// The group is killed even if the leader is a zombie already. If the process leads no group, the
-    /// process alone is killed. Processes that left the group (by `setsid`) are not reached.
+    /// The group is killed even if the leader is a zombie already. If the process leads no group, only
+    /// the process is killed. Processes that left the group (by `setsid` or `setpgid`) are not reached.
     ///
     /// # Examples
     ///
@@ -103,9 +104,10 @@ impl<H: AsRef<PidHandle>> KillOnDrop<H> {
         }
     }
 
-    /// Gives the handle back, and kills nothing.
+    /// Returns the handle, without killing the process.
     ///
-    /// It is an associated function, so that it hides no method of the handle.
+    /// This is an associated function, so that it hides no method of the handle: call
+    /// `KillOnDrop::into_inner(guard)`.
     ///
     /// # Examples
     ///
@@ -133,7 +135,7 @@ impl<H: AsRef<PidHandle>> Deref for KillOnDrop<H> {
     }
 }
 
-/// What is done on drop. A part of its own, so that `H` can be moved out of the guard.
+/// What the drop does. It is a separate type, so that `H` can be moved out of the guard.
 #[derive(Debug)]
 struct Kill {
     handle: Option<PidHandle>,
@@ -150,16 +152,16 @@ impl Drop for Kill {
         let Some(handle) = self.handle.take() else {
             return;
         };
-        // In a forked process the child is the parent's.
+        // In a forked process the child belongs to the parent.
         if self.process != std::process::id() {
             return;
         }
         if self.group {
-            // First, because the group can be named until the leader is reaped. It fails if there is
-            // no group.
+            // First, because the number of the group can be reused once the leader is reaped. It fails
+            // if the process leads no group.
             let _ = kill_group(&handle);
         }
-        // EPERM: if the child has exited, it still has to be reaped.
+        // EPERM: the child may have exited, and still has to be reaped.
         let timeout = match handle.kill() {
             Ok(()) => Timeout::after(LONGEST_WAIT),
             Err(error) if error.raw_os_error() == Some(Errno::EPERM as i32) => Timeout::Poll,

@@ -16,8 +16,8 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
-//! [`PidHandle`] is a handle of any process, child or not. All its methods take `&self`, and its
-//! clones are one handle, so that one thread can wait while others signal:
+//! [`PidHandle`] is a handle to any process, child or not. All its methods take `&self`, and clones
+//! share one state, so one thread can wait while others signal:
 //!
 //! ```
 //! use pidwait::PidHandle;
@@ -46,76 +46,85 @@
 //! | end a child at the end of a scope | [`KillOnDrop`] |
 //! | let a child run on without leaving a zombie | [`PidHandle::reap_in_background`] |
 //! | remember a process in a file | [`Identity`] |
-//! | poll for an exit in an event loop | [`PidHandle::exit_fd`] |
+//! | wait in an event loop | [`PidHandle::exit_fd`], [`WaitSet::ready_fd`] |
 //! | wait in an async function | `TokioPidHandle` and `AsyncIoPidHandle`, behind features |
 //!
 //! # The problem
 //!
 //! Once a child is reaped its PID can be reused, so a late `kill` can hit an unrelated process, and
-//! a late `waitpid` can take the status of another child. std's `Child` keeps these apart only for
-//! itself: it needs `&mut self`, has no timeout, and sends its `kill` to whatever process has the
-//! PID after other code reaped the child. Other crates install a SIGCHLD handler for the whole
+//! a late `waitpid` can take the status of another child. std's `Child` prevents this only if nothing
+//! else reaps the child: once other code has, `kill` hits whatever process has the PID. It also
+//! needs `&mut self` and has no timeouts. Other crates install a SIGCHLD handler for the whole
 //! program, start a thread for each wait, or lose statuses.
 //!
-//! A pidfd is a file descriptor of a process. It never refers to another process, it can be polled,
-//! and signals can be sent through it.
+//! A pidfd is a file descriptor that refers to one process, and never to another. It can be polled
+//! for the exit, and signals can be sent through it.
 //!
 //! # Backends
 //!
-//! The first call probes, once, whether the kernel has what the pidfd backend needs: `pidfd_open`,
-//! `waitid(P_PIDFD)` and `pidfd_send_signal`. That is Linux 5.4 or later, unless a sandbox forbids
-//! one of them. [`support`] returns the result and the reason, and [`PidHandle::backend`] what a
-//! handle uses. `PIDWAIT_BACKEND=waitpid` or `=pidfd` in the environment overrides it.
+//! The first call that needs a backend probes whether the kernel has what the pidfd backend uses:
+//! `pidfd_open`, `waitid(P_PIDFD)` and `pidfd_send_signal`. Linux 5.4 and later has them, unless a
+//! sandbox forbids one. [`support`](fn@support) returns the result and the reason, and
+//! [`PidHandle::backend`] returns what a handle uses. The environment variable `PIDWAIT_BACKEND`, set
+//! to `pidfd` or `waitpid`, overrides the probe.
 //!
-//! Everything works on both backends. What differs is under *Platform notes*. By PID:
+//! Both backends have the same calls and, with few exceptions, the same results. The sections
+//! *Platform notes* name the exceptions. With the waitpid backend:
 //!
-//! - A child is as safe as by pidfd if it is reaped through one handle and its clones only. If
+//! - A child that is reaped only through one handle and its clones is as safe as with a pidfd. If
 //!   other code may reap it, its PID can be reused between the handle's check and its signal.
-//! - A process that is not a child is distinguished from a later process with its PID by its start time, to
-//!   the clock tick (10 ms). Where `/proc` cannot tell that, or on systems other than Linux, its
-//!   bare PID has to do.
-//! - Timed waits need a watcher thread for each handle, or look repeatedly.
+//! - A process that is not a child is distinguished from a later process with the same PID by its
+//!   start time, in clock ticks (10 ms). Without `/proc`, and on systems other than Linux, only its
+//!   bare PID is checked.
+//! - A handle needs a watcher thread for its timed waits. Timed waits of [`ChildExt`] check
+//!   repeatedly instead.
 //!
 //! # Errors
 //!
 //! All errors are [`std::io::Error`] with the errno in
 //! [`raw_os_error`](std::io::Error::raw_os_error):
 //!
-//! - **ECHILD**: there is no status to wait for. The process was reaped, by any code, or is not a
-//!   child of this process, or its status was thrown away because SIGCHLD is ignored. [`is_echild`]
+//! - **ECHILD**: there is no status to wait for, or no process to signal. The process was reaped, by
+//!   any code, or never existed; or, for a wait, it is not a child of this process. [`is_echild`]
 //!   tests for it.
+//! - **ESRCH**: the process leads no process group.
 //! - **EINVAL**: the handle is released, or there is no such signal.
 //! - **EPERM**: no permission to signal the process.
-//! - [`InvalidInput`](std::io::ErrorKind::InvalidInput), with a text that names the input.
-//! - [`Unsupported`](std::io::ErrorKind::Unsupported), with a text that names what the system
-//!   lacks.
+//! - **EMFILE, ENFILE, ENOMEM, EAGAIN**: no descriptor, memory or thread is available. A later call
+//!   may succeed.
 //!
-//! No call fails with EINTR. No call panics, except where a runtime's own registration does: see
-//! `Panics` of the async handles.
+//! Three kinds carry a text instead of an errno:
+//! [`InvalidInput`](std::io::ErrorKind::InvalidInput) names the input,
+//! [`Unsupported`](std::io::ErrorKind::Unsupported) names what the system lacks, and
+//! [`TimedOut`](std::io::ErrorKind::TimedOut) is returned only by [`Captured::into_output`].
+//!
+//! No call fails with EINTR. No call panics, except that tokio panics if its runtime was built
+//! without I/O or time: see `TokioPidHandle`.
 //!
 //! # Signals and zombies
 //!
-//! The crate never installs a signal handler. If the program ignores SIGCHLD, the kernel reaps its
-//! children at once: their waits fail with ECHILD, and [`PidHandle::exit_status`] may still know
-//! how they ended.
+//! The crate never installs a signal handler. If the program ignores SIGCHLD, the kernel throws the
+//! statuses of its children away: waits fail with ECHILD. On Linux 6.15 and later,
+//! [`PidHandle::exit_status`] still returns how a child ended.
 //!
 //! A process that has exited and was not reaped is a *zombie*. It keeps its PID, and signals to it
-//! succeed without effect. Dropping a handle, or std's `Child`, does not reap. [`KillOnDrop`] has a
-//! table of what drop, release and the others leave behind.
+//! succeed without effect. Dropping a handle, or std's `Child`, does not reap. A table at
+//! [`KillOnDrop`] shows what a drop, a release and a reap in the background leave behind.
 //!
 //! # Threads
 //!
-//! All handles are `Send` and `Sync`. With pidfds no call starts a thread, except for
-//! [`PidHandle::reap_in_background`]: one thread for the whole program. By PID a handle gets a
-//! watcher thread, with a small stack and all signals blocked, once it waits with a timeout or is
-//! asked for an [`ExitFd`]. The thread ends with the process.
+//! All handles are `Send` and `Sync`. With pidfds the only thread is that of
+//! [`PidHandle::reap_in_background`], one for the whole program. A [`KillOnDrop`] also uses it if its
+//! child does not exit in time. With the waitpid backend a handle gets a
+//! watcher thread, with a small stack and all signals blocked, at its first timed wait or
+//! [`ExitFd`]. The thread ends when the process exits.
 //!
 //! # Forks
 //!
 //! In a process that was forked and has not exec'ed, the handles are copies, and their processes
 //! are non-children: waits fail with ECHILD, and signals reach the process. [`KillOnDrop`] does
-//! nothing there. Descriptors are close-on-exec. A handle whose lock another thread held at the
-//! moment of the fork cannot be used in the forked process.
+//! nothing there. All descriptors are close-on-exec. If another thread held a handle's lock at the
+//! moment of the fork, calls on that handle block forever in the forked process.
 //!
 //! # Async
 //!
@@ -158,9 +167,8 @@
 //!
 //! # Tracing
 //!
-//! Only an exit ends a wait: no stop, no trace stop, no continue. For a process that you trace
-//! yourself use `waitpid`: a wait of this crate may take the report of a trace stop away from the
-//! tracer.
+//! Only an exit ends a wait. A stop, a trace stop or a continue does not. For a process that you
+//! trace yourself, use `waitpid`: a wait of this crate may consume the report of a trace stop.
 //!
 //! # More
 //!
@@ -216,11 +224,12 @@ pub use crate::tokio::TokioPidHandle;
 pub use capture::{Capture, CaptureError, Captured, Pipe, Piped};
 pub use child::ChildExt;
 pub use exit::ResourceUsage;
-pub use handle::{is_echild, ExitFd, Identity, ParseIdentityError, PidHandle, Spawned};
+pub use handle::{ExitFd, Identity, ParseIdentityError, PidHandle, Spawned};
 pub use kill_on_drop::KillOnDrop;
 pub use process_group::ProcessGroup;
 pub use set::{Exited, InsertError, IntoIter, Iter, IterMut, WaitKey, WaitSet};
 pub use support::{support, Backend, Missing, Support};
+pub use wait::is_echild;
 
 /// The programs in the README run as doctests.
 #[cfg(all(doctest, feature = "tokio", feature = "async-io"))]

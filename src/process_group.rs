@@ -1,8 +1,8 @@
 //! `ProcessGroup`: signals to all processes of a group, and waits for all of them.
 //!
-//! A group has the PID of its leader as its number. The number cannot be reused while the leader is
-//! unreaped, nor while the group has a member. So the leader is reaped last, and nothing is sent to
-//! the group once the leader is known to be reaped.
+//! The number of a group is the PID of its leader. It cannot be reused while the leader is unreaped,
+//! nor while the group has a member. So the leader is reaped last, and nothing is sent to the group
+//! once the leader is known to be reaped.
 
 use std::io;
 use std::process::ExitStatus;
@@ -16,15 +16,15 @@ use crate::PidHandle;
 
 /// The process group that a handle's process leads.
 ///
-/// From [`PidHandle::process_group`]. A child leads a group if it was spawned with
-/// [`process_group(0)`](std::os::unix::process::CommandExt::process_group). All that it starts is
-/// in the group, too, except for a process that leaves it by `setsid` or `setpgid`, as daemons and
-/// the jobs of an interactive shell do. Such a process is not reached.
+/// Returned by [`PidHandle::process_group`]. A child leads a group if it was spawned with
+/// [`process_group(0)`](std::os::unix::process::CommandExt::process_group). All processes that it
+/// starts belong to the group, except those that leave it by `setsid` or `setpgid`, as daemons and the
+/// jobs of an interactive shell do. The calls do not reach those.
 ///
-/// It is a view of the handle, and clones are of the same handle. Its methods fail with ECHILD once
-/// the handle is done, and with EINVAL once it is released: **reap the leader last.** An unreaped
-/// leader keeps the number of its group from being reused. [`terminate`](Self::terminate) does it in
-/// this order; otherwise wait for the leader with [`PidHandle::wait_exited`] first.
+/// **Reap the leader last.** An unreaped leader keeps the number of its group from being reused. So
+/// all methods fail with ECHILD once the handle is done, and with EINVAL once it is released.
+/// [`terminate`](Self::terminate) reaps the leader last. In your own code, wait for the leader with
+/// [`PidHandle::wait_exited`], which does not reap, and reap it at the end.
 ///
 /// # Examples
 ///
@@ -46,19 +46,19 @@ use crate::PidHandle;
 ///
 /// # Platform notes
 ///
-/// On Linux the members are read from `/proc`. If `/proc` is missing, or is that of another PID
-/// namespace, the waits and `terminate` return [`Unsupported`](io::ErrorKind::Unsupported). A `/proc`
-/// that hides the processes of other users (`hidepid`) hides such members, too. On other systems
-/// members cannot be listed: waits look repeatedly whether the group can still be signalled.
+/// On Linux the members are read from `/proc`. If `/proc` is missing, or belongs to another PID
+/// namespace, the waits and `terminate` fail with [`Unsupported`](io::ErrorKind::Unsupported). If
+/// `/proc` hides the processes of other users (`hidepid`), the waits do not see such members. On other
+/// systems members cannot be listed: the waits check repeatedly whether the group can be signalled.
 #[derive(Clone, Debug)]
 pub struct ProcessGroup {
     leader: PidHandle,
 }
 
 impl PidHandle {
-    /// Returns a view of the process group that the process leads.
+    /// Returns the process group that the process leads.
     ///
-    /// It never fails: if the process leads no group, the methods of the view fail with ESRCH.
+    /// It never fails. If the process leads no group, the methods of the result fail with ESRCH.
     ///
     /// # Examples
     ///
@@ -70,7 +70,7 @@ impl PidHandle {
     /// let mut command = Command::new("sh");
     /// command.args(["-c", "sleep 60 & exit 3"]).process_group(0);
     /// let leader = PidHandle::spawn(&mut command)?.handle;
-    /// leader.wait_exited()?; // It is not reaped yet, so the group is still its own.
+    /// leader.wait_exited()?; // It is not reaped, so the number of its group is not reused.
     /// leader.process_group().kill()?;
     /// assert_eq!(leader.wait()?.code(), Some(3));
     /// # Ok::<(), std::io::Error>(())
@@ -84,10 +84,10 @@ impl PidHandle {
 }
 
 impl ProcessGroup {
-    /// Sends a signal to every process of the group, and to no other process.
+    /// Sends a signal to every process of the group.
     ///
-    /// A group of zombies can be signalled, without effect. Signal 0 only checks whether the group
-    /// could be signalled.
+    /// Processes that the caller may not signal are left out. A signal to a group of zombies succeeds
+    /// without effect. Signal 0 sends nothing, and only checks whether the group may be signalled.
     ///
     /// # Examples
     ///
@@ -105,20 +105,19 @@ impl ProcessGroup {
     /// # Errors
     ///
     /// - ESRCH: the process leads no group. Nothing is sent.
-    /// - ECHILD: the leader was reaped. (With [`Backend::Pidfd`](crate::Backend::Pidfd) on Linux 6.9
-    ///   and later, the group can still be signalled after *other* code reaped its leader.)
+    /// - ECHILD: the leader was reaped. With [`Backend::Pidfd`](crate::Backend::Pidfd) on Linux 6.9 and
+    ///   later, the group can still be signalled after *other* code reaped its leader.
     /// - EINVAL: the handle is released, or there is no such signal.
     /// - EPERM: no process of the group may be signalled.
     ///
     /// # Platform notes
     ///
     /// [pidfd_send_signal(2)] with `PIDFD_SIGNAL_PROCESS_GROUP` on Linux 6.9 and later. Otherwise
-    /// [kill(2)] with the negative PID, after a check that the leader is unreaped. That is safe if
-    /// the leader is reaped through this handle only; between the check and the `kill`, other code
-    /// can reap it and the number of an empty group be reused.
+    /// [kill(2)] with the negative PID, after a check that the leader is unreaped. That is safe if the
+    /// leader is reaped only through this handle. If other code reaps it between the check and the
+    /// `kill`, and the group is empty, its number can be reused.
     ///
-    /// A leader that has left the group, to join another one, can still be used to signal the group
-    /// that it led.
+    /// If the leader has left the group to join another one, the signal goes to the group that it led.
     ///
     /// [pidfd_send_signal(2)]: https://man7.org/linux/man-pages/man2/pidfd_send_signal.2.html
     /// [kill(2)]: https://man7.org/linux/man-pages/man2/kill.2.html
@@ -128,9 +127,9 @@ impl ProcessGroup {
         group::signal_group(&mut self.leader.leader()?, signal)
     }
 
-    /// Kills every process of the group with SIGKILL. It reaps none of them.
+    /// Kills every process of the group with SIGKILL. Reaps none of them.
     ///
-    /// The kernel sends it to all members at once: one that forks at this moment leaves no survivor.
+    /// The kernel signals all members at once: a member that forks at this moment leaves no survivor.
     ///
     /// # Examples
     ///
@@ -146,7 +145,7 @@ impl ProcessGroup {
 
     /// Returns whether no process of the group is alive, the leader included.
     ///
-    /// Zombies do not count, because their parent may never reap them. Nothing is reaped.
+    /// A zombie is not alive: its parent may never reap it. Nothing is reaped.
     ///
     /// # Examples
     ///
@@ -171,18 +170,17 @@ impl ProcessGroup {
     /// # Errors
     ///
     /// - ESRCH: the process leads no group.
-    /// - ECHILD: the leader was reaped, and it is not known whether a member is alive.
+    /// - ECHILD: the leader was reaped, so the number may belong to another group.
     /// - EINVAL: the handle is released.
     /// - [`Unsupported`](io::ErrorKind::Unsupported): see [the platform notes](Self#platform-notes).
-    /// - EMFILE, ENFILE: `/proc` cannot be read without a descriptor.
+    /// - EMFILE, ENFILE, ENOMEM: no descriptor or memory is available to read `/proc`.
     pub fn has_exited(&self) -> io::Result<bool> {
         self.exited_within(Timeout::Poll)
     }
 
-    /// Waits until no process of the group is alive, the leader included. It reaps nothing.
+    /// Waits until no process of the group is alive, the leader included. Nothing is reaped.
     ///
-    /// It ends as soon as a moment is found at which no member was alive, also if members fork new
-    /// ones as fast as they can.
+    /// A group whose members keep forking new ones is alive: the wait does not miss those.
     ///
     /// # Examples
     ///
@@ -194,16 +192,19 @@ impl ProcessGroup {
     ///
     /// # Platform notes
     ///
-    /// With [`Backend::Pidfd`](crate::Backend::Pidfd) it polls the pidfds of members, one after the
-    /// other, and so it has one descriptor open. That a member leaves the group causes no event, and
-    /// is noticed after at most a second. With [`Backend::Waitpid`](crate::Backend::Waitpid) it
-    /// looks repeatedly at the members that it has found, 1 ms to 50 ms apart.
+    /// With [`Backend::Pidfd`](crate::Backend::Pidfd) it polls the pidfds of the members, one after the
+    /// other, which needs one descriptor. If a member leaves the group, that causes no event; it is
+    /// noticed within a second. With [`Backend::Waitpid`](crate::Backend::Waitpid) it checks the
+    /// members repeatedly, 1 ms to 50 ms apart.
     pub fn wait_exited(&self) -> io::Result<()> {
         self.exited_within(Timeout::Infinite).map(drop)
     }
 
-    /// Waits as [`wait_exited`](Self::wait_exited) does, for at most `timeout`: `false` once that
-    /// has passed, and never earlier.
+    /// Waits until no process of the group is alive. Returns `false` once `timeout` has passed, and
+    /// never earlier.
+    ///
+    /// Like [`wait_exited`](Self::wait_exited). A timeout of zero is [`has_exited`](Self::has_exited).
+    /// One that is too long for the clock is no limit.
     ///
     /// # Examples
     ///
@@ -226,15 +227,15 @@ impl ProcessGroup {
         self.exited_within(Timeout::after(timeout))
     }
 
-    /// Terminates the whole group and reaps the leader: SIGTERM, at most `grace` for all members to
-    /// exit, then SIGKILL.
+    /// Terminates the whole group and reaps the leader: sends SIGTERM, waits for at most `grace` until
+    /// all members have exited, then sends SIGKILL.
     ///
-    /// SIGCONT follows SIGTERM, so that stopped members can take it. A member that needs more time
-    /// than its leader gets it, within `grace`. If the leader has exited already, the other members
-    /// are ended in the same way. The leader is reaped last, once no other member is alive; the
-    /// status is the leader's.
+    /// SIGCONT is sent after SIGTERM, so that stopped members can handle it. A member that needs more
+    /// time than the leader gets it, within `grace`. If the leader has already exited, the other members
+    /// are terminated in the same way. The leader is reaped last, once no member is alive, and its
+    /// status is returned.
     ///
-    /// After SIGKILL it waits as long as it takes until the members are gone.
+    /// After SIGKILL it waits without a limit until no member is alive.
     ///
     /// # Examples
     ///
@@ -258,21 +259,23 @@ impl ProcessGroup {
     ///
     /// Before anything is sent:
     ///
-    /// - ECHILD: the leader is a non-child, or was reaped.
+    /// - ECHILD: the leader is not a child, or was reaped.
     /// - ESRCH: the process does not lead the group that it is in.
     /// - Those of [`has_exited`](Self::has_exited).
     ///
     /// Later, with the leader left unreaped:
     ///
-    /// - EPERM: a member may not be signalled. All others are gone.
-    /// - ECHILD: other code, or another thread's wait, has reaped the leader meanwhile, so that the
-    ///   group could not be signalled any more.
+    /// - EPERM: a member may not be signalled. All other members have exited.
+    /// - ECHILD: other code, or another wait through the handle, reaped the leader before all members
+    ///   had exited, so the group can no longer be signalled.
     pub fn terminate(&self, grace: Duration) -> io::Result<ExitStatus> {
         self.terminate_with(FIRST_SIGNAL, grace)
     }
 
-    /// Terminates the group as [`terminate`](Self::terminate) does, with another first signal than
-    /// SIGTERM.
+    /// Terminates the whole group and reaps the leader: sends `signal`, waits for at most `grace` until
+    /// all members have exited, then sends SIGKILL.
+    ///
+    /// Like [`terminate`](Self::terminate), with another first signal than SIGTERM.
     ///
     /// # Examples
     ///

@@ -1,4 +1,4 @@
-//! `WaitSet`: the next of many processes to exit, in one call.
+//! `WaitSet`: waits for the next of many processes to exit.
 
 mod insert_error;
 mod iter;
@@ -33,13 +33,13 @@ pub use wait::Exited;
 ///
 /// For supervisors, test runners and build tools: one call waits for thousands of processes.
 /// [`wait`](Self::wait) reaps the child that it reports. [`wait_exited`](Self::wait_exited) reaps
-/// nothing, so that the caller can first ask for the usage or end the process group. Non-children
-/// and handles of both backends can be in one set.
+/// nothing, so that the caller can first get the usage or end the process group. A set can contain
+/// non-children, and handles of both backends.
 ///
-/// Each exit is reported exactly once, even if the handle, or a clone of it, was waited for,
-/// released or killed meanwhile, or if other code reaped the child. A zombie that a tracer holds is
-/// reported when the tracer lets go of it. Dropping the set drops its handles: nothing is killed or
-/// reaped.
+/// Each exit is reported exactly once, even if the handle or a clone of it was waited for, released
+/// or killed in the meantime, or if other code reaped the child. A zombie that a tracer holds is
+/// reported once the tracer releases it. Dropping the set drops its handles, and neither kills nor
+/// reaps.
 ///
 /// # Examples
 ///
@@ -58,23 +58,22 @@ pub use wait::Exited;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 ///
-/// Clones of a handle are one handle. So a process in a set can be signalled from elsewhere, by a
-/// clone that was made before `insert`.
+/// To signal a process of the set from another thread, clone its handle before `insert`.
 ///
 /// # Platform notes
 ///
-/// [epoll(7)] on Linux, `poll` elsewhere. Each handle of [`Backend::Waitpid`] needs its watcher
-/// thread, see [`PidHandle::exit_fd`]; with thousands of them each further `fork` takes longer, so
-/// spawn first and insert then.
+/// [epoll(7)] on Linux, `poll` elsewhere. With [`Backend::Waitpid`] each handle needs a watcher
+/// thread, see [`PidHandle::exit_fd`]. With thousands of threads each further `fork` takes longer: spawn
+/// all commands first, then insert them.
 ///
-/// A forked process has a set of its own with the same entries. There, the parent's children are
-/// non-children: their exits are reported, and the parent's set still reports and reaps them.
+/// A forked process has its own set with the same entries. The parent's children are non-children
+/// there: their exits are reported, and the parent's set still reports and reaps them.
 ///
 /// [`Backend::Waitpid`]: crate::Backend::Waitpid
 /// [epoll(7)]: https://man7.org/linux/man-pages/man7/epoll.7.html
 #[doc(alias = "epoll")]
 pub struct WaitSet<T> {
-    /// Differs from that of each other set of this program.
+    /// Unique among the sets of this program.
     id: u64,
     poller: Poller,
     entries: Slots<Entry<T>>,
@@ -83,17 +82,17 @@ pub struct WaitSet<T> {
 struct Entry<T> {
     handle: PidHandle,
     value: T,
-    /// The set's own, so that the poller can remove it even if the handle is done or released.
+    /// Kept here, so that the poller can remove it even if the handle is done or released.
     exit: ExitFd,
-    /// The poller has been told that the exit could not be reported when the descriptor was ready.
+    /// The descriptor was ready and the exit could not be reported: see the pollers.
     is_quiet: bool,
 }
 
-/// Names an entry of a [`WaitSet`], from [`insert`](WaitSet::insert) until it is reported or
-/// removed.
+/// The key of an entry of a [`WaitSet`]. Returned by [`insert`](WaitSet::insert).
 ///
-/// After that it names nothing: no entry that is inserted later, and none of another set. The order
-/// of keys has no meaning; it is there for sorted collections.
+/// Once the entry is reported or removed, the key finds nothing: it is not reused for a later entry.
+/// Nor does it find an entry of another set. The order of keys has no meaning; it allows them in
+/// sorted collections.
 ///
 /// # Examples
 ///
@@ -135,9 +134,9 @@ impl<T> WaitSet<T> {
         })
     }
 
-    /// Inserts a process, with a value that comes out with it.
+    /// Inserts a process, with a value that is returned with its exit.
     ///
-    /// If it has exited already, the next wait reports it.
+    /// If the process has already exited, a later wait reports it.
     ///
     /// # Examples
     ///
@@ -153,11 +152,12 @@ impl<T> WaitSet<T> {
     ///
     /// # Errors
     ///
-    /// The handle and the value are in the [`InsertError`]:
+    /// The [`InsertError`] contains the handle and the value.
     ///
-    /// - ECHILD: the handle is done. EINVAL: it is released.
+    /// - ECHILD: the handle is done.
+    /// - EINVAL: the handle is released.
     /// - EEXIST: a clone of the handle is in the set.
-    /// - ENOSPC, ENOMEM: the limits of `epoll` are reached.
+    /// - ENOSPC, ENOMEM: a limit of `epoll` is reached.
     /// - Those of [`PidHandle::exit_fd`].
     #[doc(alias = "epoll_ctl")]
     pub fn insert(&mut self, handle: PidHandle, value: T) -> Result<WaitKey, InsertError<T>> {
@@ -186,7 +186,7 @@ impl<T> WaitSet<T> {
         }
     }
 
-    /// Returns the handle and the value of an entry.
+    /// Returns the handle and the value of an entry. `None` if it was reported or removed.
     ///
     /// # Examples
     ///
@@ -208,7 +208,8 @@ impl<T> WaitSet<T> {
         Some((&entry.handle, &entry.value))
     }
 
-    /// Returns the handle and, to be changed, the value of an entry.
+    /// Returns the handle and the value of an entry, whose value can be changed. `None` if it was
+    /// reported or removed.
     ///
     /// # Examples
     ///
@@ -228,8 +229,10 @@ impl<T> WaitSet<T> {
         Some((&entry.handle, &mut entry.value))
     }
 
-    /// Takes an entry out. The set forgets an exit that it has not reported yet; the handle still
-    /// has it.
+    /// Removes an entry, and returns its handle and its value. `None` if it was reported or removed.
+    ///
+    /// If the process has exited, the set no longer reports that. A wait through the handle still
+    /// returns the status.
     ///
     /// # Examples
     ///
@@ -251,12 +254,12 @@ impl<T> WaitSet<T> {
 
     /// Returns a descriptor that is readable while there is an exit to report, for an event loop.
     ///
-    /// Poll it for reading. When it is readable, call [`wait_timeout`](Self::wait_timeout) with zero
-    /// until that returns `None`, or as often as you like: the descriptor stays readable as long as
-    /// an exit is left. It belongs to the set; do not read from it or change it.
+    /// Poll it for reading. When it is readable, call [`wait_timeout`](Self::wait_timeout) with zero,
+    /// once or until it returns `None`: the descriptor stays readable while an exit is left. It belongs
+    /// to the set: do not read from it or change it.
     ///
-    /// It can be readable for nothing: once for each zombie that a tracer holds. The descriptor of
-    /// an empty set is not readable, although a wait on an empty set returns at once.
+    /// It can be readable although no exit can be reported, once for each zombie that a tracer holds.
+    /// The descriptor of an empty set is not readable, although a wait on an empty set returns at once.
     ///
     /// # Examples
     ///
@@ -283,8 +286,8 @@ impl<T> WaitSet<T> {
     ///
     /// # Errors
     ///
-    /// [`Unsupported`](io::ErrorKind::Unsupported) on systems without `epoll`: poll the
-    /// [`exit_fd`](PidHandle::exit_fd) of each handle there.
+    /// [`Unsupported`](io::ErrorKind::Unsupported) on systems without `epoll`. There, poll the
+    /// [`exit_fd`](PidHandle::exit_fd) of each handle.
     pub fn ready_fd(&self) -> io::Result<BorrowedFd<'_>> {
         self.poller.ready_fd()
     }
@@ -305,6 +308,10 @@ impl<T> WaitSet<T> {
     }
 
     /// Returns whether the set is empty.
+    ///
+    /// # Examples
+    ///
+    /// See [`len`](Self::len).
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -350,8 +357,8 @@ impl<T> WaitSet<T> {
         Some(entry)
     }
 
-    /// A forked process shares the poller's registrations with its parent. What it takes out must
-    /// not be taken out of the parent's set, so it needs a poller of its own.
+    /// A forked process shares the poller's registrations with its parent. It must not remove entries
+    /// from the parent's set, so it needs its own poller.
     fn renew_if_forked(&mut self) -> io::Result<()> {
         if self.poller.is_forked() {
             let mut poller = Poller::new()?;
@@ -368,7 +375,7 @@ impl<T> WaitSet<T> {
         WaitKey { set: self.id, slot }
     }
 
-    /// The slot that a key names; `None` if it is of another set.
+    /// The slot of a key. `None` if the key is of another set.
     fn slot(&self, key: WaitKey) -> Option<SlotKey> {
         (key.set == self.id).then_some(key.slot)
     }

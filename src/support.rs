@@ -1,4 +1,4 @@
-//! Which backend this process gets: probed once, at first use.
+//! Chooses the backend of this process: by a probe at first use, or by `PIDWAIT_BACKEND`.
 
 use std::env;
 use std::fmt;
@@ -12,20 +12,21 @@ use crate::sys;
 
 /// How a handle reaches its process.
 ///
-/// [`support`] returns which of them new handles get, and
-/// [`PidHandle::backend`](crate::PidHandle::backend) which one a handle has.
+/// [`support`] returns the one that new handles get, and
+/// [`PidHandle::backend`](crate::PidHandle::backend) the one that a handle has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Backend {
     /// By descriptor: [pidfd_open(2)], `waitid(P_PIDFD)`, [pidfd_send_signal(2)]. Linux 5.4 and
-    /// later. A pidfd never refers to another process, even if the PID was reused.
+    /// later. A pidfd never refers to another process, even if the PID is reused.
     ///
     /// [pidfd_open(2)]: https://man7.org/linux/man-pages/man2/pidfd_open.2.html
     /// [pidfd_send_signal(2)]: https://man7.org/linux/man-pages/man2/pidfd_send_signal.2.html
     Pidfd,
-    /// By PID: [waitid(2)] and [kill(2)]. Every Unix. As safe for children, which keep their PID
-    /// until they are reaped. On Linux a non-child is distinguished from a later process with its PID
-    /// by its start time; elsewhere its bare PID has to do.
+    /// By PID: [waitid(2)] and [kill(2)]. Every Unix. As safe for a child that is reaped only through
+    /// its handle, because a child keeps its PID until it is reaped. A non-child is distinguished from a
+    /// later process with the same PID by its start time on Linux; elsewhere only its bare PID is
+    /// checked.
     ///
     /// [waitid(2)]: https://man7.org/linux/man-pages/man2/waitid.2.html
     /// [kill(2)]: https://man7.org/linux/man-pages/man2/kill.2.html
@@ -41,9 +42,10 @@ impl fmt::Display for Backend {
     }
 }
 
-/// The result of the probe, with its reason; from [`support`].
+/// The backend that new handles get, and why. Returned by [`support`].
 ///
-/// `Display` prints it in a line: `pidfd`, or `waitpid: pidfd_open: ENOSYS: ...`.
+/// `Display` prints it in one line: `pidfd`, `waitpid: set by PIDWAIT_BACKEND`, or
+/// `waitpid: pidfd_open: ENOSYS: Function not implemented`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Support {
     backend: Backend,
@@ -51,25 +53,34 @@ pub struct Support {
     forced: bool,
 }
 
-/// The system call that the pidfd backend lacks here; from [`Support::missing`].
+/// The system call that the pidfd backend needs and this system lacks. Returned by
+/// [`Support::missing`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Missing {
     /// The name of the call: `"pidfd_open"`, `"waitid"` or `"pidfd_send_signal"`.
     pub call: &'static str,
-    /// What it failed with: ENOSYS or EINVAL on a kernel without it, EPERM or another errno where a
-    /// sandbox forbids it. `None`: it succeeded, and should have failed.
+    /// The errno that it failed with: ENOSYS or EINVAL on a kernel without it, EPERM or another one if
+    /// a sandbox forbids it. `None` if the call succeeded although it had to fail.
     pub errno: Option<i32>,
 }
 
 impl Support {
-    /// The backend that new handles get.
+    /// Returns the backend that new handles get.
+    ///
+    /// # Examples
+    ///
+    /// See [`support`].
     pub fn backend(&self) -> Backend {
         self.backend
     }
 
-    /// The call that is missing for the pidfd backend. `None` if none is, or if `PIDWAIT_BACKEND`
-    /// decided without a probe.
+    /// Returns the call that the pidfd backend lacks. `None` if it lacks none, if `PIDWAIT_BACKEND`
+    /// selected the backend, or on Android, which is not probed.
+    ///
+    /// # Examples
+    ///
+    /// See [`support`].
     pub fn missing(&self) -> Option<Missing> {
         self.missing
     }
@@ -97,15 +108,15 @@ impl fmt::Display for Missing {
 
 const VARIABLE: &str = "PIDWAIT_BACKEND";
 
-/// Returns which backend new handles get, and why.
+/// Returns the backend that new handles get, and why.
 ///
-/// The first call probes: [pidfd_open(2)] of this process, `waitid(P_PIDFD)`, which must fail with
-/// ECHILD, and [pidfd_send_signal(2)] with signal 0. If one of them is missing, the backend is
+/// The first call probes: [pidfd_open(2)] of this process; `waitid(P_PIDFD)`, which must fail with
+/// ECHILD; and [pidfd_send_signal(2)] with signal 0. If one of them is missing, the backend is
 /// [`Backend::Waitpid`]. The probe never blocks, starts no process and leaves no descriptor open.
-/// Its result is kept for the life of the process.
+/// The result is kept for the life of the process.
 ///
-/// The environment variable `PIDWAIT_BACKEND` overrides it: `waitpid` forces the fallback, `pidfd`
-/// demands pidfds.
+/// The environment variable `PIDWAIT_BACKEND` overrides the probe: `waitpid` forces the fallback,
+/// `pidfd` requires pidfds.
 ///
 /// # Examples
 ///
@@ -120,16 +131,17 @@ const VARIABLE: &str = "PIDWAIT_BACKEND";
 ///
 /// # Errors
 ///
-/// - EMFILE, ENFILE, ENOMEM: the probe could not open a descriptor. The next call probes again.
-/// - [`Unsupported`](io::ErrorKind::Unsupported): `PIDWAIT_BACKEND=pidfd`, and there are no pidfds;
-///   the text names the missing call.
+/// - EMFILE, ENFILE, ENOMEM: no descriptor or memory is available for the probe. The next call
+///   probes again.
+/// - [`Unsupported`](io::ErrorKind::Unsupported): `PIDWAIT_BACKEND` is `pidfd`, and the system has no
+///   pidfds. The text names the missing call.
 /// - [`InvalidInput`](io::ErrorKind::InvalidInput): `PIDWAIT_BACKEND` is neither `pidfd` nor
 ///   `waitpid` nor empty.
 ///
 /// # Platform notes
 ///
-/// Android: [`Backend::Waitpid`] unless `PIDWAIT_BACKEND=pidfd` is set, because the probe itself can
-/// get a process killed there. Other Unix systems have no pidfds.
+/// On Android the backend is [`Backend::Waitpid`] unless `PIDWAIT_BACKEND` is `pidfd`: its seccomp
+/// filter can kill a process that probes. Other Unix systems have no pidfds.
 ///
 /// [pidfd_open(2)]: https://man7.org/linux/man-pages/man2/pidfd_open.2.html
 /// [pidfd_send_signal(2)]: https://man7.org/linux/man-pages/man2/pidfd_send_signal.2.html
@@ -180,8 +192,8 @@ fn choose() -> io::Result<Support> {
     })
 }
 
-/// What the kernel lacks. Only a definite result is kept: a moment without descriptors must not
-/// decide for the life of the process.
+/// What the kernel lacks. Only a definite result is kept: a temporary lack of descriptors must not
+/// select the backend for the life of the process.
 fn missing() -> io::Result<Option<Missing>> {
     static MISSING: OnceCell<Option<Missing>> = OnceCell::new();
     let known = MISSING.get_or_try_init(|| match probe() {
@@ -195,12 +207,12 @@ fn missing() -> io::Result<Option<Missing>> {
     Ok(*known)
 }
 
-/// Every call that the backend makes, on this process itself.
+/// Makes every call that the backend needs, on this process itself.
 fn probe() -> Result<(), (&'static str, Option<Errno>)> {
     let own_pid = pid_t::try_from(std::process::id()).unwrap_or(pid_t::MAX);
     let fd = sys::pidfd_open(own_pid).map_err(|errno| ("pidfd_open", Some(errno)))?;
     match sys::waitid_pidfd(&fd, WEXITED | WNOHANG, None) {
-        // As it should: no process is its own child.
+        // As expected: no process is its own child.
         Err(Errno::ECHILD) => {}
         Err(errno) => return Err(("waitid", Some(errno))),
         Ok(_) => return Err(("waitid", None)),

@@ -1,13 +1,13 @@
-//! The system: processes, descriptors, clock, threads and locks, one function a call.
+//! The system: processes, descriptors, clock, threads and locks, one function for each call.
 //!
-//! `unix` makes the real system calls. In unit tests `model` takes its place: the same names on a
+//! `unix` makes the real system calls. In unit tests `model` replaces it: the same functions on a
 //! kernel in memory, under a scheduler that tries many interleavings.
 //!
 //! # Safety
 //!
 //! All `unsafe` of the crate is below this module, each block around one call. The functions
 //! themselves are safe: they take descriptors as owned or borrowed values, and memory as
-//! references. No function fails with EINTR, and none does more than its call.
+//! references. No function fails with EINTR.
 
 #![allow(unsafe_code)] // The one place for it: see above.
 

@@ -1,26 +1,25 @@
-//! The wait engine: the one place that has timeouts, backoff and the rule for traced zombies.
+//! The wait engine: the one place for timeouts, backoff and the rule for traced zombies.
 //!
-//! Every wait for a status is [`reap`], on something that can try to reap, and can block until that
-//! may succeed: a handle, or std's `Child`.
+//! Every wait for a status is [`reap`] of a [`Waitable`]: a handle, or std's `Child`.
 //!
 //! # Races
 //!
 //! - **Two waits, one status.** Thread A and thread B block for the same child. By pidfd both block
-//!   in a `waitid` that reaps; the kernel gives the status to one of them, and the other fails with
-//!   ECHILD. A could return from the kernel and be preempted before it notes the status, while B
-//!   tells its caller that the status is known. Hence blocking reaps are counted in the handle's
-//!   state, and a wait that fails with ECHILD lets the others finish first.
-//! - **Reap beside a blocking peek, by PID.** A blocks in `waitid(P_PID, WNOWAIT)` and is about to
-//!   call it again; B reaps; the PID goes to another child, and A waits for that one. Hence
-//!   blocking peeks are counted, and B reaps only when none is under way. They end at once, because
-//!   B has seen a zombie, and so does each of them.
-//! - **Signal beside a reap, by PID.** A peeks and finds the child unreaped; B reaps it; the PID is
-//!   reused; A sends its signal to an unrelated process. Hence peek and `kill` are under one lock,
-//!   and so is each reap.
-//! - **A zombie that a tracer holds.** It is readable by pidfd and cannot be reaped until the tracer
-//!   lets go of it. After the event, `reap` retries with a backoff, so it neither spins nor fails.
+//!   in a `waitid` that reaps. The kernel gives the status to A, and B fails with ECHILD. A can be
+//!   preempted before it stores the status, while B's caller already asks for it. So blocking reaps
+//!   are counted in the handle's state, and a wait that fails with ECHILD lets the others finish
+//!   first.
+//! - **Reap during a blocking peek, by PID.** A is about to block in `waitid(P_PID, WNOWAIT)`; B
+//!   reaps; the PID goes to another child, and A waits for that one. So blocking peeks are counted,
+//!   and B reaps only when none is in flight. B does not wait long: it has seen a zombie, and so
+//!   each blocking peek returns.
+//! - **Signal during a reap, by PID.** A peeks and finds the child unreaped; B reaps it; the PID is
+//!   reused; A sends its signal to an unrelated process. So a peek and its `kill` run under one lock,
+//!   and so does each reap.
+//! - **A zombie that a tracer holds.** Its pidfd is readable, but it cannot be reaped until the tracer
+//!   releases it. After the event, `reap` retries with a backoff, so it neither spins nor fails.
 //! - **A trace stop.** `waitid` may return for the stop of a child that this process traces. It is
-//!   no exit: the wait continues, with the same backoff.
+//!   not an exit: the wait continues, with the same backoff.
 
 use std::io;
 use std::process::ExitStatus;
@@ -60,7 +59,7 @@ impl Timeout {
     }
 }
 
-/// The delays between repeated looks where no event can be waited for: a twentieth of the time
+/// The delays between repeated checks, where there is no event to wait for: a twentieth of the time
 /// waited so far, at least 1 ms and at most 50 ms.
 #[derive(Debug)]
 pub(crate) struct Backoff {
@@ -93,20 +92,21 @@ impl Backoff {
         Timeout::after(delay).deadline()
     }
 
-    /// Sleeps for the next delay; false, at once, if the deadline has passed.
+    /// Sleeps for the next delay. Returns false at once if the deadline has passed.
     pub(crate) fn sleep(&self, deadline: Option<Instant>) -> bool {
         self.next_delay(deadline).map(sys::sleep).is_some()
     }
 }
 
-/// Looks repeatedly, with a backoff, until there is a result; `None` once the deadline has passed.
+/// Calls `check` repeatedly, with a backoff, until it has a result. `None` once the deadline has
+/// passed.
 pub(crate) fn poll_until<T, E>(
     deadline: Option<Instant>,
-    mut look: impl FnMut() -> Result<Option<T>, E>,
+    mut check: impl FnMut() -> Result<Option<T>, E>,
 ) -> Result<Option<T>, E> {
     let backoff = Backoff::new();
     loop {
-        if let Some(found) = look()? {
+        if let Some(found) = check()? {
             return Ok(Some(found));
         }
         if !backoff.sleep(deadline) {
@@ -117,20 +117,20 @@ pub(crate) fn poll_until<T, E>(
 
 /// A child to wait for.
 pub(crate) trait Waitable {
-    /// Reaps the child if that can be done now.
+    /// Reaps the child if that is possible now.
     fn try_reap(&mut self) -> io::Result<Option<ExitStatus>>;
 
-    /// Reaps the child in one call that blocks, where there is such a call. `None`: there is none,
-    /// or it returned for something else than the exit.
+    /// Reaps the child in one call that blocks, if there is such a call. `None`: there is none, or
+    /// it returned for something other than the exit.
     fn reap_blocking(&mut self) -> io::Result<Option<ExitStatus>> {
         self.try_reap()
     }
 
-    /// Blocks until `try_reap` may succeed; false once the deadline has passed.
+    /// Blocks until `try_reap` may succeed. False once the deadline has passed.
     fn block_until_waitable(&mut self, deadline: Option<Instant>) -> io::Result<bool>;
 }
 
-/// Waits for a child and reaps it; `None` once the time has passed.
+/// Waits for a child and reaps it. `None` once the time has passed.
 pub(crate) fn reap(child: &mut impl Waitable, timeout: Timeout) -> io::Result<Option<ExitStatus>> {
     let (first, deadline) = match timeout {
         Timeout::Poll => return child.try_reap(),
@@ -173,15 +173,13 @@ pub(crate) fn terminate<T>(
         return Ok(status);
     }
     let send = |target: &mut T, number| match signal(target, number) {
-        // Another wait has reaped the child since. It may not have noted the status yet, and this
-        // wait lets it finish first.
-        Err(error) if error.raw_os_error() == Some(Errno::ECHILD as i32) => {
-            reap(target, Timeout::Poll).and(Err(error))
-        }
+        // Another wait has reaped the child since. It may not have stored the status yet: this poll
+        // lets it finish first.
+        Err(error) if is_echild(&error) => reap(target, Timeout::Poll).and(Err(error)),
         sent => sent,
     };
     send(target, first)?;
-    // A stopped child takes the first signal only when it continues.
+    // A stopped child handles the first signal only when it continues.
     send(target, SIGCONT)?;
     if let Some(status) = reap(target, Timeout::after(grace))? {
         return Ok(status);
@@ -193,3 +191,21 @@ pub(crate) fn terminate<T>(
 
 /// The signal that `terminate` sends first.
 pub(crate) const FIRST_SIGNAL: c_int = SIGTERM;
+
+/// Returns whether an error is ECHILD: there is no status to wait for, now or later.
+///
+/// A call fails with ECHILD if the process was reaped, by an earlier wait or by other code; if its
+/// status was thrown away because SIGCHLD is ignored; if it is not a child of this process, even if
+/// it runs; or if there is no such process.
+///
+/// # Examples
+///
+/// ```
+/// # use pidwait::PidHandle;
+/// let missing = PidHandle::open(i32::MAX as u32)?;
+/// assert!(pidwait::is_echild(&missing.wait().unwrap_err()));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn is_echild(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::ECHILD as i32)
+}

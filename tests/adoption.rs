@@ -72,7 +72,7 @@ fn adopted_process_is_a_child_from_then_on() {
     }
 }
 
-/// Only this process can reap the zombie, so waiting for it to disappear would take for ever.
+/// Only this process can reap the zombie, so waiting for it to disappear would take forever.
 #[test]
 fn zombie_of_an_adopted_process_has_exited() {
     if !enter("zombie_of_an_adopted_process_has_exited") {

@@ -1,5 +1,5 @@
-//! A handle is one allocation. `clone`, `try_wait`, `signal` and `wait` do not allocate. A separate binary, because the counting allocator
-//! is process-wide.
+//! A handle is one allocation. `clone`, `try_wait`, `signal` and `wait` do not allocate. A separate
+//! binary, because the counting allocator is process-wide.
 
 #![allow(unsafe_code)] // `GlobalAlloc` is an unsafe trait.
 

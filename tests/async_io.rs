@@ -4,7 +4,6 @@
 #![cfg_attr(not(target_os = "linux"), allow(dead_code, unused_imports))]
 
 mod common;
-#[path = "common/reactor.rs"]
 mod reactor;
 
 use std::future::Future;

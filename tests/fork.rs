@@ -101,7 +101,7 @@ fn exit_fd_is_readable_while_a_forked_process_holds_a_copy() {
     }
 }
 
-/// The kind: whatever listens to a watcher.
+/// Like an `ExitFd`, both listen to the watcher of the handle.
 #[test]
 fn set_and_timed_waits_end_while_a_forked_process_holds_a_copy() {
     for backend in backends() {
@@ -154,7 +154,7 @@ fn handle_in_a_forked_process_sees_a_running_process() {
                 }
                 !handle.has_exited().unwrap()
             });
-            // The parent's handle is as it was.
+            // The parent's handle is unchanged.
             assert!(handle.try_wait().unwrap().is_none());
             fork.assert_passes(|| handle.kill().is_ok());
             assert!(handle.wait().is_ok());

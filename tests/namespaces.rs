@@ -73,15 +73,15 @@ fn from_pidfd_under_a_foreign_proc_fails_with_unsupported() {
     assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
     let text = error.to_string();
     assert!(text.contains(&number) && text.contains("/proc"), "{text}");
-    // The process is as it was, and a handle that needs no `/proc` works.
+    // The process is unchanged, and a handle that needs no `/proc` works.
     let handle = PidHandle::open_with(child.id(), Backend::Pidfd).unwrap();
     assert!(!handle.has_exited().unwrap());
     handle.kill().unwrap();
     handle.wait().unwrap();
 }
 
-/// In such a namespace the start time of a non-child cannot be read. Its handle goes by the bare PID,
-/// and does not take the outer process of that number for it.
+/// In such a namespace the start time of a non-child cannot be read. Its handle checks only the bare
+/// PID, and not the start time of the outer process with that number.
 #[test]
 fn non_child_under_a_foreign_proc_is_known_by_its_pid() {
     let test = "non_child_under_a_foreign_proc_is_known_by_its_pid";

@@ -242,7 +242,7 @@ fn child_ext_after_a_reap_spares_a_new_non_child() {
     }
 }
 
-/// A capture, also one that would end the child, after std's own wait.
+/// A capture after std's own wait, even one that would end the child.
 #[test]
 fn capture_after_a_std_wait_spares_the_new_process() {
     if !in_pid_namespace("capture_after_a_std_wait_spares_the_new_process") {
@@ -372,7 +372,7 @@ fn a_wait_during_a_wait_spares_the_new_process() {
     }
 }
 
-/// What one clone has found out, all know.
+/// What one clone has seen, all clones use.
 #[test]
 fn clones_of_a_done_handle_spare_the_new_process() {
     if !in_pid_namespace("clones_of_a_done_handle_spare_the_new_process") {
@@ -401,7 +401,7 @@ fn clones_of_a_done_handle_spare_the_new_process() {
     }
 }
 
-/// An identity does not name the process that has the PID now, be it a child or not.
+/// An identity does not open the process that has the PID now, child or not.
 #[test]
 fn identity_does_not_open_the_new_process() {
     if !in_pid_namespace_with_each_backend("identity_does_not_open_the_new_process") {
@@ -430,7 +430,7 @@ fn identity_does_not_open_the_new_process() {
     reused.assert_untouched();
 }
 
-/// A handle that was opened by identity is of that process, whatever happens to its PID later.
+/// A handle that was opened by identity refers to that process, even if its PID is reused later.
 #[test]
 fn handle_opened_by_identity_spares_the_new_process() {
     if !in_pid_namespace_with_each_backend("handle_opened_by_identity_spares_the_new_process") {

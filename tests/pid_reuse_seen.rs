@@ -1,6 +1,6 @@
-//! What a handle has seen is remembered: once its process has exited, a process that gets its PID is
-//! neither signalled nor taken for it. A separate binary, with a PID namespace for each test: there
-//! the test can choose the next PID.
+//! A handle stores what it has seen: once its process has exited, a process that gets its PID is
+//! neither signalled nor confused with it. A separate binary, with a PID namespace for each test:
+//! there the test can choose the next PID.
 
 #![cfg(target_os = "linux")]
 
@@ -17,7 +17,7 @@ use pidwait::{PidHandle, WaitSet};
 
 const LONG_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Asserts that the handle takes its process for gone, however it is asked.
+/// Asserts that every call of the handle treats its process as gone.
 fn assert_gone(handle: &PidHandle) {
     for _ in 0..2 {
         assert!(handle.has_exited().unwrap());

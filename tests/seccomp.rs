@@ -259,7 +259,7 @@ fn pidfd_open_denied() {
     }
 }
 
-/// `pidfd_open` fails with EINVAL also for a process that is just exiting. `open` returns that error
+/// `pidfd_open` also fails with EINVAL for a process that is just exiting. `open` returns that error
 /// only if the process still exists.
 fn pidfd_open_einval() {
     let running = sleeper();

@@ -175,7 +175,7 @@ fn terminate_and_kill_on_drop_end_the_process() {
     }
 }
 
-/// The output is not lost, and the status is not where the kernel has a record of it.
+/// The output is not lost. Nor is the status, if the kernel has a record of it.
 #[test]
 fn capture_keeps_the_output() {
     ignore_sigchld();

@@ -67,13 +67,24 @@ fn measured<T>(name: &str, run: impl FnOnce() -> T) -> T {
 
 /// Makes all measured calls, in the process under strace.
 fn make_measured_calls() {
+    measure_probe();
+    measure_handle();
+    measure_exited();
+    measure_child_ext();
+    measure_waitpid();
+    measure_final_states();
+}
+
+fn measure_probe() {
     measured("two calls", || {
         assert_eq!(gettid(), gettid());
     });
     let found = measured("the probe", support).unwrap();
     assert_eq!(found.backend(), Backend::Pidfd);
     measured("support, once probed", support).unwrap();
+}
 
+fn measure_handle() {
     let child = sleeper();
     let open = || PidHandle::open(child.id()).unwrap();
     // Once before, so that the allocator's initial system calls are not counted.
@@ -97,15 +108,9 @@ fn make_measured_calls() {
     kill_while_waiting(child.id(), || {
         measured("wait, running", || handle.wait().unwrap());
     });
-    let mut child = sleeper();
-    measured("pidfd_try_wait, running", || {
-        child.pidfd_try_wait().unwrap()
-    });
-    measured("pidfd_signal", || child.pidfd_signal(0).unwrap());
-    kill_while_waiting(child.id(), || {
-        measured("pidfd_wait, running", || child.pidfd_wait().unwrap());
-    });
+}
 
+fn measure_exited() {
     let exited = || PidHandle::open(zombie("exit 3").id()).unwrap();
     let handle = exited();
     measured("wait, exited", || handle.wait().unwrap());
@@ -117,9 +122,22 @@ fn make_measured_calls() {
     measured("wait_timeout, exited", || {
         handle.wait_timeout(Duration::from_secs(60)).unwrap()
     });
+}
+
+fn measure_child_ext() {
+    let mut child = sleeper();
+    measured("pidfd_try_wait, running", || {
+        child.pidfd_try_wait().unwrap()
+    });
+    measured("pidfd_signal", || child.pidfd_signal(0).unwrap());
+    kill_while_waiting(child.id(), || {
+        measured("pidfd_wait, running", || child.pidfd_wait().unwrap());
+    });
     let mut child = zombie("exit 3");
     measured("pidfd_wait, exited", || child.pidfd_wait().unwrap());
+}
 
+fn measure_waitpid() {
     let child = sleeper();
     let open = || PidHandle::open_with(child.id(), Backend::Waitpid).unwrap();
     let handle = measured("waitpid: open", open);
@@ -133,7 +151,9 @@ fn make_measured_calls() {
     measured("waitpid: wait_timeout, exited", || {
         handle.wait_timeout(Duration::from_secs(60)).unwrap()
     });
+}
 
+fn measure_final_states() {
     for backend in backends() {
         let open = |pid| PidHandle::open_with(pid, backend).unwrap();
         let waited = open(zombie("exit 3").id());

@@ -4,7 +4,6 @@
 #![cfg_attr(not(target_os = "linux"), allow(dead_code, unused_imports))]
 
 mod common;
-#[path = "common/reactor.rs"]
 mod reactor;
 
 use std::future::Future;
@@ -143,7 +142,7 @@ fn a_pending_wait_fails_when_the_runtime_of_its_handle_shuts_down() {
             });
             shut_down.unwrap();
             assert!(wait.is_err() && exited.is_err() && shared.is_err());
-            // The status is not lost: another one of the same handle gets it.
+            // The status is not lost: another async handle of the same `PidHandle` gets it.
             let again = other.block_on(async { TokioPidHandle::new(child.handle()).unwrap() });
             handle.kill().unwrap();
             let status = other.block_on(again.wait()).unwrap();

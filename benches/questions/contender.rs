@@ -1,5 +1,5 @@
-//! Ways to start a child, wait for it and signal it. A contender is a type; what it can do are the
-//! traits that it implements. What a crate cannot do is not imitated for it.
+//! Ways to start a child, wait for it and signal it. A contender is a type, and its traits
+//! are what it can do. If a crate cannot do something, its contender lacks the trait.
 //!
 //! Here are std, pidwait, and the raw system calls: `raw pidfd` makes those that `pidwait pidfd`
 //! cannot do without and nothing else, `raw waitpid` likewise. The other crates are in `peers`.
@@ -209,7 +209,7 @@ impl WaitTimeout for Ext {
 
 // ---- raw system calls ----
 
-/// One call by pidfd, and the pidfd closed as soon as it is of no more use.
+/// One call by pidfd, and a `close` of the pidfd after the reap.
 pub(crate) struct RawPidfd;
 /// One call by PID reaps what has exited. A wait that blocks peeks first, and so does a signal: the
 /// zombie stays, so that the PID cannot be reused meanwhile.

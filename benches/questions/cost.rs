@@ -2,10 +2,9 @@
 //!
 //! System calls are counted by strace. Each call is made in a process of its own, between two marks.
 
-use std::env;
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
@@ -18,6 +17,7 @@ use crate::contender::{
 };
 use crate::harness::Bench;
 use crate::peers::{AsyncProcess, ProcessControl, Shared, Subprocess, Tokio, WaitTimeoutCrate};
+use crate::process::{path_of_this_program, run, status_field, this_program};
 use crate::{multi, raw};
 
 const CALLS: [&str; 5] = [
@@ -55,7 +55,7 @@ fn calls(bench: &Bench) {
         eprintln!("skipped: system calls: strace is not installed");
         return;
     }
-    let log = env::temp_dir().join(format!("pidwait-bench-{}", std::process::id()));
+    let log = std::env::temp_dir().join(format!("pidwait-bench-{}", std::process::id()));
     let mut most_threads: Vec<(String, Vec<f64>)> = Vec::new();
     for (call, wanted) in CALLS.iter().zip(wanted) {
         let mut answer = Answer {
@@ -65,7 +65,7 @@ fn calls(bench: &Bench) {
         for name in contenders(call).iter().copied() {
             let mut strace = Command::new("strace");
             let strace = strace.args(["-f", "-o"]).arg(&log);
-            let threads = run(strace.arg(program()).args([CALL, name, call]));
+            let threads = run(strace.arg(path_of_this_program()).args([CALL, name, call]));
             answer
                 .contenders
                 .push((name.to_owned(), vec![between_marks(&log)]));
@@ -85,25 +85,6 @@ fn calls(bench: &Bench) {
             contenders: most_threads,
         });
     }
-}
-
-fn program() -> std::path::PathBuf {
-    env::current_exe().expect("the path of this program")
-}
-
-pub(crate) fn this_program(args: &[&str]) -> Command {
-    let mut command = Command::new(program());
-    command.args(args);
-    command
-}
-
-/// The number that this program prints.
-pub(crate) fn run(command: &mut Command) -> f64 {
-    let output = command.stderr(Stdio::inherit()).output();
-    let output = output.expect("the program starts");
-    assert!(output.status.success(), "{command:?}");
-    let text = String::from_utf8_lossy(&output.stdout);
-    text.trim().parse().expect("a number")
 }
 
 /// The system calls of a process and its threads between the two marks; its children sleep then.
@@ -185,7 +166,7 @@ fn twice<C: Contender>(exited: bool, mut call: impl FnMut(&mut C::Process)) {
         call(&mut process);
         if counted {
             raw::mark();
-            println!("{}", multi::status_field("Threads:"));
+            println!("{}", status_field("Threads:"));
         }
         if !exited {
             make_zombie(C::pid(&process));

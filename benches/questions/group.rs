@@ -17,12 +17,10 @@ use pidwait::{Backend, PidHandle};
 use process_wrap::std::{ChildWrapper, CommandWrap, ProcessGroup};
 
 use crate::harness::{median, Bench};
-use crate::{api, cost, raw};
+use crate::process::{self, Turn};
+use crate::{api, raw};
 
-/// A name, and what its process does.
-type Entry = (&'static str, fn(usize) -> f64);
-
-const CONTENDERS: &[Entry] = &[
+const CONTENDERS: &[Turn] = &[
     ("raw kill(-pgid)", |n| {
         turn(n, spawn, Child::id, |leader, _| {
             raw::kill_group(leader.id() as pid_t, libc::SIGKILL);
@@ -95,7 +93,7 @@ pub(crate) fn ask(bench: &Bench) {
 pub(crate) const TURN: &str = "group-turn";
 
 fn run_turn(contender: &str, n: usize) -> f64 {
-    let mut command = cost::this_program(&[TURN, contender, &n.to_string()]);
+    let mut command = process::this_program(&[TURN, contender, &n.to_string()]);
     let turn = command.stdout(Stdio::piped()).spawn();
     let turn = turn.expect("this program starts");
     let status = loop {
@@ -112,10 +110,7 @@ fn run_turn(contender: &str, n: usize) -> f64 {
 
 /// What the process of one turn does.
 pub(crate) fn print_turn(contender: &str, n: &str) {
-    let mut contenders = CONTENDERS.iter();
-    let found = contenders.find(|(name, _)| *name == contender);
-    let (_, turn) = found.expect("the name of a contender");
-    println!("{}", turn(n.parse().expect("a number")));
+    process::print_turn(CONTENDERS, contender, n);
 }
 
 /// The first time is not counted.

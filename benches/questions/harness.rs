@@ -1,9 +1,9 @@
 //! Measures contenders in turns.
 //!
-//! A question is put to its contenders round by round: in each round every contender has one turn,
-//! in an order that is shuffled anew. A slow minute of the machine then slows down whole rounds, and
-//! the ratio of two contenders within a round hardly changes. Contenders that are measured one after
-//! the other, minutes apart, show differences that are the machine's alone.
+//! The contenders of a question take turns: in each round every contender has one turn, in a new random
+//! order. If the machine is slow for a minute, it slows down whole rounds, and the ratio of two
+//! contenders within a round hardly changes. If contenders were measured one after the other, minutes
+//! apart, such changes of the machine would look like differences between them.
 
 use std::env;
 use std::process;
@@ -15,7 +15,7 @@ use crate::sigchld;
 const USAGE: &str = "\
 usage: cargo bench [-- [--quick] [--list] [FILTER]...]
 
-  --quick  few rounds and small numbers: whether it runs, not how fast
+  --quick  few rounds and small numbers, to check that the benches run
   --list   print the questions
   FILTER   only the questions whose name contains one of these";
 
@@ -139,7 +139,7 @@ impl<'a> Question<'a> {
         alternate(self.rounds, self.turns.len(), |turn| {
             let (contender, sample) = &mut self.turns[turn];
             sigchld::with_own_handler(contender, || {
-                sample(); // The caches are still those of the contender before.
+                sample(); // Not measured: it still finds the caches of the previous contender.
                 let samples = (0..self.samples).map(|_| sample()).collect();
                 values[turn].push(median(samples));
             });
@@ -153,8 +153,8 @@ impl<'a> Question<'a> {
     }
 }
 
-/// Gives each of `n` contenders one turn in each round, in an order that is shuffled anew: in a
-/// fixed order each would always follow the same one, and inherit its leftovers.
+/// Gives each of `n` contenders one turn in each round, in a new random order. In a
+/// fixed order each would always follow the same one, and be affected by it.
 pub(crate) fn alternate(rounds: usize, n: usize, mut turn: impl FnMut(usize)) {
     let mut order: Vec<usize> = (0..n).collect();
     let mut random = Random(1);

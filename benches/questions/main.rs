@@ -15,6 +15,7 @@ mod harness;
 mod multi;
 mod one;
 mod peers;
+mod process;
 mod raw;
 mod sigchld;
 

@@ -8,12 +8,11 @@ pub(crate) mod background;
 mod contenders;
 
 use std::collections::VecDeque;
-use std::env;
 use std::fs;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Instant;
 
 use nix::libc::{cpu_set_t, pid_t, CLOCK_PROCESS_CPUTIME_ID, CLOCK_THREAD_CPUTIME_ID};
@@ -25,6 +24,7 @@ use contenders::{PidwaitAsyncIo, PidwaitTokio};
 
 use crate::contender::make_zombie;
 use crate::harness::{alternate, median, Bench};
+use crate::process::{run_for_numbers, status_field, this_program};
 use crate::raw;
 
 /// The time from an exit until the wait returns; the time of all exits together, for each of them;
@@ -109,16 +109,8 @@ pub(crate) fn ask(bench: &Bench) {
 pub(crate) const TURN: &str = "multi-turn";
 
 fn run_turn(contender: &str, n: usize) -> Values {
-    let program = env::current_exe().expect("the path of this program");
-    let mut command = Command::new(program);
-    let command = command.args([TURN, contender, &n.to_string()]);
-    let output = command.stderr(Stdio::inherit()).output();
-    let output = output.expect("this program starts");
-    assert!(output.status.success(), "{contender}, {n} children");
-    let text = String::from_utf8(output.stdout).expect("numbers");
-    let values = text.split_whitespace().map(|value| value.parse());
-    let values: Result<Vec<f64>, _> = values.collect();
-    let values = values.expect("numbers").try_into();
+    let mut program = this_program(&[TURN, contender, &n.to_string()]);
+    let values = run_for_numbers(&mut program).try_into();
     values.expect("a number for each question")
 }
 
@@ -251,16 +243,8 @@ fn bytes_each<M: MultiWait>(n: usize) -> usize {
         contender.next();
     }
     let peak = status_field("VmHWM:").saturating_sub(before) * 1024;
-    // The vector of children is the bench's.
+    // The vector of children belongs to the bench.
     (peak / n).saturating_sub(size_of::<M::Child>())
-}
-
-/// A number in `/proc/self/status`.
-pub(crate) fn status_field(name: &str) -> usize {
-    let status = fs::read_to_string("/proc/self/status").expect("/proc is mounted");
-    let line = status.lines().find_map(|line| line.strip_prefix(name));
-    let number = line.and_then(|line| line.split_whitespace().next());
-    number.and_then(|it| it.parse().ok()).expect("a number")
 }
 
 /// Which limit of this system is too low for N children with a thread and a descriptor each.

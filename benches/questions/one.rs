@@ -15,6 +15,7 @@ use crate::contender::{
 };
 use crate::harness::Bench;
 use crate::peers::{AsyncProcess, ProcessControl, Shared, Subprocess, Tokio, WaitTimeoutCrate};
+use crate::process::path_of_this_program;
 use crate::raw;
 
 /// Puts a question to contenders: each is a type, and `$sample` makes the closure that takes one
@@ -51,7 +52,7 @@ pub(crate) fn ask(bench: &Bench) {
     ask!(question("wait/exit_latency_with_timeout", 30, 15), exit_latency_with_timeout:
         RawPidfd, Pidfd, Waitpid, Ext,
         WaitTimeoutCrate, Shared, ProcessControl, Subprocess, AsyncProcess, Tokio);
-    // Not wait-timeout: it returns up to a millisecond before its time.
+    // Not wait-timeout: it returns up to a millisecond early.
     ask!(question("wait/overshoot", 30, 5), overshoot:
         RawPidfd, Pidfd, Waitpid, Ext,
         Shared, ProcessControl, Subprocess, AsyncProcess, Tokio);
@@ -79,7 +80,7 @@ fn try_wait<C: TryWait>() -> impl FnMut() -> f64 {
     move || per_call(|| assert!(!C::try_wait(&mut child.0)))
 }
 
-/// A signal that is ignored by default, and is not even queued: the child sleeps on.
+/// A signal that is ignored by default, and is not even queued: the child continues to sleep.
 fn signal<C: Signal>() -> impl FnMut() -> f64 {
     let mut child = Running::<C>::start();
     move || per_call(|| C::signal(&mut child.0, libc::SIGURG))
@@ -134,8 +135,8 @@ pub(crate) const EXIT_WHEN_TOLD: &str = "exit-when-told";
 /// From the child's last action until the wait in the parent returns.
 fn latency<C: Contender>(wait: impl Fn(&mut C::Process)) -> f64 {
     let (mut ours, theirs) = UnixStream::pair().expect("a socket pair");
-    let program = std::env::current_exe().expect("the path of this program");
-    let mut process = C::start(Program::new(program, &[EXIT_WHEN_TOLD]).stdin(theirs));
+    let program = Program::new(path_of_this_program(), &[EXIT_WHEN_TOLD]);
+    let mut process = C::start(program.stdin(theirs));
     ours.read_exact(&mut [0]).expect("the child is ready");
     ours.write_all(&[0]).expect("the child reads its input");
     wait(&mut process);

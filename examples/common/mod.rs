@@ -25,7 +25,7 @@ pub(crate) fn describe(status: ExitStatus) -> String {
     }
 }
 
-/// The exit code that a shell has in `$?`.
+/// The exit code that a shell has in `$?` after a command with that status.
 pub(crate) fn shell_code(status: ExitStatus) -> u8 {
     let code = status
         .code()
@@ -42,7 +42,7 @@ pub(crate) fn shell_code_of_failure(error: &io::Error) -> u8 {
     }
 }
 
-/// SIGTERM, SIGRTMIN+3, or the number of a signal that has no name.
+/// Returns the name of a signal, such as SIGTERM or SIGRTMIN+3, or its number if it has no name.
 pub(crate) fn signal_name(signal: c_int) -> String {
     if let Ok(signal) = Signal::try_from(signal) {
         return signal.as_str().to_owned();
@@ -55,7 +55,7 @@ pub(crate) fn signal_name(signal: c_int) -> String {
     }
 }
 
-/// A signal by number or by name: 9, KILL, SIGKILL, RTMIN+3.
+/// Parses a signal, by number or by name: 9, KILL, SIGKILL, RTMIN+3.
 pub(crate) fn parse_signal(text: &str) -> Result<c_int, &'static str> {
     let name = text.to_ascii_uppercase();
     let name = format!("SIG{}", name.strip_prefix("SIG").unwrap_or(&name));
@@ -73,11 +73,12 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, &'static str> {
         .unwrap_or((text, 1.0));
     match number.parse::<f64>() {
         Ok(0.0) => Ok(Duration::ZERO),
-        // Never rounded down to 0, which can mean no limit. Too much for a Duration is the longest one.
+        // Never rounded down to 0, which can mean no limit. A number that is too large for a `Duration`
+        // is the longest one.
         Ok(number) if number > 0.0 => Ok(Duration::try_from_secs_f64(number * unit)
             .unwrap_or(Duration::MAX)
             .max(Duration::from_nanos(1))),
-        _ => Err("a duration is a number, of seconds unless m, h or d follows"),
+        _ => Err("a duration is a number, optionally followed by s, m, h or d"),
     }
 }
 

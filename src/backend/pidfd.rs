@@ -24,8 +24,8 @@ impl Process {
     pub(crate) fn open(pid: pid_t) -> nix::Result<Self> {
         match sys::pidfd_open(pid) {
             Ok(fd) => Ok(Self { fd, pid }),
-            // The ID of a thread that is no process (ENOENT on newer kernels), or a process that is
-            // just being reaped: that one cannot be signalled any more.
+            // The ID of a thread that is not a process (ENOENT on newer kernels), or a process that
+            // is just being reaped: `kill` tells which.
             Err(Errno::EINVAL | Errno::ENOENT) => match sys::kill(pid, 0) {
                 Err(Errno::ESRCH) => Err(Errno::ESRCH),
                 Ok(()) | Err(_) => Err(Errno::EINVAL),
@@ -60,8 +60,8 @@ impl Process {
         sys::waitid_pidfd(&self.fd, WEXITED | WNOHANG | WNOWAIT, usage)
     }
 
-    /// While a thread that is not the main thread execs, the kernel may report an exit for a
-    /// moment. Two looks in a row do not both see it.
+    /// While a thread other than the main thread execs, the kernel may report an exit for a moment.
+    /// Two checks in a row do not both see it.
     pub(crate) fn has_exited(&self) -> nix::Result<bool> {
         Ok(sys::is_readable(&self.fd)? && sys::is_readable(&self.fd)?)
     }
@@ -90,10 +90,11 @@ impl Process {
     }
 
     fn signal_group_by_pid(&self, signal: c_int) -> nix::Result<()> {
-        // Until it is reaped, its PID is its own, and only it can have made a group of that number.
+        // Until it is reaped, its PID is not reused, and only this process can have made a group with
+        // that number.
         self.check_unreaped()?;
         match sys::kill_group(self.pid, signal) {
-            // It leads no group, or was reaped since it was checked.
+            // It leads no group, or was reaped after the check.
             Err(Errno::ESRCH) => self.check_unreaped().and(Err(Errno::ESRCH)),
             sent => sent,
         }
@@ -111,7 +112,7 @@ impl Process {
         if let Some(status) = recorded(&info) {
             return Some(status);
         }
-        // While a child is being reaped, waits fail with ECHILD a moment before there is a record.
+        // While another wait reaps a child, waits fail with ECHILD a moment before there is a record.
         if info.ppid == std::process::id() && self.peek(None) == Err(Errno::ECHILD) {
             let deadline = Timeout::after(REAPED_WITHIN).deadline();
             sys::poll_reaped(&self.fd, deadline).ok()?;
@@ -122,7 +123,7 @@ impl Process {
 }
 
 /// The longest time between the ECHILD of other waits and the record. If `waitid` fails with ECHILD
-/// for another reason, the caller waits for this long in vain.
+/// for another reason, the call waits for this long and finds no record.
 const REAPED_WITHIN: Duration = Duration::from_millis(100);
 
 /// The status in the record, if there is one.
@@ -143,18 +144,22 @@ fn read_pid(fd: &Pidfd) -> io::Result<pid_t> {
     };
     match pid {
         -1 => Err(Errno::ECHILD.into()),
-        0 => Err(invalid(fd, "is of a process in another PID namespace")),
-        _ if sys::is_thread_pidfd(fd)? => Err(invalid(fd, "is of a thread, not of a process")),
+        0 => Err(invalid(
+            fd,
+            "refers to a process outside this PID namespace",
+        )),
+        _ if sys::is_thread_pidfd(fd)? => Err(invalid(fd, "refers to a thread, not to a process")),
         pid => Ok(pid),
     }
 }
 
-/// `fdinfo`, whose PID counts in the PID namespace of the `/proc` that is mounted.
+/// Reads `fdinfo`, whose PID is that of the PID namespace of the mounted `/proc`.
 fn own_fdinfo(fd: &Pidfd) -> io::Result<String> {
     if !sys::proc_is_own()? {
         let text = format!(
             "cannot read the PID of pidfd {}: this kernel has no PIDFD_GET_INFO, and /proc is \
-             missing or of another PID namespace (mount a proc file system of this one there)",
+             missing or belongs to another PID namespace (mount a new proc file system on \
+             it)",
             fd.as_raw_fd()
         );
         return Err(io::Error::new(io::ErrorKind::Unsupported, text));

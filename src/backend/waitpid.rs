@@ -1,41 +1,24 @@
-//! By PID. A child keeps its PID until it is reaped, so a call by PID is safe while no other call
-//! can reap between a look and an action: all of them run under one lock, the owner's. A blocking
-//! peek cannot hold it; [`wait`](crate::wait) states how it is kept apart from reaps.
-//!
-//! What was seen is remembered in [`Seen`]: a process that has exited and then looks alive is
-//! another one that has the PID now.
+//! By PID. A child keeps its PID until it is reaped, so a check and a call by PID are safe if no reap
+//! can run between them: all three run under the owner's lock. A blocking peek cannot hold the lock;
+//! [`wait`](crate::wait) states how it is kept apart from reaps.
 
 use nix::errno::Errno;
 use nix::libc::{c_int, pid_t};
 
-use super::esrch_to_echild;
+use super::Seen;
 use crate::exit::{Event, ResourceUsage};
-use crate::sys::{self, Arc, NotifyFd, Weak};
+use crate::sys;
 use crate::wait::poll_until;
 
 #[derive(Debug)]
 #[cfg_attr(test, derive(Clone))]
 pub(crate) struct Process {
     pid: pid_t,
-    /// When this handle was made: in a forked process, the child of the parent is a non-child.
+    /// The fork number when it was opened: in a forked process, the parent's child is a non-child.
     forks: u32,
-    /// When a non-child started, which tells it from a later process with its PID. `None` for
-    /// children, which need no such check, and where `/proc` cannot tell.
+    /// The start time of a non-child, which distinguishes it from a later process with its PID. `None`
+    /// for children, which need no such check, and if `/proc` does not have it.
     start_time: Option<u64>,
-}
-
-/// What calls have seen of a process so far.
-#[derive(Debug, Default)]
-#[cfg_attr(test, derive(Clone))]
-pub(crate) struct Seen {
-    /// It is a child of ours. A non-child can become one, by adoption.
-    child: bool,
-    /// It has exited.
-    exited: bool,
-    /// It was reaped: its PID is not used after that.
-    gone: bool,
-    /// Notified when the process is seen to have exited.
-    notify: Weak<NotifyFd>,
 }
 
 impl Process {
@@ -51,8 +34,8 @@ impl Process {
                     start_time: start_time_at_open(pid),
                     ..Self::of_child(pid)
                 };
-                // After the start time was read, so that a process that goes in between is missed
-                // by neither.
+                // After the start time was read. In the other order, a process that is reaped in between
+                // would have no start time, and would be known only by its PID.
                 match exists(pid)? {
                     true => Ok((process, Seen::default())),
                     false => Err(Errno::ESRCH),
@@ -110,14 +93,14 @@ impl Process {
         self.note(seen, sys::peek_usage_by_pid(self.pid, usage))
     }
 
-    /// Peeks at a non-child: it is a child if it was orphaned and this process adopted it.
+    /// Peeks at a non-child, which is a child once this process has adopted it as an orphan.
     fn peek_adopted(&self, seen: &mut Seen) -> nix::Result<Event> {
         if self.is_forked() {
             return Err(Errno::ECHILD);
         }
         let event = sys::peek_by_pid(self.pid)?;
         if self.start_time.is_some() {
-            // The child that has the PID cannot lose it now. It may be a later process, though.
+            // The child that has the PID keeps it now. But it may be a later process.
             if !self.still_exists(seen)? {
                 return Err(Errno::ECHILD);
             }
@@ -144,32 +127,32 @@ impl Process {
 
     pub(crate) fn signal(&self, seen: &mut Seen, signal: c_int) -> nix::Result<()> {
         self.check_exists(seen)?;
-        seen.note(sys::kill(self.pid, signal))
+        seen.note_gone(sys::kill(self.pid, signal))
     }
 
     pub(crate) fn signal_group(&self, seen: &mut Seen, signal: c_int) -> nix::Result<()> {
         self.check_exists(seen)?;
-        // While the process exists, only it can have made a group with its PID as the number: if it
-        // leads none, there is no such group, ESRCH. Not by `getpgid`: macOS has forgotten the group
-        // of a zombie.
+        // While the process exists, only it can have made a group with its PID as the number. If it
+        // leads none, there is no such group: ESRCH. Not by `getpgid`, which fails for a zombie on
+        // macOS.
         match sys::kill_group(self.pid, signal) {
-            // It leads no group, or was reaped by other code since it was checked.
+            // It leads no group, or other code reaped it after the check.
             Err(Errno::ESRCH) => self.check_exists(seen).and(Err(Errno::ESRCH)),
             sent => sent,
         }
     }
 
-    /// Remembers what a wait by PID has found.
+    /// Stores what a wait by PID has found.
     #[inline]
     pub(crate) fn note(&self, seen: &mut Seen, found: nix::Result<Event>) -> nix::Result<Event> {
         match found {
-            // Not a child of this process, because it was forked; that says nothing of the parent's.
+            // Not a child of this process, because this process was forked. It is not reaped.
             Err(Errno::ECHILD) if sys::is_forked_since(self.forks) => found,
             found => seen.note(found),
         }
     }
 
-    /// What to block on, without the lock; see [`block_until_waitable`].
+    /// The PID to block on without the lock: see [`block_until_waitable`].
     pub(crate) fn pid(&self) -> pid_t {
         self.pid
     }
@@ -183,7 +166,7 @@ impl Process {
         sys::fork_number() != self.forks
     }
 
-    /// Before a signal: whether the PID is still the process's own.
+    /// Before a signal: fails with ECHILD if the PID no longer belongs to the process.
     fn check_exists(&self, seen: &mut Seen) -> nix::Result<()> {
         seen.check_present()?;
         if self.is_child(seen) {
@@ -198,13 +181,13 @@ impl Process {
         }
     }
 
-    /// Whether the non-child is there: by its start time if that is known, otherwise by its PID.
+    /// Whether the non-child still exists: by its start time if that is known, otherwise by its PID.
     fn still_exists(&self, seen: &mut Seen) -> nix::Result<bool> {
         let same = match self.start_time.map(|then| (then, start_time(self.pid))) {
             None => exists(self.pid)?,
             Some((then, Some(now))) => then == now,
-            // It is gone, or /proc cannot be read any more: the PID tells. If it exists, another
-            // process may have got it between the two looks: hence the third.
+            // It is gone, or /proc can no longer be read: check the PID. If that exists, another
+            // process may have got it between the two checks: hence a third one.
             Some((then, None)) => {
                 exists(self.pid)? && start_time(self.pid).map_or(true, |now| then == now)
             }
@@ -216,110 +199,14 @@ impl Process {
     }
 }
 
-impl Seen {
-    pub(crate) fn of_child() -> Self {
-        Self {
-            child: true,
-            ..Self::default()
-        }
-    }
-
-    /// Whether the process was a child and is known to be reaped: there is nothing more to learn.
-    pub(crate) fn is_done(&self) -> bool {
-        self.child && self.gone
-    }
-
-    pub(crate) fn has_exited(&self) -> bool {
-        self.exited || self.gone
-    }
-
-    /// The descriptor that listeners share, if there is one.
-    pub(crate) fn notify_fd(&self) -> Option<Arc<NotifyFd>> {
-        self.notify.upgrade()
-    }
-
-    pub(crate) fn set_notify_fd(&mut self, fd: &Arc<NotifyFd>) {
-        self.notify = Arc::downgrade(fd);
-    }
-
-    pub(crate) fn check_present(&self) -> nix::Result<()> {
-        match self.gone {
-            true => Err(Errno::ECHILD),
-            false => Ok(()),
-        }
-    }
-
-    /// Remembers what a call by PID has found, and turns ESRCH into ECHILD.
-    #[inline]
-    pub(crate) fn note<T: Found>(&mut self, found: nix::Result<T>) -> nix::Result<T> {
-        match esrch_to_echild(found) {
-            Ok(found) => match found.event() {
-                Some(Event::Exited(_)) => {
-                    self.set_exited();
-                    Ok(found)
-                }
-                // It has exited, and no process comes back: another one has the PID.
-                Some(_) if self.exited => {
-                    self.set_gone();
-                    Err(Errno::ECHILD)
-                }
-                _ => Ok(found),
-            },
-            Err(Errno::ECHILD) => {
-                self.set_gone();
-                Err(Errno::ECHILD)
-            }
-            Err(errno) => Err(errno),
-        }
-    }
-
-    pub(crate) fn set_exited(&mut self) {
-        let before = std::mem::replace(&mut self.exited, true);
-        self.notify_if(!before && !self.gone);
-    }
-
-    pub(crate) fn set_gone(&mut self) {
-        let before = std::mem::replace(&mut self.gone, true);
-        self.notify_if(!before && !self.exited);
-    }
-
-    fn notify_if(&self, news: bool) {
-        if let Some(fd) = self.notify.upgrade().filter(|_| news) {
-            fd.notify();
-        }
-    }
-
-    /// A fault that the model kernel seeds.
-    #[cfg(test)]
-    pub(crate) fn forget(&mut self) {
-        self.exited = false;
-        self.gone = false;
-    }
-}
-
-/// What a call returns, for [`Seen::note`].
-pub(crate) trait Found {
-    fn event(&self) -> Option<Event> {
-        None
-    }
-}
-
-impl Found for Event {
-    fn event(&self) -> Option<Event> {
-        Some(*self)
-    }
-}
-
-impl Found for () {}
-
-/// Blocks until the child of that PID can be reaped. ECHILD: there is no such child.
+/// Blocks until the child with that PID can be reaped. ECHILD: there is no such child.
 pub(crate) fn block_until_waitable(pid: pid_t) -> nix::Result<Event> {
     // In a trace stop the call returns at once, again and again.
     let found = poll_until(None, || {
         let event = sys::block_by_pid(pid)?;
         Ok(event.exited().map(|_| event))
     })?;
-    found.ok_or(Errno::ECHILD) // It does not end without a result.
+    found.ok_or(Errno::ECHILD) // Without a deadline there is always a result.
 }
 
 fn exists(pid: pid_t) -> nix::Result<bool> {
@@ -330,13 +217,13 @@ fn exists(pid: pid_t) -> nix::Result<bool> {
     }
 }
 
-/// `None` if `/proc` is of another PID namespace, too.
+/// `None` also if `/proc` belongs to another PID namespace.
 fn start_time_at_open(pid: pid_t) -> Option<u64> {
     let is_own = sys::proc_is_own().unwrap_or(false);
     is_own.then(|| start_time(pid)).flatten()
 }
 
-/// `None`: there is no such process, or `/proc` does not tell.
+/// `None`: there is no such process, or `/proc` cannot be read.
 fn start_time(pid: pid_t) -> Option<u64> {
     sys::proc_stat(pid).ok().map(|stat| stat.start_time)
 }

@@ -1,4 +1,4 @@
-//! Where there are no pidfds to poll: only sleep, and being woken.
+//! Sleeps between checks, on systems without pidfds to poll.
 
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;

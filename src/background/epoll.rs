@@ -1,16 +1,16 @@
-//! Events by `epoll`.
+//! Waits for events by `epoll`.
 
 use std::time::Duration;
 
-use nix::errno::Errno;
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use crate::handle::ExitFd;
+use crate::sys;
 
 pub(super) struct Poller {
     epoll: Epoll,
-    /// Always readable: to modify its entry makes an event.
+    /// Always readable, so that modifying its entry makes an event.
     waker: EventFd,
 }
 
@@ -41,19 +41,13 @@ impl Poller {
         let _ = self.epoll.modify(&self.waker, &mut event(WAKER));
     }
 
-    /// Waits for events, and adds the keys of children that may have exited. Whether it was woken.
+    /// Waits for events, and adds the keys of children that may have exited to `ready`. Returns whether
+    /// it was woken.
     pub(super) fn wait(&self, timeout: Option<Duration>, ready: &mut Vec<u64>) -> bool {
-        let timeout = timeout.map_or(EpollTimeout::NONE, |time| {
-            let millis = i32::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX);
-            EpollTimeout::try_from(millis).unwrap_or(EpollTimeout::MAX)
-        });
+        let deadline = timeout.and_then(|time| sys::now().checked_add(time));
         let mut events = [EpollEvent::empty(); BATCH];
-        let count = loop {
-            match self.epoll.wait(&mut events, timeout) {
-                Err(Errno::EINTR) => {}
-                count => break count.unwrap_or(0), // It has no other error.
-            }
-        };
+        let count = sys::epoll_wait(&self.epoll, &mut events, deadline);
+        let count = count.unwrap_or(0); // It cannot fail.
         let keys = events.iter().take(count).map(EpollEvent::data);
         let children = ready.len();
         ready.extend(keys.filter(|key| *key != WAKER));
@@ -61,7 +55,7 @@ impl Poller {
     }
 }
 
-/// Edge-triggered: a zombie that a tracer holds makes one event, and another when it is let go.
+/// Edge-triggered: a zombie that a tracer holds makes one event, and another one when it is released.
 fn event(key: u64) -> EpollEvent {
     EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, key)
 }

@@ -19,23 +19,24 @@ pub enum Pipe {
 ///
 /// | | `status` | `timed_out` | `leaked` |
 /// |---|---|---|---|
-/// | the child has exited, and its output is complete | `Some` | | |
-/// | the child has exited, and another process may still write | `Some` | | yes |
-/// | the time ran out, and the child runs on | `None` | yes | |
+/// | the child has exited, and its output is complete | `Some` | no | no |
+/// | the child has exited, and another process may still write | `Some` | no | yes |
+/// | the time ran out, and the child runs on | `None` | yes | no |
 /// | the time ran out, and the child was ended | `Some` | yes | if another process may still write |
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Captured {
-    /// How the child ended. `None`: the time ran out, and the child runs on.
+    /// How the child ended. `None` if the time ran out and the child runs on.
     pub status: Option<ExitStatus>,
-    /// The time ran out before the child exited.
+    /// Whether the time ran out before the child exited.
     pub timed_out: bool,
-    /// Another process still held a pipe when reading stopped, so that there may be more output.
+    /// Whether another process still had a pipe open when reading stopped: the output may be
+    /// incomplete.
     pub leaked: bool,
-    /// How many bytes were read and dropped because of
+    /// The number of bytes that were read and discarded because of
     /// [`max_bytes`](crate::Capture::max_bytes), of both streams together.
     pub discarded: u64,
-    /// How many bytes of [`input`](crate::Capture::input) were written to the child's pipe.
+    /// The number of bytes of [`input`](crate::Capture::input) that were written to the child's pipe.
     pub input_written: usize,
     /// What the child wrote to its standard output. Empty after
     /// [`run_with`](crate::Capture::run_with).
@@ -46,9 +47,10 @@ pub struct Captured {
 }
 
 impl Captured {
-    /// Turns this into std's [`Output`], for code that has no use for a timeout.
+    /// Converts this into std's [`Output`], for code that expects one.
     ///
-    /// It is as complete as `leaked` and `discarded` say.
+    /// The output may be incomplete: check [`leaked`](Self::leaked) and [`discarded`](Self::discarded)
+    /// first if that matters.
     ///
     /// # Examples
     ///
@@ -65,7 +67,7 @@ impl Captured {
     /// # Errors
     ///
     /// [`TimedOut`](io::ErrorKind::TimedOut): the time ran out, even if the child then exited with
-    /// code 0. The output is lost with it: look at [`timed_out`](Self::timed_out) first to keep it.
+    /// code 0. The output is dropped: to keep it, check [`timed_out`](Self::timed_out) first.
     pub fn into_output(self) -> io::Result<Output> {
         match self.status {
             Some(status) if !self.timed_out => Ok(Output {
@@ -95,16 +97,30 @@ impl fmt::Debug for Captured {
     }
 }
 
-/// A [`Capture`](crate::Capture) that failed, with what it had read by then.
+/// The error of a [`Capture`](crate::Capture), with the output that was read before it.
 ///
-/// It displays as its [`error`](Self::error), and converts into it.
+/// It displays as its [`error`](Self::error), and `?` converts it into that.
+///
+/// # Examples
+///
+/// ```
+/// use pidwait::Capture;
+/// use std::process::{Command, Stdio};
+///
+/// let mut child = Command::new("echo").arg("hello").stdout(Stdio::piped()).spawn()?;
+/// child.wait()?; // Reaped before the capture.
+/// let failed = Capture::new().run(&mut child).unwrap_err();
+/// assert!(pidwait::is_echild(&failed.error));
+/// assert_eq!(failed.stdout, b"hello\n");
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[non_exhaustive]
 pub struct CaptureError {
     /// What went wrong.
     pub error: io::Error,
-    /// What was read of the standard output, except what a sink has taken.
+    /// What was read from the standard output, except what a sink has accepted.
     pub stdout: Vec<u8>,
-    /// What was read of the standard error, except what a sink has taken.
+    /// What was read from the standard error, except what a sink has accepted.
     pub stderr: Vec<u8>,
 }
 
@@ -119,7 +135,8 @@ impl CaptureError {
     }
 }
 
-// A panic cannot leave it half changed: the error is plain data, and only its owner changes the rest.
+// A panic cannot leave it in a wrong state: the error is plain data, and only its owner changes the
+// rest.
 impl UnwindSafe for CaptureError {}
 impl RefUnwindSafe for CaptureError {}
 
@@ -151,7 +168,7 @@ impl From<CaptureError> for io::Error {
     }
 }
 
-/// Output in a debug format: as text, and of long output only the beginning.
+/// Formats output as text for `Debug`, and of long output only the beginning.
 struct Text<'a>(&'a [u8]);
 
 impl fmt::Debug for Text<'_> {

@@ -11,13 +11,13 @@ use crate::handle::PidHandle;
 use crate::kill_on_drop::KillOnDrop;
 
 impl Capture {
-    /// Spawns a command, captures its output, and ends and reaps it: as std's [`Command::output`].
+    /// Spawns a command, captures its output, and reaps it, like std's [`Command::output`].
     ///
-    /// It sets the command's standard streams: output and error are piped, the input too if there is
-    /// [`input`](Self::input), and otherwise it is null. No child is left behind. If the time runs
-    /// out, the child is ended with the grace of
-    /// [`terminate_on_timeout`](Self::terminate_on_timeout), or else killed, and reaped; what it wrote
-    /// until then is returned. If it leads a process group, the group is ended with it.
+    /// It sets the command's standard streams: output and error are piped, and input is piped if there
+    /// is [`input`](Self::input), otherwise null. No child is left behind. If the time runs out, the
+    /// child is terminated with the grace of [`terminate_on_timeout`](Self::terminate_on_timeout), or
+    /// killed if that is not set, and reaped. What it wrote until then is returned. If it leads a
+    /// process group, the whole group is ended.
     ///
     /// # Examples
     ///
@@ -45,25 +45,24 @@ impl Capture {
         command.stdin(stdin);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut spawned = PidHandle::spawn(command).map_err(CaptureError::at_start)?;
-        // On an error, and if this thread panics.
+        // Kills the child on an error or a panic.
         let guard = KillOnDrop::process_group(spawned.handle.clone());
         let at_timeout = match self.at_timeout {
             AtTimeout::Leave => AtTimeout::Kill,
             other => other,
         };
         let captured = self.capture(spawned.target(), at_timeout, None)?;
-        KillOnDrop::into_inner(guard); // It was reaped; what its group has left behind lives on.
+        KillOnDrop::into_inner(guard); // It was reaped. The rest of its group runs on.
         Ok(captured)
     }
 
     /// Captures the output of a child that was spawned already, and reaps it when it has exited.
     ///
-    /// It reads the streams that are piped; of others there are no bytes. If there is no
-    /// [`input`](Self::input), it closes the child's standard input first, as std's
-    /// `wait_with_output` does.
+    /// It reads only the streams that are piped. If there is no [`input`](Self::input), it closes the
+    /// child's standard input first, as std's `wait_with_output` does.
     ///
-    /// The child is only borrowed. If the time runs out, or on an error, it still has its pipes, and
-    /// a further run continues where this one stopped.
+    /// After a timeout or an error, the child still has its pipes, and a further run continues where
+    /// this one stopped.
     ///
     /// # Examples
     ///
@@ -87,28 +86,28 @@ impl Capture {
     ///
     /// # Errors
     ///
-    /// Each with the bytes that were read before it, and with the child and its pipes as they were:
+    /// The error contains the bytes that were read before it. The child keeps its pipes.
     ///
     /// - [`InvalidInput`](io::ErrorKind::InvalidInput): there is `input`, and the child's standard
     ///   input is not piped. Nothing was read.
     /// - ECHILD: the child was reaped by other code, or its status was thrown away because SIGCHLD is
-    ///   ignored. All its output was read. On Linux 6.15 and later, if that happens during the run,
-    ///   the status comes from the kernel's record, and there is no error.
-    /// - ENOMEM: the output does not fit into memory; see [`max_bytes`](Self::max_bytes).
-    /// - EPERM: the child cannot be signalled, at the timeout.
-    /// - EINVAL: the handle of a `Spawned` is released.
-    /// - Those of the sink of [`run_with`](Self::run_with), and of reads from what is no pipe.
+    ///   ignored. The output was read. On Linux 6.15 and later with pidfds, if that happens during the
+    ///   run, the status is taken from the kernel's record instead.
+    /// - ENOMEM: the output does not fit into memory. Set [`max_bytes`](Self::max_bytes).
+    /// - EPERM: the child may not be signalled when the time is up.
+    /// - EINVAL: the handle of a [`Spawned`](crate::Spawned) is released.
+    /// - Those of the sink of [`run_with`](Self::run_with), and of reads if a stream is not a pipe.
     #[doc(alias = "wait_with_output")]
     pub fn run(&self, child: &mut impl Piped) -> Result<Captured, CaptureError> {
         self.capture(child.target(), self.at_timeout, None)
     }
 
-    /// Captures as [`run`](Self::run) does, and passes the output to `sink` as it arrives, instead of
+    /// Captures like [`run`](Self::run), but passes the output to `sink` as it arrives instead of
     /// collecting it.
     ///
-    /// The sink gets pieces of any length, and of each stream at most
-    /// [`max_bytes`](Self::max_bytes). While it runs, nothing is read and no clock is looked at. If
-    /// it fails, the run fails with its error; the bytes that it did not take are in the error.
+    /// The sink gets pieces of any length, and at most [`max_bytes`](Self::max_bytes) of each stream.
+    /// While it runs, nothing is read and no timeout is checked. If it fails, the run fails with its
+    /// error, which contains the piece that the sink failed on.
     ///
     /// # Examples
     ///

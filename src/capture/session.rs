@@ -1,18 +1,18 @@
 //! The state machine of a capture: up to three pipes, the exit and the clock, in one poll loop.
 //!
-//! How far the child is, `exited`, and the [`Stage`] carry it. Each stage has one deadline:
+//! Each [`Stage`] has one deadline:
 //!
 //! | stage | until | then |
 //! |---|---|---|
 //! | reading | the exit | draining |
-//! | | the timeout | ending, or the end |
-//! | draining: the child has exited | all pipes have ended | the end |
-//! | | the leak timeout, or the timeout | ending the group, or the end |
-//! | ending: SIGTERM was sent | the exit, and that of the group | draining, for the last time |
+//! | | the timeout | ending, killed, or done |
+//! | draining: the child has exited | all pipes have ended | done |
+//! | | the leak timeout, or the timeout | ending the group, or done |
+//! | ending: SIGTERM was sent | the exit of the child, and of its group | draining, the last time |
 //! | | the grace | killed |
-//! | killed: SIGKILL was sent | the exit | draining, for the last time |
+//! | killed: SIGKILL was sent | the exit | draining, the last time |
 //!
-//! Only at the end is the child reaped: until then its PID, and with it the group, is its own.
+//! The child is reaped last, so that its PID and the number of its group cannot be reused before.
 
 mod ending;
 mod ready;
@@ -27,7 +27,7 @@ use super::target::Target;
 use super::{AtTimeout, Capture};
 use crate::sys;
 use crate::wait::Timeout;
-use ready::{earlier, Looks, Ready};
+use ready::{earlier, Ready, Recheck};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
@@ -46,21 +46,21 @@ pub(super) struct Session<'a> {
     stderr: Stream,
     stage: Stage,
     at_timeout: AtTimeout,
-    /// Of the stage. `None`: never.
+    /// The deadline of the stage. `None`: never.
     deadline: Option<Instant>,
-    /// When the whole capture is to end, except for ending the child.
+    /// The deadline of the capture, without the time to end the child.
     timeout: Option<Instant>,
     exited: bool,
     /// The exit cannot be polled for: there is no descriptor, or a tracer holds the zombie.
     no_exit_fd: bool,
-    looks: Looks,
-    /// The child or its group was asked to end.
+    recheck: Recheck,
+    /// The child or its group was signalled to end.
     asked: bool,
-    /// It leads a group, which was asked with it.
+    /// The signals go to the group that the child leads.
     group: bool,
     timed_out: bool,
     leaked: bool,
-    /// Pipes that have not ended go back into the child, unless it was reaped.
+    /// The child was reaped. Otherwise pipes that have not ended go back into it.
     reaped: bool,
 }
 
@@ -92,7 +92,7 @@ impl<'a> Session<'a> {
             deadline: timeout,
             timeout,
             exited: false,
-            looks: Looks::new(),
+            recheck: Recheck::new(),
             asked: false,
             group: false,
             timed_out: false,
@@ -149,14 +149,14 @@ impl<'a> Session<'a> {
                 self.stderr.read(BUDGET, &mut self.sink)?;
             }
             if self.no_exit_fd && self.all_ended() && !before {
-                // The pipes end a moment before the child can be seen to have exited.
-                self.looks = Looks::new();
-                ready.look = true;
+                // The pipes end a moment before the child becomes a zombie.
+                self.recheck = Recheck::new();
+                ready.exit = true;
             }
-            if ready.look {
-                self.look()?;
+            if ready.exit {
+                self.check_exit()?;
             }
-            if self.advance(ready.look)? {
+            if self.advance(ready.exit)? {
                 return Ok(());
             }
             ready = self.poll()?;
@@ -169,25 +169,25 @@ impl<'a> Session<'a> {
         };
         fd.restore();
         drop(fd);
-        // It may have been one open file description with one of the others.
+        // It may share an open file description with another pipe, whose flags were restored, too.
         Ok(self.set_nonblocking()?)
     }
 
-    fn look(&mut self) -> io::Result<()> {
+    fn check_exit(&mut self) -> io::Result<()> {
         if self.exited {
             return Ok(());
         }
         self.exited = self.target.has_exited()?;
         let readable = |fd| sys::is_readable(&fd);
         if !self.exited && !self.no_exit_fd {
-            // If the descriptor says otherwise, a tracer holds the zombie, and poll would not block.
+            // If the descriptor is readable, a tracer holds the zombie, and poll would not block.
             self.no_exit_fd = self.target.exit_fd().map_or(Ok(true), readable)?;
         }
         Ok(())
     }
 
-    /// Moves to the next stage as far as the time has come; true at the end.
-    fn advance(&mut self, looked: bool) -> io::Result<bool> {
+    /// Moves on to the next stages whose time has come. True when the capture is done.
+    fn advance(&mut self, checked: bool) -> io::Result<bool> {
         loop {
             let over = self.deadline.is_some_and(|at| sys::now() >= at);
             let stage = self.stage;
@@ -195,7 +195,7 @@ impl<'a> Session<'a> {
                 Stage::Reading if self.exited => self.drain_until(self.timeout),
                 Stage::Draining if self.all_ended() => return Ok(true),
                 Stage::Killed if self.exited => self.drain_until(None),
-                Stage::Ending if looked && self.has_ended() => self.drain_until(None),
+                Stage::Ending if checked && self.has_ended() => self.drain_until(None),
                 _ if !over => return Ok(false),
                 Stage::Reading => {
                     self.timed_out = true;
@@ -244,7 +244,7 @@ impl<'a> Session<'a> {
 }
 
 impl Drop for Session<'_> {
-    /// Also if the sink panics.
+    /// Puts the pipes back. This also runs if the sink panics.
     fn drop(&mut self) {
         self.fds().for_each(Fd::restore);
         if self.reaped {

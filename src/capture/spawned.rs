@@ -8,8 +8,9 @@ use nix::errno::Errno;
 use nix::libc::c_int;
 
 use super::target::{sealed, Piped, PipesMut, Target};
-use crate::handle::{is_echild, ExitFd, Spawned};
+use crate::handle::{ExitFd, Spawned};
 use crate::support::Backend;
+use crate::wait::is_echild;
 
 impl Piped for Spawned {}
 
@@ -76,7 +77,7 @@ impl Target for SpawnedTarget<'_> {
         match self.spawned.handle.try_wait() {
             Ok(Some(status)) => Ok(status),
             Err(error) if !is_echild(&error) => Err(error),
-            // A wait in another thread has the status, or the kernel.
+            // A wait in another thread has the status, or the kernel's record has it.
             Ok(None) | Err(_) => {
                 let found = self.was_child.then(|| self.spawned.handle.exit_status());
                 found.flatten().ok_or_else(|| Errno::ECHILD.into())

@@ -1,5 +1,5 @@
-//! The ends of the child's pipes: two to read from, one to write to. They are non-blocking during
-//! the capture, so that no poll is needed before each read or write.
+//! This process's ends of the child's pipes: two to read from, one to write to. They are non-blocking
+//! during the capture, so that no poll is needed before each read or write.
 
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -13,12 +13,12 @@ use crate::sys;
 /// The callback of `run_with`.
 pub(super) type Sink<'a> = &'a mut dyn FnMut(Pipe, &[u8]) -> io::Result<()>;
 
-/// As much as a pipe holds, as a rule.
+/// The usual capacity of a pipe.
 pub(super) const CHUNK: usize = 64 * 1024;
-/// After so much it is time for the other pipes, the exit and the clock.
+/// The most to read or write before the other pipes, the exit and the clock are checked again.
 pub(super) const BUDGET: usize = 16 * CHUNK;
-/// If less is spare, the buffer grows. So a small output is read into the first allocation, together
-/// with its end.
+/// If less capacity is spare, the buffer grows. Small enough that a small output and its end are read
+/// into the first allocation.
 const LEAST_SPARE: usize = 8 * 1024;
 
 /// A pipe, and the flags that its open file description had before.
@@ -85,7 +85,7 @@ impl Stream {
         }
     }
 
-    /// What is still to be read from.
+    /// The descriptor, if the stream has not ended.
     pub(super) fn open(&self) -> Option<BorrowedFd<'_>> {
         let fd = self.fd.as_ref().filter(|_| !self.ended);
         fd.map(AsFd::as_fd)
@@ -107,8 +107,8 @@ impl Stream {
         Ok(())
     }
 
-    /// Reads what is in the pipe now, and more only if it is the last: another process may write for
-    /// ever.
+    /// Reads what is in the pipe now. Reads on only if all writers are gone: another process may write
+    /// forever.
     pub(super) fn read_rest(&mut self, sink: &mut Option<Sink<'_>>) -> io::Result<()> {
         let Some(fd) = self.open() else { return Ok(()) };
         let held = sys::readable_bytes(fd).unwrap_or(CHUNK);
@@ -120,7 +120,7 @@ impl Stream {
         }
     }
 
-    /// `None`: there is nothing to read now. 0: nor later.
+    /// `None`: there is nothing to read now. 0: the stream has ended.
     fn read_chunk(&mut self) -> io::Result<Option<usize>> {
         let Some(fd) = self.fd.as_ref().filter(|_| !self.ended) else {
             return Ok(Some(0));
@@ -137,7 +137,7 @@ impl Stream {
         let read = match sys::read_spare(fd.as_fd(), buffer, most) {
             Ok(read) => read,
             Err(Errno::EAGAIN) => return Ok(None),
-            // A socket whose other end was closed before it had read everything.
+            // A socket whose other end was closed with unread data.
             Err(Errno::ECONNRESET) => 0,
             // How Linux reports the end of a pseudoterminal.
             Err(Errno::EIO) if fd.as_fd().is_terminal() => 0,
@@ -184,8 +184,8 @@ impl<'a> Input<'a> {
         self.fd.as_ref().map(AsFd::as_fd)
     }
 
-    /// Writes as much as the pipe takes now. Returns the pipe when no more is to be written: all
-    /// was, or the child has closed it.
+    /// Writes as much as the pipe takes now. Returns the pipe when everything is written, or the child
+    /// has closed its end.
     pub(super) fn write(&mut self) -> io::Result<Option<Fd>> {
         let mut so_far = 0;
         while let Some(fd) = self.fd.as_ref() {

@@ -1,4 +1,4 @@
-//! What a capture needs of a child, whichever type has it.
+//! What a capture needs from a child: the same for `Child` and `Spawned`.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -25,15 +25,15 @@ pub(crate) mod sealed {
     }
 }
 
-/// A child while its output is captured. No call but `reap` reaps it.
+/// A child while its output is captured. Only `reap` reaps it.
 pub trait Target {
     fn pipes(&mut self) -> PipesMut<'_>;
 
-    /// A descriptor that is readable once the child has exited. `None`: look repeatedly.
+    /// A descriptor that is readable once the child has exited. `None`: check repeatedly.
     fn exit_fd(&self) -> Option<BorrowedFd<'_>>;
 
-    /// Whether the child has exited. A zombie counts, unless a tracer holds it; and so does a child
-    /// that other code has reaped.
+    /// Whether the child has exited. A zombie has exited unless a tracer holds it, and so has a child
+    /// that other code reaped.
     fn has_exited(&mut self) -> io::Result<bool>;
 
     /// Signals the child. ECHILD: it was reaped.
@@ -42,12 +42,11 @@ pub trait Target {
     /// Signals the group that the child leads. ESRCH: it leads none. ECHILD: it was reaped.
     fn signal_group(&mut self, signal: c_int) -> io::Result<()>;
 
-    /// Whether no process of the group that the child leads is alive. Fails where that cannot be
-    /// found out.
+    /// Whether no process of the group that the child leads is alive. Fails if that is unknown.
     fn group_has_exited(&mut self) -> io::Result<bool>;
 
-    /// Reaps the child, which has exited. If other code reaped it during the capture, the status is
-    /// that of the kernel's record, if there is one; otherwise ECHILD.
+    /// Reaps the child, which has exited. If other code reaped it during the capture, returns the
+    /// status of the kernel's record, if there is one; otherwise ECHILD.
     fn reap(&mut self) -> io::Result<ExitStatus>;
 }
 
@@ -72,9 +71,9 @@ impl<'a> PipesMut<'a> {
         }
     }
 
-    /// Takes the pipes out of the child; none on an error.
+    /// Takes the pipes out of the child. On an error it takes none.
     ///
-    /// Two of them may be one open file description. So all flags are read before any is changed.
+    /// Two pipes may share one open file description. So all flags are read before any is changed.
     pub(super) fn take(self) -> nix::Result<[Option<Fd>; 3]> {
         fn flags(pipe: &Option<impl AsFd>) -> nix::Result<c_int> {
             let flags = pipe.as_ref().map(|pipe| sys::status_flags(pipe.as_fd()));

@@ -7,11 +7,11 @@ use std::process::{Child, ExitStatus};
 use nix::errno::Errno;
 use nix::libc::c_int;
 
+use super::open::OpenChild;
 use super::reap::ChildWait;
 use crate::capture::{sealed, Piped, PipesMut, Target};
 use crate::group::{self, Leader};
-use crate::handle::is_echild;
-use crate::wait::{Timeout, Waitable};
+use crate::wait::{is_echild, Timeout, Waitable};
 
 impl Piped for Child {}
 
@@ -31,7 +31,7 @@ enum Life {
     Child,
     /// It exited while it was opened, and std reaped it.
     Reaped(ExitStatus),
-    /// Reaped before the capture began: its PID may be another process's.
+    /// Reaped before the capture began: its PID may belong to another process.
     Gone,
 }
 
@@ -48,10 +48,10 @@ impl<'a> ChildTarget<'a> {
     }
 }
 
-/// Opens the child. A status: std has just reaped it.
+/// Opens the child. Returns a status if std has just reaped it.
 ///
-/// Whether std had the status before, only its `try_wait` tells, which reaps. So a zombie is not
-/// asked about until the end: its group could not be named any more.
+/// Only `try_wait` tells whether std had the status before, and it reaps. For a zombie it is called
+/// at the end: once the child is reaped, its group can no longer be signalled.
 fn open(wait: &mut ChildWait<'_>) -> io::Result<Option<ExitStatus>> {
     wait.open()?;
     match wait.peek()?.exited() {
@@ -102,16 +102,16 @@ impl Target for ChildTarget<'_> {
         match self.wait.try_reap() {
             Ok(Some(status)) => Ok(status),
             Err(error) if !is_echild(&error) => Err(error),
-            // The pidfd is the child's: a peek through it has succeeded.
+            // The pidfd refers to the child, because a peek through it has succeeded.
             Ok(None) | Err(_) => self.wait.exit_record().ok_or_else(|| Errno::ECHILD.into()),
         }
     }
 }
 
-impl<'a> ChildTarget<'a> {
-    fn unreaped(&mut self) -> nix::Result<&mut ChildWait<'a>> {
+impl ChildTarget<'_> {
+    fn unreaped(&mut self) -> nix::Result<&mut OpenChild> {
         match self.life {
-            Life::Child => Ok(&mut self.wait),
+            Life::Child => self.wait.opened().ok_or(Errno::ECHILD),
             Life::Reaped(_) | Life::Gone => Err(Errno::ECHILD),
         }
     }

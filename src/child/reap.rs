@@ -1,37 +1,36 @@
 //! Reaping through std's `Child`.
 //!
-//! std's `Child` remembers the status that it reaped itself, and signals by PID until it has one. So
-//! this crate never reaps behind its back: it peeks, and lets `Child::try_wait` reap.
+//! std's `Child` caches the status that it reaped itself, and signals by PID until it has one. So
+//! this crate never reaps by other means: it peeks, and lets `Child::try_wait` reap.
 //!
-//! No method of `Child` tells a status that it has just reaped from one that it had before. Peeks
-//! around `try_wait` do: the first fails with ECHILD if there is no such child; if the last still
-//! finds one, the status is an old one, and the PID belongs to another child now.
+//! No method of `Child` tells a status that was just reaped from one that was cached. Peeks before
+//! and after `try_wait` do: the first fails with ECHILD if there is no such child. If the second
+//! still finds one, the status is a cached one, and the PID now belongs to another child.
 
 use std::io;
 use std::process::{Child, ExitStatus};
 use std::time::Instant;
 
 use nix::errno::Errno;
-use nix::libc::pid_t;
 
-use crate::backend::{Process, Seen};
+use super::open::{pid_of, OpenChild};
 use crate::exit::{Event, ResourceUsage};
-use crate::handle::{default_backend, is_echild, PidHandle, Spawned};
+use crate::handle::{default_backend, PidHandle, Spawned};
 use crate::sys::{self, Pidfd};
-use crate::wait::{poll_until, Waitable};
+use crate::wait::{is_echild, poll_until, Waitable};
 
 /// One wait for a `Child`.
-pub(crate) struct ChildWait<'a> {
+pub(super) struct ChildWait<'a> {
     child: &'a mut Child,
-    /// std has no status yet, so that the next one it returns is new.
+    /// std had no status at the last `try_wait`, so the next one that it returns is new.
     status_is_new: bool,
-    /// A blocking peek has found the zombie, so that `try_wait` will reap it.
+    /// A blocking peek has found the zombie, so `try_wait` will reap it.
     is_zombie: bool,
-    opened: Option<(Process, Seen)>,
+    opened: Option<OpenChild>,
 }
 
 impl<'a> ChildWait<'a> {
-    pub(crate) fn new(child: &'a mut Child) -> Self {
+    pub(super) fn new(child: &'a mut Child) -> Self {
         Self {
             child,
             status_is_new: false,
@@ -40,38 +39,32 @@ impl<'a> ChildWait<'a> {
         }
     }
 
-    pub(super) fn child(&self) -> &Child {
-        self.child
-    }
-
     pub(super) fn child_mut(&mut self) -> &mut Child {
         self.child
     }
 
-    /// Opens the process that has the child's PID. Peek then: ECHILD if it is another process.
+    /// Opens the process that has the child's PID. The caller then peeks: ECHILD if it is not a child.
     pub(super) fn open(&mut self) -> io::Result<()> {
-        self.opened = Some(open_child(self.child)?);
+        self.opened = Some(OpenChild::open(self.child)?);
         Ok(())
     }
 
     pub(super) fn pidfd(&self) -> Option<&Pidfd> {
-        self.opened.as_ref()?.0.pidfd()
+        self.opened.as_ref()?.process.pidfd()
     }
 
-    pub(super) fn opened(&mut self) -> nix::Result<(&Process, &mut Seen)> {
-        let (process, seen) = self.opened.as_mut().ok_or(Errno::ECHILD)?;
-        Ok((process, seen))
+    pub(super) fn opened(&mut self) -> Option<&mut OpenChild> {
+        self.opened.as_mut()
     }
 
     pub(super) fn exit_record(&self) -> Option<ExitStatus> {
-        self.opened.as_ref()?.0.exit_record()
+        self.opened.as_ref()?.process.exit_record()
     }
 
     pub(super) fn peek(&mut self) -> io::Result<Event> {
-        let pid = pid_of(self.child)?;
         Ok(match &mut self.opened {
-            Some((process, seen)) => process.peek(seen)?,
-            None => sys::peek_by_pid(pid)?,
+            Some(opened) => opened.peek()?,
+            None => sys::peek_by_pid(pid_of(self.child)?)?,
         })
     }
 }
@@ -82,7 +75,7 @@ impl Waitable for ChildWait<'_> {
             return self.child.try_wait();
         }
         match (self.peek()?, self.status_is_new) {
-            // std would take the trace stop for an exit.
+            // std would mistake the trace stop for an exit.
             (Event::Trapped, _) => return Ok(None),
             (Event::Running, true) => return Ok(None),
             (Event::Exited(_), true) => return self.child.try_wait(),
@@ -122,26 +115,16 @@ impl Waitable for ChildWait<'_> {
     }
 }
 
-/// The process that has the child's PID: the child, as long as it is unreaped.
-pub(crate) fn open_child(child: &Child) -> io::Result<(Process, Seen)> {
-    // It fails only if no process has the PID, so that the child was reaped.
-    Process::open_child(pid_of(child)?).map_err(|_| Errno::ECHILD.into())
-}
-
-pub(super) fn pid_of(child: &Child) -> io::Result<pid_t> {
-    pid_t::try_from(child.id()).map_err(|_| Errno::ECHILD.into())
-}
-
 impl From<Child> for Spawned {
-    /// Takes over a child that was spawned by other code. Never fails, and loses no pipe.
+    /// Takes over a child that other code spawned, with its pipes. Never fails.
     ///
-    /// For a child of your own, [`PidHandle::spawn`] is better: it leaves a zombie unreaped. From
-    /// now on the child is reaped through the handle alone.
+    /// From now on only the handle reaps the child. For commands that you spawn yourself, use
+    /// [`PidHandle::spawn`], which leaves a zombie unreaped.
     ///
     /// If std has the status already, the handle is done. A zombie is reaped here, because only
-    /// `try_wait` tells whether std has its status. To callers it stays a zombie: the first wait
-    /// gets the status and on Linux the usage, and signals succeed without effect. Only its process
-    /// group can no longer be signalled.
+    /// `try_wait` tells whether std has its status. The handle still treats it as a zombie: the first
+    /// wait returns the status and, on Linux, the usage; signals succeed without effect. Only its
+    /// process group can no longer be signalled.
     ///
     /// # Examples
     ///
@@ -165,22 +148,25 @@ impl From<Child> for Spawned {
     }
 }
 
-/// Makes a handle of a child, whose pipes were taken out. Never fails.
+/// Makes a handle of a child whose pipes were taken out. Never fails.
 fn into_handle(mut child: Child) -> PidHandle {
     let pid = child.id();
     let done = || PidHandle::done(pid, default_backend());
-    let Ok((process, mut seen)) = open_child(&child) else {
+    let Ok(opened) = OpenChild::open(&child) else {
         return done();
     };
+    let OpenChild {
+        process, mut seen, ..
+    } = opened;
     let mut usage = ResourceUsage::default();
     let event = process.peek_usage(&mut seen, &mut usage);
     let status = match event {
         Err(Errno::ECHILD) => return done(),
-        // Nothing is known; if std reaps on the way, it returns that status again.
+        // The peek failed, so a status of std's may be a cached one, too.
         Err(_) => child.try_wait().ok().flatten(),
         Ok(Event::Trapped) => None,
         Ok(Event::Running | Event::Exited(_)) => match child.try_wait() {
-            // Still there: the status is an old one, and another child has the PID.
+            // Still there: the status was cached, and another child has the PID.
             Ok(Some(_)) if process.peek(&mut seen).is_ok() => return done(),
             Ok(status) => status,
             Err(error) if is_echild(&error) => return done(),

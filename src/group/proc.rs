@@ -1,4 +1,4 @@
-//! The members of a group by `/proc`: Linux.
+//! The members of a group, read from `/proc`: for Linux.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -18,17 +18,16 @@ pub(super) struct Members {
     backend: Backend,
 }
 
-/// Up to this many PIDs that were given out during a scan are looked at singly; if there are more,
-/// the scan starts again.
+/// If up to this many PIDs were given out during a scan, each of them is checked. If more, the scan
+/// starts again.
 const FEW: pid_t = 1000;
 
 impl Members {
     /// Unsupported: `/proc` does not show the processes of this PID namespace.
     pub(super) fn of(leader: &impl Leader) -> io::Result<Self> {
         if !sys::proc_is_own()? {
-            let text =
-                "cannot find the members of a process group: /proc is missing or of another \
-                        PID namespace (mount a proc file system of this one there)";
+            let text = "cannot list the members of a process group: /proc is missing or belongs \
+                        to another PID namespace (mount a new proc file system on it)";
             return Err(io::Error::new(io::ErrorKind::Unsupported, text));
         }
         Ok(Self {
@@ -48,9 +47,9 @@ impl Members {
     /// The members that are alive.
     ///
     /// A chain of members that fork and exit at once can outrun a scan: A forks B, whose PID is in a
-    /// part that was scanned before, and exits before the scan gets to A. Hence no member is alive
-    /// only if a scan finds none and no PID was given out meanwhile; those that were are looked at,
-    /// too.
+    /// part that was already scanned, and exits before the scan reaches A. So the result is that none
+    /// is alive only if a scan finds none and no PID was given out during it. PIDs that were given out
+    /// are checked, too.
     pub(super) fn find(&self, _leader: &mut impl Leader) -> io::Result<Vec<pid_t>> {
         let mut before = sys::last_pid()?;
         let mut alive = self.alive_of(sys::list_pids()?)?;
@@ -59,7 +58,7 @@ impl Members {
             alive = match last.wrapping_sub(before) {
                 0 => break,
                 1..=FEW => self.alive_of((before..=last).skip(1))?,
-                // Many, or the numbers start again at the lowest one.
+                // Many, or the numbers have wrapped around.
                 _ => self.alive_of(sys::list_pids()?)?,
             };
             before = last;
@@ -77,8 +76,8 @@ impl Members {
         Ok(alive)
     }
 
-    /// Whether the process with that PID is a member and alive. A zombie is not, because its parent
-    /// may never reap it.
+    /// Whether the process with that PID is a member and alive. A zombie is not alive: its parent may
+    /// never reap it.
     fn is_alive(&self, pid: pid_t) -> nix::Result<bool> {
         // Much faster than /proc, and nearly all processes are in other groups.
         match sys::group_of(pid) {
@@ -93,7 +92,7 @@ impl Members {
         }
     }
 
-    /// Blocks until none of these processes is an alive member; false once the deadline has passed.
+    /// Blocks until none of these processes is an alive member. False once the deadline has passed.
     pub(super) fn block(
         &self,
         _leader: &mut impl Leader,
@@ -120,16 +119,16 @@ impl Members {
         Ok(found.is_some())
     }
 
-    /// The same for one process. The PID may belong to another process than the pidfd; that one is
-    /// no member, or the next scan finds it.
+    /// The same for one process. If the PID belongs to another process than the pidfd, that process is
+    /// not a member, or the next scan finds it.
     fn block_by_pidfd(
         &self,
         pid: pid_t,
         fd: &sys::Pidfd,
         deadline: Option<Instant>,
     ) -> nix::Result<bool> {
-        /// A member that leaves the group causes no event. So its group is checked from time to
-        /// time, at first soon, because a daemon leaves its group right after the fork.
+        /// A member that leaves the group causes no event. So its group is checked at intervals,
+        /// which are short at first, because a daemon leaves its group right after the fork.
         const FIRST_CHECK: Duration = Duration::from_millis(1);
         const LONGEST: Duration = Duration::from_secs(1);
         let mut until_check = FIRST_CHECK;

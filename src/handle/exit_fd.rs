@@ -14,19 +14,20 @@ use crate::wait::poll_until;
 
 /// A descriptor that is readable once its process has exited, and stays so.
 ///
-/// From [`PidHandle::exit_fd`]. Pass it to `poll`, `epoll` or a reactor and wait until it is readable
-/// (POLLIN). There is nothing to read from it. It stays open and valid as long as it or a clone of
-/// it lives, whatever becomes of the handle; clones share one descriptor.
+/// Returned by [`PidHandle::exit_fd`]. Pass it to `poll`, `epoll` or a reactor, and wait until it is
+/// readable (POLLIN). Do not read from it. It stays open until it and its clones are dropped, even if
+/// the handle is done, released or dropped. Clones share one descriptor.
 ///
-/// A raw descriptor can be readable too early, for a moment, while a thread of the process that is
-/// not its main thread execs. [`PidHandle::has_exited`] and the waits check again.
+/// While a thread of the process other than its main thread execs, the descriptor can be readable
+/// for a moment although the process runs. After the poll, check with [`PidHandle::has_exited`] or
+/// [`PidHandle::try_wait`].
 #[derive(Clone)]
 pub struct ExitFd(Source);
 
 #[derive(Clone)]
 enum Source {
     Pidfd(sys::LeasedPart<Arc<Shared>, Process, State, Pidfd>),
-    /// The watcher needs the process, and so it is kept open.
+    /// The lease keeps the process open, which the watcher of a non-child checks.
     Watcher(
         Arc<NotifyFd>,
         #[allow(dead_code)] sys::Lease<Arc<Shared>, Process, State>,
@@ -36,13 +37,14 @@ enum Source {
 impl PidHandle {
     /// Returns a descriptor that becomes readable when the process, child or not, has exited.
     ///
-    /// For event loops, and for a wait that something else may end: a signal, by a signalfd or a
-    /// self-pipe, a socket, a timer. It stays readable, and stays open as long as it lives, whatever
-    /// becomes of the handle.
+    /// Use it in an event loop, or to wait for the exit or something else: a socket, a timer, or a
+    /// signal by a signalfd or a self-pipe. It stays readable. It stays open even if the handle is
+    /// done, released or dropped.
     ///
     /// # Examples
     ///
-    /// A wait that a message on a socket ends. `examples/interruptible.rs` has one that a signal ends.
+    /// This wait ends at the exit or at a message on a socket. In `examples/interruptible.rs` a signal
+    /// ends it.
     ///
     /// ```
     /// use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
@@ -75,15 +77,16 @@ impl PidHandle {
     ///
     /// - ECHILD: the handle is done.
     /// - EINVAL: the handle is released.
-    /// - EMFILE, ENFILE, ENOMEM, EAGAIN: [`Backend::Waitpid`](crate::Backend::Waitpid) could not
-    ///   get its descriptors or its thread.
+    /// - EMFILE, ENFILE, ENOMEM, EAGAIN: no descriptor or thread is available. Only with
+    ///   [`Backend::Waitpid`].
     ///
     /// # Platform notes
     ///
-    /// [`Backend::Pidfd`](crate::Backend::Pidfd): the pidfd itself, at no cost.
-    /// [`Backend::Waitpid`](crate::Backend::Waitpid): one end of a socket pair, and a watcher thread
-    /// that makes it readable. The thread ends with the process or, for a non-child, when no
-    /// `ExitFd` is left. It sees the exits that [`has_exited`](Self::has_exited) sees.
+    /// With [`Backend::Pidfd`] it is the pidfd itself, which needs no system call.
+    ///
+    /// With [`Backend::Waitpid`] it is one end of a socket pair, which a watcher thread makes readable.
+    /// The thread ends when the process exits or, for a non-child, when no `ExitFd` is left. It sees the
+    /// exits that [`has_exited`](Self::has_exited) sees.
     pub fn exit_fd(&self) -> io::Result<ExitFd> {
         let mut guard = self.shared.lock();
         guard.check_live()?;
@@ -100,8 +103,8 @@ impl PidHandle {
         }))
     }
 
-    /// By PID: the descriptor that is notified when the process is seen to have exited, and a
-    /// watcher thread that looks for that.
+    /// By PID: returns the descriptor that is notified of the exit, and starts the watcher thread
+    /// unless it runs already.
     pub(super) fn watch(&self, guard: &mut Guard<'_>) -> nix::Result<Arc<NotifyFd>> {
         // A forked process has the descriptors, but not the watcher.
         if let Some(fd) = guard.seen.notify_fd().filter(|_| !guard.is_forked()) {
@@ -119,12 +122,13 @@ impl PidHandle {
         };
         if process.is_child(&state.seen) {
             let (pid, fd) = (process.pid(), Arc::clone(&fd));
-            // It keeps the descriptor until the exit, so that one thread serves all listeners.
+            // The thread keeps the descriptor until the exit, so that later listeners share both.
             sys::spawn_thread(move || {
                 let found = waitpid::block_until_waitable(pid);
                 if let Some(shared) = shared.upgrade() {
                     let mut guard = shared.lock();
-                    // Noted before it stops to count: a reap that waits for that finds it noted.
+                    // First stores what it saw, then leaves: a reap that waits for it to leave must
+                    // find that stored.
                     let _ = guard.seen.note(found);
                     guard.in_flight -= 1;
                     guard.notify();
@@ -142,8 +146,8 @@ impl PidHandle {
     }
 }
 
-/// Looks for the exit until it has happened or no listener is left. The call that sees the exit notes
-/// it, which notifies the listeners.
+/// Checks for the exit until it has happened or no listener is left. The check that sees the exit
+/// stores it in `Seen`, which notifies the listeners.
 fn watch_non_child(shared: &Weak<Shared>, listeners: &Weak<NotifyFd>) {
     let _ = poll_until(None, || -> Result<Option<()>, Errno> {
         let Some(shared) = shared.upgrade().filter(|_| listeners.strong_count() > 0) else {

@@ -2,17 +2,17 @@
 
 use std::io;
 use std::process::ExitStatus;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-use super::{settle, Phase, PidHandle};
-use crate::backend::{waitpid, Process};
+use super::{settle, with_process, Phase, PidHandle};
+use crate::backend::Process;
 use crate::sys;
 use crate::wait::{poll_until, Timeout};
 
 impl PidHandle {
-    /// Returns whether the process, child or not, has exited. A zombie counts; nothing is reaped.
+    /// Returns whether the process, child or not, has exited. A zombie has exited. Nothing is reaped.
     ///
     /// # Examples
     ///
@@ -24,21 +24,22 @@ impl PidHandle {
     ///
     /// # Errors
     ///
-    /// EINVAL: the handle is released. A handle that is done returns `true`.
+    /// EINVAL: the handle is released. On a done handle it returns `true`.
     ///
     /// # Platform notes
     ///
-    /// [`Backend::Waitpid`](crate::Backend::Waitpid) cannot see the zombie of a non-child, nor one
-    /// that a tracer holds: it returns `true` once that is reaped. If the start time of the
-    /// non-child is not known (see [`open`](Self::open)) and its PID was reused, it returns `false`.
+    /// [`Backend::Waitpid`](crate::Backend::Waitpid) cannot tell a zombie from a running process if it
+    /// is a non-child or a tracer holds it, and returns `false` until it is reaped. If the start time
+    /// of a non-child is not known (see [`open`](Self::open)) and its PID was reused, it also returns
+    /// `false`.
     pub fn has_exited(&self) -> io::Result<bool> {
         self.exited_within(Timeout::Poll)
     }
 
-    /// Waits until the process, child or not, has exited. It reaps nothing.
+    /// Waits until the process, child or not, has exited. Nothing is reaped.
     ///
-    /// Any number of threads can wait for one process, also for a [`Child`](std::process::Child)
-    /// that they share: the first to return can reap it.
+    /// Any number of threads can wait for one process. They can also wait for a
+    /// [`Child`](std::process::Child) that they share, and reap it by its own `wait` afterwards.
     ///
     /// # Examples
     ///
@@ -54,24 +55,27 @@ impl PidHandle {
     ///
     /// # Errors
     ///
-    /// EINVAL: the handle is released. A handle that is done returns at once.
+    /// EINVAL: the handle is released. On a done handle it returns at once.
     ///
     /// # Platform notes
     ///
     /// [`Backend::Pidfd`](crate::Backend::Pidfd): [poll(2)] on the descriptor.
-    /// [`Backend::Waitpid`](crate::Backend::Waitpid): for a child `waitid` with WNOWAIT; for a
-    /// non-child repeated looks, 1 ms to 50 ms apart, with the limits of
+    /// [`Backend::Waitpid`](crate::Backend::Waitpid): for a child [waitid(2)] with WNOWAIT; for a
+    /// non-child repeated checks, 1 ms to 50 ms apart, with the limits of
     /// [`has_exited`](Self::has_exited).
     ///
     /// [poll(2)]: https://man7.org/linux/man-pages/man2/poll.2.html
+    /// [waitid(2)]: https://man7.org/linux/man-pages/man2/waitid.2.html
+    #[doc(alias = "WNOWAIT")]
     pub fn wait_exited(&self) -> io::Result<()> {
         self.exited_within(Timeout::Infinite).map(drop)
     }
 
-    /// Waits as [`wait_exited`](Self::wait_exited) does, for at most `timeout`: `false` once that
-    /// has passed, and never earlier.
+    /// Waits until the process, child or not, has exited. Returns `false` once `timeout` has passed,
+    /// and never earlier.
     ///
-    /// Zero is [`has_exited`](Self::has_exited); a time too long for the clock is no limit.
+    /// Like [`wait_exited`](Self::wait_exited). A timeout of zero is [`has_exited`](Self::has_exited).
+    /// One that is too long for the clock is no limit.
     ///
     /// # Examples
     ///
@@ -85,20 +89,25 @@ impl PidHandle {
     ///
     /// # Errors
     ///
-    /// EINVAL: the handle is released.
+    /// EINVAL: the handle is released. On a done handle it returns `true` at once.
+    ///
+    /// # Platform notes
+    ///
+    /// Those of [`wait_exited`](Self::wait_exited). For a child,
+    /// [`Backend::Waitpid`](crate::Backend::Waitpid) uses the watcher thread of
+    /// [`wait_timeout`](Self::wait_timeout).
     pub fn wait_exited_timeout(&self, timeout: Duration) -> io::Result<bool> {
         self.exited_within(Timeout::after(timeout))
     }
 
-    /// Returns how the process ended, if that is known; it never waits for the exit.
+    /// Returns how the process ended, if that is known. It never waits for the exit.
     ///
-    /// That is the status that a wait through this handle or a clone got. Otherwise it is the
-    /// kernel's record of a process that was reaped, if the kernel keeps one: so the status can
-    /// still be had that another wait took, that was thrown away because SIGCHLD is ignored, or that
-    /// is of a non-child.
+    /// If a wait through this handle or a clone got the status, it returns that. Otherwise it asks the
+    /// kernel, which may keep a record of a reaped process: even if other code reaped it, if its
+    /// status was thrown away because SIGCHLD is ignored, or if it is a non-child.
     ///
-    /// `None` while the process runs, while it is a zombie that no call has reaped, and on a handle
-    /// that was released before it had the status.
+    /// Returns `None` while the process runs or is a zombie, and on a handle that was released before
+    /// it had the status.
     ///
     /// # Examples
     ///
@@ -114,8 +123,8 @@ impl PidHandle {
     ///
     /// # Platform notes
     ///
-    /// The kernel's record: Linux 6.15 and later with
-    /// [`Backend::Pidfd`](crate::Backend::Pidfd), as long as the handle is live.
+    /// The kernel keeps records on Linux 6.15 and later. Only [`Backend::Pidfd`](crate::Backend::Pidfd)
+    /// can read them, and only while the handle is live.
     pub fn exit_status(&self) -> Option<ExitStatus> {
         let mut guard = self.shared.lock();
         match guard.phase {
@@ -129,13 +138,13 @@ impl PidHandle {
         recorded.or_else(|| self.shared.lock().status)
     }
 
-    /// Whether a wait would get the status now. It reaps nothing.
+    /// Whether a wait would return the status now. Nothing is reaped.
     pub(crate) fn is_waitable(&self) -> io::Result<bool> {
         let guard = self.shared.lock();
         if guard.is_reaped_early() {
             return Ok(true);
         }
-        self.with_process(guard, |process, seen| {
+        with_process(guard, |process, seen| {
             Ok(process.peek(seen)?.exited().is_some())
         })
     }
@@ -167,13 +176,8 @@ impl PidHandle {
             }
             Process::Waitpid(process) if process.is_child(&guard.seen) => {
                 if deadline.is_none() {
-                    let peek = self.begin_blocking(guard)?;
-                    let found = waitpid::block_until_waitable(process.pid());
-                    drop(peek);
-                    let mut guard = self.end_blocking();
                     // ECHILD: it was reaped, and so it has exited.
-                    let _ = guard.seen.note(found);
-                    settle(guard, None);
+                    let _ = self.block_by_pid(guard, process.pid());
                     return Ok(true);
                 }
                 let watched = self.watch(&mut guard);
@@ -190,7 +194,7 @@ impl PidHandle {
         }
     }
 
-    /// One look of a wait that began while the handle was live.
+    /// One check of a wait that began while the handle was live.
     fn peek_exited(&self, process: &Process) -> io::Result<bool> {
         let mut guard = self.shared.lock();
         let exited = process.has_exited(&mut guard.seen)?;
@@ -198,12 +202,8 @@ impl PidHandle {
         Ok(exited)
     }
 
-    fn poll_exited(
-        &self,
-        process: &Process,
-        deadline: Option<std::time::Instant>,
-    ) -> io::Result<bool> {
-        let look = || -> io::Result<_> { Ok(self.peek_exited(process)?.then_some(())) };
-        Ok(poll_until(deadline, look)?.is_some())
+    fn poll_exited(&self, process: &Process, deadline: Option<Instant>) -> io::Result<bool> {
+        let check = || -> io::Result<_> { Ok(self.peek_exited(process)?.then_some(())) };
+        Ok(poll_until(deadline, check)?.is_some())
     }
 }

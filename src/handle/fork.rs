@@ -1,11 +1,11 @@
-//! For the model kernel: what a fork does to a handle, and a seeded fault.
+//! For the model kernel: what a fork does to a handle, and an injected fault.
 
 use super::{PidHandle, Shared};
 use crate::sys::{Arc, NotifyFd};
 
 impl PidHandle {
-    /// The handle as a forked process has it: a copy of the state and of the descriptors. Threads of
-    /// the parent that use the second value do not run there, so it is not dropped before the end.
+    /// Copies the handle as a fork does: the state and the descriptors. The parent's threads that use
+    /// the second value do not run in the forked process, so it must not be dropped before the end.
     ///
     /// A fork while another thread holds the lock is not modelled.
     pub(crate) fn fork(&self) -> (Self, Option<Arc<NotifyFd>>) {
@@ -24,7 +24,7 @@ impl PidHandle {
         (copy, notify)
     }
 
-    /// Loses what was seen of the process.
+    /// Clears what was seen of the process.
     pub(crate) fn forget_seen(&self) {
         self.shared.lock().seen.forget();
     }

@@ -1,4 +1,4 @@
-//! Which process a handle means, in a form that outlives this process.
+//! The identity of a process, in a form that outlives this program.
 
 use std::error::Error;
 use std::fmt;
@@ -9,20 +9,20 @@ use nix::errno::Errno;
 use nix::libc::pid_t;
 
 use super::open::check_pid;
-use super::{Phase, PidHandle};
+use super::{with_process, Phase, PidHandle};
 use crate::sys;
+use crate::wait::is_echild;
 
-/// Names one process for as long as it exists, also for other programs and after a restart of this
-/// one: what a pidfile should hold instead of a bare PID.
+/// Identifies one process across programs and restarts: what to store in a pidfile instead of a PID.
 ///
-/// From [`PidHandle::identity`]; [`PidHandle::open_identity`] opens the process again. It consists of
-/// the PID, the start time of the process and the ID of the boot, so that neither a later process
-/// with the same PID nor one after a reboot has the same identity. Two identities are equal if they
-/// name the same process.
+/// Returned by [`PidHandle::identity`]; [`PidHandle::open_identity`] opens the process again. It
+/// consists of the PID, the start time of the process and the ID of the boot. So a later process with
+/// the same PID has another identity, and so has one after a reboot. Two identities are equal if they
+/// belong to the same process.
 ///
-/// It prints as one line without spaces, and parses back: `4711:830274:` and the boot ID, a UUID.
-/// Only the exact text that it prints parses, so `trim` what comes from a file. It is no secret, and
-/// gives no rights.
+/// It prints as one line without spaces, such as
+/// `4711:830274:0c7a3a1c-9c11-4d6c-8a4e-0d5a0f2c5a11`, and parses back. Only the exact text that it
+/// prints parses: `trim` what you read from a file. It is not a secret and grants no permission.
 ///
 /// # Examples
 ///
@@ -33,7 +33,7 @@ use crate::sys;
 /// use std::process::Command;
 ///
 /// let daemon = PidHandle::spawn(Command::new("sleep").arg("60"))?.handle;
-/// let line = daemon.identity()?.to_string(); // Into a file, say.
+/// let line = daemon.identity()?.to_string(); // To be written to a pidfile.
 ///
 /// let identity: Identity = line.parse()?;
 /// PidHandle::open_identity(&identity)?.kill()?;
@@ -47,8 +47,8 @@ use crate::sys;
 ///
 /// # Platform notes
 ///
-/// Linux only. An identity is valid within one PID namespace and one time namespace: processes in
-/// another one see other PIDs and other start times.
+/// Linux only. An identity is valid within one PID namespace and one time namespace: in others the same
+/// process has another PID or another start time.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Identity {
     pid: pid_t,
@@ -62,7 +62,15 @@ pub struct Identity {
 struct BootId(u128);
 
 impl Identity {
-    /// The PID of the process. The process may have ended, and the PID may be reused.
+    /// Returns the PID. If the process has ended, the PID may belong to another process.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let identity: pidwait::Identity = "4711:12:0c7a3a1c-9c11-4d6c-8a4e-0d5a0f2c5a11".parse()?;
+    /// assert_eq!(identity.pid(), 4711);
+    /// # Ok::<(), pidwait::ParseIdentityError>(())
+    /// ```
     pub fn pid(&self) -> u32 {
         self.pid.unsigned_abs()
     }
@@ -70,13 +78,13 @@ impl Identity {
     /// Reads the identity of the process that has the PID now.
     fn read(pid: pid_t) -> io::Result<Self> {
         if !sys::proc_is_own()? {
-            let text = "the start time of a process cannot be read: there is no /proc of this PID \
-                        namespace";
+            let text = "cannot read the start time of the process: /proc is missing or belongs to \
+                        another PID namespace";
             return Err(unsupported(text));
         }
         let start_time = match sys::proc_stat(pid) {
             Ok(stat) => stat.start_time,
-            // The caller has seen the process, so that the mount hides it.
+            // The caller has seen the process, so the mount hides it.
             Err(Errno::ESRCH) => return Err(unsupported("/proc hides this process (hidepid)")),
             Err(errno) => return Err(errno.into()),
         };
@@ -92,7 +100,8 @@ impl Identity {
 impl BootId {
     fn read() -> io::Result<Self> {
         match sys::boot_id() {
-            Ok(text) => Self::parse(&text).ok_or_else(|| unsupported("the boot ID is no UUID")),
+            Ok(text) => Self::parse(&text)
+                .ok_or_else(|| unsupported("the boot ID of this system is not a UUID")),
             Err(Errno::ENOENT | Errno::ENOSYS) => Err(unsupported("this system has no boot ID")),
             Err(errno) => Err(errno.into()),
         }
@@ -107,10 +116,10 @@ impl BootId {
 }
 
 impl PidHandle {
-    /// Returns the identity of the process, by which [`open_identity`](Self::open_identity) finds it
-    /// again, in this program or another one.
+    /// Returns the identity of the process, child or not.
     ///
-    /// The process may be a zombie, and need not be a child.
+    /// [`open_identity`](Self::open_identity) opens the process again, in this program or another one.
+    /// The process may be a zombie.
     ///
     /// # Examples
     ///
@@ -126,9 +135,10 @@ impl PidHandle {
     ///
     /// # Errors
     ///
-    /// - ECHILD: the handle is done, or the process was reaped.
+    /// - ECHILD: the handle is done; or the process was reaped, by other code or by
+    ///   [`Spawned::from`](crate::Spawned#impl-From%3CChild%3E-for-Spawned).
     /// - EINVAL: the handle is released.
-    /// - EMFILE, ENFILE, ENOMEM: `/proc` cannot be read for lack of a descriptor or memory.
+    /// - EMFILE, ENFILE, ENOMEM: no descriptor or memory is available to read `/proc`.
     /// - [`Unsupported`](io::ErrorKind::Unsupported): `/proc` is missing, belongs to another PID
     ///   namespace or hides the process; or the system is not Linux.
     ///
@@ -145,19 +155,18 @@ impl PidHandle {
             return Err(Errno::ECHILD.into());
         }
         let identity = Identity::read(check_pid(self.pid)?);
-        // After the read: the process has not been reaped, so that it had the PID all the time.
-        self.with_process(guard, |process, seen| match process.signal(seen, 0) {
+        // After the read: the process is unreaped, so it had the PID during the read.
+        with_process(guard, |process, seen| match process.signal(seen, 0) {
             Err(Errno::EPERM) => Ok(()),
             result => result,
         })?;
         identity
     }
 
-    /// Opens the very process that an identity names.
+    /// Opens the process that an identity belongs to, and no other one.
     ///
-    /// If that process is gone, its PID was reused or the machine was rebooted, the handle is *done*
-    /// from the start, as that of [`open`](Self::open) if there is no such process: every call fails
-    /// with ECHILD, and no other process is ever signalled.
+    /// If that process is gone, its PID was reused, or the machine was rebooted, the handle is *done*
+    /// from the start: every wait and signal fails with ECHILD.
     ///
     /// # Examples
     ///
@@ -182,19 +191,19 @@ impl PidHandle {
     ///
     /// # Platform notes
     ///
-    /// With [`Backend::Waitpid`](crate::Backend::Waitpid) each later call compares the start time
-    /// again, as for any non-child.
+    /// With [`Backend::Waitpid`](crate::Backend::Waitpid) each later call for a non-child compares the
+    /// start time again.
     pub fn open_identity(identity: &Identity) -> io::Result<Self> {
         let handle = Self::open(identity.pid())?;
         let done = || Ok(Self::done(identity.pid(), handle.backend));
         if BootId::read()? != identity.boot {
             return done();
         }
-        // Of the process that was opened, not of the one that has the PID before or after that.
+        // The identity of the process that was opened, even if the PID was reused since.
         match handle.identity() {
             Ok(opened) if opened == *identity => Ok(handle),
             Ok(_) => done(),
-            Err(error) if super::is_echild(&error) => done(),
+            Err(error) if is_echild(&error) => done(),
             Err(error) => Err(error),
         }
     }
@@ -259,7 +268,7 @@ fn number(text: &str) -> Option<u64> {
     (number.to_string() == text).then_some(number)
 }
 
-/// A text is not an [`Identity`]. `Display` names the part that is wrong.
+/// The error of parsing an [`Identity`]. It names the part that is wrong.
 ///
 /// # Examples
 ///

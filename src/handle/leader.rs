@@ -1,16 +1,14 @@
-//! What a process group and the background reaper need of a handle. Both keep the process open, so
-//! that they continue if the handle is released.
+//! A handle's process as the leader of a group. It holds a lease of the process, so the group's calls
+//! continue if the handle is released.
 
 use std::io;
-use std::process::ExitStatus;
 
 use nix::libc::{c_int, pid_t};
 
-use super::{settle, Lease, PidHandle, Shared, State};
+use super::{settle, Lease, PidHandle};
 use crate::backend::{Process, Seen};
 use crate::group::Leader;
 use crate::support::Backend;
-use crate::sys::{self, Arc};
 
 impl PidHandle {
     /// The process as the leader of a group.
@@ -23,34 +21,8 @@ impl PidHandle {
             lease,
         })
     }
-
-    /// The process as a child to reap later. `None`: the handle is done or released.
-    pub(crate) fn hold(&self) -> Option<Held> {
-        let mut guard = self.shared.lock();
-        guard.check_live().ok()?;
-        let lease = guard.lease(Arc::clone(&self.shared))?;
-        drop(guard);
-        Some(Held {
-            handle: self.clone(),
-            _lease: lease,
-        })
-    }
 }
 
-/// A child that is reaped later, even if its handle is released meanwhile.
-pub(crate) struct Held {
-    handle: PidHandle,
-    _lease: sys::Lease<Arc<Shared>, Process, State>,
-}
-
-impl Held {
-    /// Reaps the child if it has exited.
-    pub(crate) fn try_reap(&self) -> io::Result<Option<ExitStatus>> {
-        self.handle.try_wait_released()
-    }
-}
-
-/// A handle's process as the leader of a group.
 pub(crate) struct HandleLeader<'a> {
     handle: &'a PidHandle,
     lease: Lease<'a>,
@@ -79,7 +51,7 @@ impl Leader for HandleLeader<'_> {
 
     fn check_waitable(&mut self) -> io::Result<()> {
         if self.handle.shared.lock().is_reaped_early() {
-            return Ok(()); // Its status is there.
+            return Ok(()); // The handle has its status.
         }
         Ok(self.with(|process, seen| process.peek(seen).map(drop))?)
     }

@@ -12,18 +12,19 @@ use crate::support::{self, Backend};
 use crate::sys;
 
 impl PidHandle {
-    /// Opens any process, by the backend that [`support`](crate::support) returns.
+    /// Opens the process with the given PID, child or not.
     ///
-    /// It needs no permission. If there is no such process, the handle is *done* from the start and
-    /// returns ECHILD for good, even if the PID is given to another process later.
+    /// It needs no permission, and uses the backend that [`support`](fn@crate::support) returns. If there
+    /// is no such process, the handle is *done* from the start: every wait and signal fails with
+    /// ECHILD, even if the PID is given to another process later.
     ///
-    /// The caller's PID may have been reused already: only an unreaped child keeps its PID. For a
-    /// child use [`spawn`](Self::spawn), or make the handle from the
-    /// [`Child`](std::process::Child) itself: [`Spawned::from`](crate::Spawned#impl-From%3CChild%3E-for-Spawned).
+    /// The PID may have been reused before the call: only an unreaped child is certain to have its
+    /// PID. For a child use [`spawn`](Self::spawn), or make the handle from the
+    /// [`Child`](std::process::Child): [`Spawned::from`](crate::Spawned#impl-From%3CChild%3E-for-Spawned).
     ///
-    /// Beside a living [`Child`](std::process::Child), reap through one of the two only. To share a
-    /// `Child`, call `PidHandle::open(child.id())`, [`wait_exited`](Self::wait_exited) in any number
-    /// of threads, and then the `Child`'s own `wait`.
+    /// If you keep a `Child` of the same process, reap through one of the two only. To share a `Child`,
+    /// call `PidHandle::open(child.id())`, then [`wait_exited`](Self::wait_exited) in any number of
+    /// threads, and at the end the `Child`'s own `wait`.
     ///
     /// # Examples
     ///
@@ -36,17 +37,19 @@ impl PidHandle {
     ///
     /// # Errors
     ///
-    /// - [`InvalidInput`](io::ErrorKind::InvalidInput): 0, or above `i32::MAX`; no process has such
-    ///   a PID.
-    /// - EINVAL: the ID of a thread that is not a process.
-    /// - EMFILE, ENFILE, ENOMEM: no descriptor is available.
-    /// - Those of [`support`](crate::support).
+    /// - [`InvalidInput`](io::ErrorKind::InvalidInput): the PID is 0 or above `i32::MAX`, which no
+    ///   process has.
+    /// - EINVAL: the PID is the ID of a thread that is not the main thread of a process.
+    /// - EMFILE, ENFILE, ENOMEM: no descriptor or memory is available for a pidfd.
+    /// - Those of [`support`](fn@crate::support).
     ///
     /// # Platform notes
     ///
-    /// [`Backend::Pidfd`]: [pidfd_open(2)]. [`Backend::Waitpid`] cannot tell the ID of a thread from
-    /// that of a process. It tells a non-child from a later process with the same PID only on Linux,
-    /// by the start time in `/proc`, and only if `/proc` is readable and of this PID namespace.
+    /// [`Backend::Pidfd`] calls [pidfd_open(2)].
+    ///
+    /// [`Backend::Waitpid`] accepts the ID of a thread like that of a process. It distinguishes a
+    /// non-child from a later process with the same PID by the start time in `/proc`. That needs Linux,
+    /// and a readable `/proc` of this PID namespace.
     ///
     /// [pidfd_open(2)]: https://man7.org/linux/man-pages/man2/pidfd_open.2.html
     #[doc(alias = "pidfd_open")]
@@ -55,7 +58,9 @@ impl PidHandle {
         Self::open_by(pid, support::support()?.backend())
     }
 
-    /// Opens any process by the given backend, whatever `PIDWAIT_BACKEND` says.
+    /// Opens the process with the given PID, on the given backend.
+    ///
+    /// Like [`open`](Self::open), but ignores `PIDWAIT_BACKEND`.
     ///
     /// # Examples
     ///
@@ -71,8 +76,8 @@ impl PidHandle {
     ///
     /// # Errors
     ///
-    /// Those of [`open`](Self::open), and [`Unsupported`](io::ErrorKind::Unsupported) if
-    /// [`Backend::Pidfd`] is requested and the system has no pidfds.
+    /// Those of [`open`](Self::open). [`Unsupported`](io::ErrorKind::Unsupported) if the backend is
+    /// [`Backend::Pidfd`] and the system has no pidfds.
     #[doc(alias = "pidfd_open")]
     pub fn open_with(pid: u32, backend: Backend) -> io::Result<Self> {
         check_pid(pid)?;
@@ -82,9 +87,9 @@ impl PidHandle {
         Self::open_by(pid, backend)
     }
 
-    /// Takes over a pidfd that the caller opened: always [`Backend::Pidfd`].
+    /// Makes a handle from a pidfd that the caller opened. It always uses [`Backend::Pidfd`].
     ///
-    /// A non-blocking pidfd (`PIDFD_NONBLOCK`) works as any other.
+    /// A non-blocking pidfd (`PIDFD_NONBLOCK`) works like any other.
     ///
     /// # Examples
     ///
@@ -101,17 +106,19 @@ impl PidHandle {
     ///
     /// # Errors
     ///
-    /// The descriptor is closed in each case:
+    /// An error closes the descriptor.
     ///
-    /// - [`InvalidInput`](io::ErrorKind::InvalidInput): it is no pidfd, or one of a thread
-    ///   (`PIDFD_THREAD`), or of a process that has no PID in this PID namespace.
+    /// - [`InvalidInput`](io::ErrorKind::InvalidInput): the descriptor is not a pidfd, or refers to a
+    ///   thread (`PIDFD_THREAD`), or to a process that has no PID in this PID namespace.
     /// - ECHILD: the process was reaped already.
-    /// - [`Unsupported`](io::ErrorKind::Unsupported): the PID has to be read from `/proc`, and that
-    ///   is missing or of another PID namespace.
+    /// - EMFILE, ENFILE, ENOMEM: `/proc` cannot be read, because no descriptor or memory is available.
+    /// - [`Unsupported`](io::ErrorKind::Unsupported): the PID has to be read from `/proc`, which is
+    ///   missing or belongs to another PID namespace; or the system has no pidfds.
     ///
     /// # Platform notes
     ///
-    /// The PID comes from `PIDFD_GET_INFO` (Linux 6.13), otherwise from `/proc/thread-self/fdinfo`.
+    /// Linux 5.4 and later. The PID is read with `PIDFD_GET_INFO` (Linux 6.13 and later), otherwise from
+    /// `/proc/thread-self/fdinfo`.
     pub fn from_pidfd(fd: OwnedFd) -> io::Result<Self> {
         let (process, pid) = Process::from_pidfd(fd)?;
         Ok(Self::live(pid.unsigned_abs(), process, Seen::default()))
@@ -120,7 +127,7 @@ impl PidHandle {
     /// Returns a duplicate of the pidfd, for other APIs: [pidfd_getfd(2)], [setns(2)], or SCM_RIGHTS.
     ///
     /// It belongs to the caller, is close-on-exec, and stays open when the handle is done, released
-    /// or dropped. To poll for the exit, [`exit_fd`](Self::exit_fd) works on both backends.
+    /// or dropped. To poll for the exit, use [`exit_fd`](Self::exit_fd), which works on both backends.
     ///
     /// # Examples
     ///
@@ -137,9 +144,10 @@ impl PidHandle {
     ///
     /// # Errors
     ///
-    /// - ECHILD: the handle is done. EINVAL: it is released.
+    /// - ECHILD: the handle is done.
+    /// - EINVAL: the handle is released.
     /// - EMFILE: no descriptor is available.
-    /// - [`Unsupported`](io::ErrorKind::Unsupported): [`Backend::Waitpid`], which has no pidfd.
+    /// - [`Unsupported`](io::ErrorKind::Unsupported): the handle uses [`Backend::Waitpid`].
     ///
     /// [pidfd_getfd(2)]: https://man7.org/linux/man-pages/man2/pidfd_getfd.2.html
     /// [setns(2)]: https://man7.org/linux/man-pages/man2/setns.2.html
@@ -166,7 +174,7 @@ impl PidHandle {
     }
 }
 
-/// The PID as system calls take it. They would take 0 and negative numbers for whole groups.
+/// The PID as system calls take it. To them, 0 and negative numbers mean whole groups.
 pub(super) fn check_pid(pid: u32) -> io::Result<pid_t> {
     match pid_t::try_from(pid) {
         Ok(number) if number > 0 => Ok(number),

@@ -5,6 +5,7 @@ use std::process::ExitStatus;
 use std::time::Instant;
 
 use nix::errno::Errno;
+use nix::libc::pid_t;
 
 use super::{settle, Guard, Lease, Phase, PidHandle};
 use crate::backend::{waitpid, Process};
@@ -14,8 +15,8 @@ use crate::sys;
 use crate::wait::{self, poll_until, Timeout, Waitable};
 
 impl PidHandle {
-    /// Reaps the child if it has exited, as a wait that began before the handle was released.
-    pub(crate) fn try_wait_released(&self) -> io::Result<Option<ExitStatus>> {
+    /// Reaps the child if it has exited, even if the handle is released: the caller holds a lease.
+    pub(super) fn try_wait_released(&self) -> io::Result<Option<ExitStatus>> {
         let mut wait = HandleWait::new(self, None);
         wait.lease = self.lease(&mut self.shared.lock()).ok();
         wait.try_reap()
@@ -25,15 +26,17 @@ impl PidHandle {
         wait::reap(&mut HandleWait::new(self, None), timeout)
     }
 
-    /// Counts a blocking call as under way, and takes a lease for it. The caller drops the guard and
-    /// must call [`end_blocking`](Self::end_blocking).
-    pub(super) fn begin_blocking<'a>(&'a self, mut guard: Guard<'a>) -> nix::Result<Lease<'a>> {
-        let lease = self.lease(&mut guard)?;
-        guard.in_flight += 1;
-        Ok(lease)
+    /// By PID: blocks in a peek, without the lock, until there is an exit.
+    pub(super) fn block_by_pid(&self, guard: Guard<'_>, pid: pid_t) -> nix::Result<Event> {
+        begin_blocking(guard);
+        let found = waitpid::block_until_waitable(pid);
+        let mut guard = self.end_blocking();
+        let found = guard.seen.note(found);
+        settle(guard, None);
+        found
     }
 
-    pub(super) fn end_blocking(&self) -> Guard<'_> {
+    fn end_blocking(&self) -> Guard<'_> {
         let mut guard = self.shared.lock();
         guard.in_flight -= 1;
         if guard.in_flight == 0 {
@@ -41,6 +44,11 @@ impl PidHandle {
         }
         guard
     }
+}
+
+/// Unlocks the handle and counts a blocking call as in flight, until `end_blocking`.
+fn begin_blocking(mut guard: Guard<'_>) {
+    guard.in_flight += 1;
 }
 
 /// One wait through a handle.
@@ -66,7 +74,7 @@ impl<'a> HandleWait<'a> {
         let guard = self.handle.shared.lock();
         match guard.check_live() {
             Err(Errno::EINVAL) if self.lease.is_some() => {
-                // Another wait may have reaped since this one began; its PID is not used again.
+                // Another wait may have reaped since this one began. The PID is not used after that.
                 guard.seen.check_present()?;
                 Ok(guard)
             }
@@ -76,7 +84,7 @@ impl<'a> HandleWait<'a> {
     }
 
     /// Takes the status of a zombie that was reaped when the handle was made.
-    fn take_reaped_early(&mut self, guard: &mut Guard<'a>) -> io::Result<Option<ExitStatus>> {
+    fn take_reaped_early(&mut self, guard: &Guard<'a>) -> io::Result<Option<ExitStatus>> {
         let Phase::ReapedEarly(kept) = &guard.phase else {
             return Ok(None);
         };
@@ -100,8 +108,8 @@ impl<'a> HandleWait<'a> {
             }
             Ok(_) => Ok(None),
             Err(Errno::ECHILD) => {
-                // Another thread may have reaped and not noted the status yet. By PID a reap notes
-                // it under the lock. In a forked process no other thread is left that would.
+                // Another thread may have reaped and not stored the status yet. By PID a reap stores
+                // it under the lock. In a forked process no other thread exists that could.
                 if self.handle.backend == Backend::Pidfd && !guard.is_forked() {
                     guard =
                         guard.wait_until(|state| state.in_flight == 0 || state.status.is_some());
@@ -120,13 +128,13 @@ impl<'a> HandleWait<'a> {
 impl Waitable for HandleWait<'_> {
     fn try_reap(&mut self) -> io::Result<Option<ExitStatus>> {
         let mut guard = self.lock()?;
-        if let Some(status) = self.take_reaped_early(&mut guard)? {
+        if let Some(status) = self.take_reaped_early(&guard)? {
             settle(guard, Some(status));
             return Ok(Some(status));
         }
         if guard.in_flight > 0 && self.handle.backend == Backend::Waitpid {
-            // Not while another thread blocks in a peek by PID. That will return once there is a
-            // zombie.
+            // No reap while another thread blocks in a peek by PID: the PID could be reused under
+            // it. That peek returns as soon as there is a zombie.
             let (process, state) = guard.parts().ok_or(Errno::EINVAL)?;
             let found = process.peek(&mut state.seen);
             if !matches!(found, Ok(Event::Exited(_))) {
@@ -141,12 +149,13 @@ impl Waitable for HandleWait<'_> {
     }
 
     fn reap_blocking(&mut self) -> io::Result<Option<ExitStatus>> {
-        let guard = self.lock()?;
+        let mut guard = self.lock()?;
         if self.handle.backend == Backend::Waitpid || guard.is_reaped_early() {
             drop(guard);
             return self.try_reap();
         }
-        let lease = self.handle.begin_blocking(guard)?;
+        let lease = self.handle.lease(&mut guard)?;
+        begin_blocking(guard);
         let found = lease.reap_blocking(self.usage.as_deref_mut());
         let guard = self.handle.end_blocking();
         self.lease = Some(lease);
@@ -164,13 +173,8 @@ impl Waitable for HandleWait<'_> {
         match (&**lease, deadline) {
             (Process::Pidfd(process), deadline) => Ok(sys::poll_readable(process.fd(), deadline)?),
             (Process::Waitpid(process), None) => {
-                let guard = self.lock()?;
-                let peek = self.handle.begin_blocking(guard)?;
-                let found = waitpid::block_until_waitable(process.pid());
-                drop(peek);
-                let mut guard = self.handle.end_blocking();
-                let found = guard.seen.note(found);
-                self.finish_peek(guard, found)
+                let found = self.handle.block_by_pid(self.lock()?, process.pid());
+                Ok(found?.exited().is_some())
             }
             (Process::Waitpid(_), Some(_)) => self.block_until_notified(deadline),
         }
@@ -178,26 +182,22 @@ impl Waitable for HandleWait<'_> {
 }
 
 impl HandleWait<'_> {
-    fn finish_peek(&self, guard: Guard<'_>, found: nix::Result<Event>) -> io::Result<bool> {
-        settle(guard, None);
-        Ok(found?.exited().is_some())
-    }
-
     /// By PID with a deadline: polls the descriptor that the watcher notifies.
     fn block_until_notified(&self, deadline: Option<Instant>) -> io::Result<bool> {
         let peek = || -> io::Result<Option<()>> {
             let mut guard = self.lock()?;
             let (process, state) = guard.parts().ok_or(Errno::EINVAL)?;
             let found = process.peek(&mut state.seen);
-            Ok(self.finish_peek(guard, found)?.then_some(()))
+            settle(guard, None);
+            Ok(found?.exited().map(drop))
         };
         let mut guard = self.lock()?;
         let watched = self.handle.watch(&mut guard);
         drop(guard);
         match watched {
-            // The watcher may be too late to notify: the last look is this thread's own.
+            // The watcher may not have run yet at the deadline: hence one more peek.
             Ok(fd) => Ok(sys::poll_readable(&*fd, deadline)? || peek()?.is_some()),
-            // Without descriptors or threads, looking repeatedly finds the same, only later.
+            // Without descriptors or threads, repeated peeks find the same, only later.
             Err(_) => Ok(poll_until(deadline, peek)?.is_some()),
         }
     }

@@ -7,14 +7,15 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::libc::{c_int, SIGKILL};
 
-use super::PidHandle;
+use super::{with_process, PidHandle};
 use crate::sys;
 use crate::wait::{self, FIRST_SIGNAL};
 
 impl PidHandle {
-    /// Sends a signal to the process, child or not, and never to another one.
+    /// Sends a signal to the process, child or not.
     ///
-    /// A zombie can be signalled, without effect. Signal 0 only checks whether it could be.
+    /// A signal to a zombie succeeds without effect. Signal 0 sends nothing, and only checks whether the
+    /// process exists and may be signalled.
     ///
     /// # Examples
     ///
@@ -31,17 +32,19 @@ impl PidHandle {
     ///
     /// # Errors
     ///
-    /// - ECHILD: the process was reaped, by any code, or there was none.
+    /// - ECHILD: the process was reaped, by any code, or did not exist when it was opened.
     /// - EINVAL: the handle is released, or there is no such signal.
-    /// - EPERM: no permission.
+    /// - EPERM: no permission to signal the process.
     ///
     /// # Platform notes
     ///
-    /// [`Backend::Pidfd`](crate::Backend::Pidfd): [pidfd_send_signal(2)].
-    /// [`Backend::Waitpid`](crate::Backend::Waitpid): [kill(2)], after a check that the PID is still
-    /// the process's own. That is safe for a child that is reaped through this handle only. Between
-    /// the check and the `kill`, a non-child, or a child that other code reaps, can go and its PID
-    /// be reused.
+    /// [`Backend::Pidfd`](crate::Backend::Pidfd): [pidfd_send_signal(2)], which never signals another
+    /// process.
+    ///
+    /// [`Backend::Waitpid`](crate::Backend::Waitpid): [kill(2)], after a check that the PID still
+    /// belongs to the process. That is safe for a child that is reaped only through this handle. A
+    /// non-child, or a child that other code reaps, can be reaped between the check and the `kill`,
+    /// and its PID be reused.
     ///
     /// [pidfd_send_signal(2)]: https://man7.org/linux/man-pages/man2/pidfd_send_signal.2.html
     /// [kill(2)]: https://man7.org/linux/man-pages/man2/kill.2.html
@@ -54,10 +57,10 @@ impl PidHandle {
             // To the caller it is a zombie: nothing is sent.
             return Ok(sys::is_signal(signal).then_some(()).ok_or(Errno::EINVAL)?);
         }
-        self.with_process(guard, |process, seen| process.signal(seen, signal))
+        with_process(guard, |process, seen| process.signal(seen, signal))
     }
 
-    /// Kills the process with SIGKILL. It does not reap: wait for the process afterwards.
+    /// Kills the process with SIGKILL. Does not reap it: wait for it afterwards.
     ///
     /// # Examples
     ///
@@ -77,10 +80,11 @@ impl PidHandle {
         self.signal(SIGKILL)
     }
 
-    /// Terminates the child: SIGTERM, at most `grace` to exit, then SIGKILL; and reaps it.
+    /// Terminates the child and reaps it: sends SIGTERM, waits for at most `grace`, then sends SIGKILL.
     ///
-    /// It looks first, and does not signal a child that has exited already. SIGCONT follows SIGTERM,
-    /// so that a stopped child can take it. The status tells which signal ended the child, if any.
+    /// A child that has already exited is only reaped. SIGCONT is sent after SIGTERM, so that a stopped
+    /// child can handle it. The status tells which signal ended the child, if any. After SIGKILL it
+    /// waits without a limit.
     ///
     /// # Examples
     ///
@@ -98,13 +102,15 @@ impl PidHandle {
     ///
     /// # Errors
     ///
-    /// Those of [`wait`](Self::wait), before anything is sent, and of [`signal`](Self::signal).
+    /// - Those of [`wait`](Self::wait). For a non-child, nothing is sent.
+    /// - Those of [`signal`](Self::signal).
     pub fn terminate(&self, grace: Duration) -> io::Result<ExitStatus> {
         self.terminate_with(FIRST_SIGNAL, grace)
     }
 
-    /// Terminates the child as [`terminate`](Self::terminate) does, with another first signal than
-    /// SIGTERM.
+    /// Terminates the child and reaps it: sends `signal`, waits for at most `grace`, then sends SIGKILL.
+    ///
+    /// Like [`terminate`](Self::terminate), with another first signal than SIGTERM.
     ///
     /// # Examples
     ///

@@ -10,16 +10,15 @@ use super::PidHandle;
 use crate::backend::Process;
 use crate::support::{self, Backend};
 
-/// A child that was just spawned: its handle, and its pipes.
+/// A child that was just spawned: its handle and its pipes.
 ///
-/// From [`PidHandle::spawn`], or of a std [`Child`] by `Spawned::from`. A pipe is `Some` if the
-/// command asked for it, with [`Stdio::piped`](std::process::Stdio::piped). The fields are as those
-/// of `Child`: take out what you need.
+/// Returned by [`PidHandle::spawn`], or made from a std [`Child`] by `Spawned::from`. As in `Child`, a
+/// pipe is `Some` if the command asked for it with [`Stdio::piped`](std::process::Stdio::piped), and
+/// you can take out the fields that you need.
 ///
-/// **A wait does not close `stdin`**, unlike std's `Child::wait`: drop it first if the child reads
-/// until its end. Dropping a `Spawned` closes the pipes, and neither kills nor reaps the child.
-/// [`KillOnDrop`](crate::KillOnDrop) does both; [`ChildExt`](crate::ChildExt) has the same waits for a
-/// `Child` itself.
+/// **A wait does not close `stdin`**, unlike std's `Child::wait`: drop it first if the child reads its
+/// input to the end. Dropping a `Spawned` closes the pipes, and neither kills nor reaps the child.
+/// [`KillOnDrop`](crate::KillOnDrop) does both.
 ///
 /// # Examples
 ///
@@ -38,15 +37,15 @@ use crate::support::{self, Backend};
 /// ```
 #[derive(Debug)]
 #[non_exhaustive]
-#[must_use = "if it is dropped, no handle is left to reap the child with"]
+#[must_use = "dropping it drops the handle and leaves the child unreaped"]
 pub struct Spawned {
     /// The child's handle.
     pub handle: PidHandle,
-    /// The end to write to of the child's standard input.
+    /// The pipe to the child's standard input.
     pub stdin: Option<ChildStdin>,
-    /// The end to read from of the child's standard output.
+    /// The pipe from the child's standard output.
     pub stdout: Option<ChildStdout>,
-    /// The end to read from of the child's standard error.
+    /// The pipe from the child's standard error.
     pub stderr: Option<ChildStderr>,
 }
 
@@ -62,14 +61,12 @@ impl Spawned {
 }
 
 impl PidHandle {
-    /// Spawns a command and opens the child before anything can reap it.
+    /// Spawns a command, and returns a handle to the child together with its pipes.
     ///
-    /// The way to start a child for a handle. No error leaves a child behind. A child that has
-    /// exited by the time this returns is an ordinary zombie: all waits get its status, and its
-    /// usage and its process group are still there.
+    /// If the call fails, no child is left behind. A child that has already exited is an ordinary
+    /// zombie: a wait returns its status and its usage, and its process group can be signalled.
     ///
-    /// The pipes that the command asked for come beside the handle. [`wait`](Self::wait) does not
-    /// close a `stdin` that is still held.
+    /// [`wait`](Self::wait) does not close the `stdin` pipe.
     ///
     /// # Examples
     ///
@@ -85,22 +82,23 @@ impl PidHandle {
     /// # Errors
     ///
     /// - Those of [`Command::spawn`], unchanged: ENOENT if there is no such program, EAGAIN, ENOMEM.
-    /// - [`InvalidInput`](io::ErrorKind::InvalidInput) or [`Unsupported`](io::ErrorKind::Unsupported)
-    ///   of [`support`](crate::support), if `PIDWAIT_BACKEND` is wrong; nothing is spawned then.
+    /// - [`InvalidInput`](io::ErrorKind::InvalidInput), [`Unsupported`](io::ErrorKind::Unsupported):
+    ///   `PIDWAIT_BACKEND` is invalid or cannot be met; see [`support`](fn@crate::support). Nothing is
+    ///   spawned.
     ///
     /// # Platform notes
     ///
     /// If no descriptor is available for a pidfd, this handle uses
-    /// [`Backend::Waitpid`](crate::Backend::Waitpid), which is as safe for an unreaped child.
+    /// [`Backend::Waitpid`], which is as safe for an unreaped child.
     ///
     /// If other code of this process reaps every child, as a loop around `waitpid(-1)` does, or if
-    /// SIGCHLD is ignored, a child that ends at once can be reaped before it is opened. The handle
-    /// is done then: each wait fails with ECHILD.
+    /// SIGCHLD is ignored, a child that exits at once can be reaped before it is opened. The handle
+    /// is then done: every wait fails with ECHILD.
     #[doc(alias = "fork")]
     #[doc(alias = "posix_spawn")]
     pub fn spawn(command: &mut Command) -> io::Result<Spawned> {
-        // Before the fork, so that a wrong variable leaves no child behind. An errno is a lack of
-        // descriptors or memory, which `open_child` can do without.
+        // Before the fork, so that a wrong variable leaves no child behind. An errno means that no
+        // descriptor or memory is available; `open_child` then works by PID.
         if let Err(error) = support::support() {
             if error.raw_os_error().is_none() {
                 return Err(error);
@@ -110,7 +108,7 @@ impl PidHandle {
     }
 }
 
-/// A handle of a child that was just spawned. Never fails.
+/// Makes a handle to a child that was just spawned. Never fails.
 fn open_new(pid: u32) -> PidHandle {
     let opened = check_pid(pid).map(Process::open_child);
     if let Ok(Ok((process, mut seen))) = opened {
@@ -123,7 +121,7 @@ fn open_new(pid: u32) -> PidHandle {
     PidHandle::done(pid, default_backend())
 }
 
-/// The backend of a handle that needs none.
+/// The backend that a done handle reports.
 pub(crate) fn default_backend() -> Backend {
     support::support().map_or(Backend::Waitpid, |support| support.backend())
 }

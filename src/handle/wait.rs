@@ -12,13 +12,13 @@ use crate::wait::{self, Timeout, Waitable};
 impl PidHandle {
     /// Waits for the child to exit and reaps it.
     ///
-    /// Only the exit ends the wait: no stop, no trace stop, no signal handler. If several threads
-    /// wait, one gets the status and the others fail with ECHILD; [`exit_status`](Self::exit_status)
-    /// then returns it to each of them, and [`wait_shared`](Self::wait_shared) is both in one call. A
-    /// wait that blocks when the handle is released continues.
+    /// Only the exit ends the wait. A stop, a trace stop or a signal handler does not. If several
+    /// threads wait, one gets the status and the others fail with ECHILD. They can then call
+    /// [`exit_status`](Self::exit_status); [`wait_shared`](Self::wait_shared) does both in one call.
+    /// A wait that blocks when the handle is released continues.
     ///
-    /// It does not close a [`stdin`](crate::Spawned::stdin) that is still held: drop that first if
-    /// the child reads to its end.
+    /// It does not close the child's [`stdin`](crate::Spawned::stdin): drop that first if the child
+    /// reads its input to the end.
     ///
     /// # Examples
     ///
@@ -32,15 +32,16 @@ impl PidHandle {
     ///
     /// # Errors
     ///
-    /// - ECHILD: the handle is done; or the process is a non-child, was reaped by other code, or its
-    ///   status was thrown away because SIGCHLD is ignored. See
-    ///   [`exit_status`](Self::exit_status), and [`wait_exited`](Self::wait_exited) for non-children.
+    /// - ECHILD: the handle is done; or the process was reaped by other code, or is not a child, or
+    ///   its status was thrown away because SIGCHLD is ignored. The status may still be available
+    ///   from [`exit_status`](Self::exit_status). For a non-child use
+    ///   [`wait_exited`](Self::wait_exited).
     /// - EINVAL: the handle is released.
     ///
     /// # Platform notes
     ///
-    /// [waitid(2)]. Of a child that this process traces, the wait may take the report of a trace
-    /// stop away from the tracer; it then waits on for the exit.
+    /// [waitid(2)]. If this process traces the child, the wait may consume the report of a trace
+    /// stop; it then continues to wait for the exit.
     ///
     /// [waitid(2)]: https://man7.org/linux/man-pages/man2/waitid.2.html
     #[doc(alias = "waitid")]
@@ -49,7 +50,7 @@ impl PidHandle {
         wait::reap_unlimited(&mut HandleWait::new(self, None))
     }
 
-    /// Reaps the child if it has exited, and never blocks: `None` while it runs or is stopped.
+    /// Reaps the child if it has exited, without blocking. Returns `None` while it runs or is stopped.
     ///
     /// # Examples
     ///
@@ -72,12 +73,14 @@ impl PidHandle {
         HandleWait::new(self, None).try_reap()
     }
 
-    /// Waits for the child to exit and reaps it, for at most `timeout`: `None` once that has passed.
+    /// Waits for the child to exit and reaps it. Returns `None` once `timeout` has passed, and never
+    /// earlier.
     ///
-    /// It never returns `None` early, by the monotonic clock, which does not count time in which the
-    /// system was suspended. The child is as it was then, and a later wait gets its status. Zero is
-    /// [`try_wait`](Self::try_wait). A time too long for the clock, such as [`Duration::MAX`], is no
-    /// limit. For a non-child: [`wait_exited_timeout`](Self::wait_exited_timeout).
+    /// The timeout leaves the child as it is, and a later wait returns its status. Time is measured
+    /// by the monotonic clock, which on Linux does not count while the system is suspended. A timeout
+    /// of zero is [`try_wait`](Self::try_wait). One that is too long for the clock, such as
+    /// [`Duration::MAX`], is no limit. For a non-child use
+    /// [`wait_exited_timeout`](Self::wait_exited_timeout).
     ///
     /// # Examples
     ///
@@ -99,19 +102,22 @@ impl PidHandle {
     ///
     /// # Platform notes
     ///
-    /// [`Backend::Pidfd`](crate::Backend::Pidfd) polls the descriptor.
-    /// [`Backend::Waitpid`](crate::Backend::Waitpid) starts one watcher thread for the handle, which
-    /// ends with the process. If no thread or descriptor is available, it looks repeatedly and is
-    /// late by at most the larger of 1 ms and a twentieth of the time waited (50 ms at most).
+    /// [`Backend::Pidfd`](crate::Backend::Pidfd): [poll(2)] on the descriptor.
+    /// [`Backend::Waitpid`](crate::Backend::Waitpid): the first timed wait starts a watcher thread
+    /// for the handle, which ends when the process exits. If no thread or descriptor is available,
+    /// the wait checks repeatedly. It then notices the exit up to 1 ms late, or up to a twentieth of
+    /// the time waited if that is more, but never more than 50 ms late.
+    ///
+    /// [poll(2)]: https://man7.org/linux/man-pages/man2/poll.2.html
     #[doc(alias = "waitid")]
     #[doc(alias = "waitpid")]
     pub fn wait_timeout(&self, timeout: Duration) -> io::Result<Option<ExitStatus>> {
         self.reap(Timeout::after(timeout))
     }
 
-    /// Waits for the child to exit and reaps it, at most until `deadline`.
+    /// Waits for the child to exit and reaps it. Returns `None` once `deadline` has passed.
     ///
-    /// As [`wait_timeout`](Self::wait_timeout); a deadline in the past is one try.
+    /// Like [`wait_timeout`](Self::wait_timeout). With a deadline in the past it checks once.
     ///
     /// # Examples
     ///
@@ -137,7 +143,9 @@ impl PidHandle {
         self.reap(Timeout::At(deadline))
     }
 
-    /// Waits as [`wait`](Self::wait) does, and returns the resources that the process used.
+    /// Waits for the child to exit, reaps it, and also returns the resources that it used.
+    ///
+    /// Otherwise it is like [`wait`](Self::wait).
     ///
     /// # Examples
     ///
@@ -153,13 +161,13 @@ impl PidHandle {
     ///
     /// # Errors
     ///
-    /// Those of [`wait`](Self::wait). [`Unsupported`](io::ErrorKind::Unsupported), with the status
-    /// left for another wait, if the handle was made of a `Child` that had exited before, on a
-    /// system other than Linux.
+    /// - Those of [`wait`](Self::wait).
+    /// - [`Unsupported`](io::ErrorKind::Unsupported), on systems other than Linux: the handle was made
+    ///   from a `Child` that had already exited. The status is kept for another wait.
     ///
     /// # Platform notes
     ///
-    /// Linux: the fifth argument of the `waitid` system call. Elsewhere: [wait4(2)]. On Linux
+    /// Linux: the fifth argument of the `waitid` system call. Elsewhere: [wait4(2)]. On Linux the
     /// `max_rss` of a spawned program starts at the peak of the process that spawned it.
     ///
     /// [wait4(2)]: https://man7.org/linux/man-pages/man2/wait4.2.html
@@ -172,11 +180,11 @@ impl PidHandle {
         Ok((status, usage))
     }
 
-    /// Waits as [`wait`](Self::wait) does, but every caller gets the status: now, if another wait
-    /// took it, and at any later time.
+    /// Waits for the child to exit and reaps it, and returns the status to every caller.
     ///
-    /// For several threads or tasks that all have to know how the child ended, without a lock around
-    /// the wait. With a timeout: [`wait_exited_timeout`](Self::wait_exited_timeout) first, then this.
+    /// It returns the status even if another wait through this handle has it already. Use it if
+    /// several threads or tasks need to know how the child ended. With a timeout, call
+    /// [`wait_exited_timeout`](Self::wait_exited_timeout) first.
     ///
     /// # Examples
     ///
@@ -198,19 +206,19 @@ impl PidHandle {
     ///
     /// # Errors
     ///
-    /// - ECHILD: no wait through this handle or a clone got the status, and none can:
-    ///   the process is a non-child, or was reaped by other code, or SIGCHLD is ignored. If the
-    ///   kernel has a record of the exit, the call returns that instead; see
-    ///   [`exit_status`](Self::exit_status).
-    /// - EINVAL: the handle is released, and no wait has got the status.
+    /// - ECHILD: no wait through this handle or a clone got the status, and none can: the process is
+    ///   not a child, or was reaped by other code, or SIGCHLD is ignored. If the kernel has a record
+    ///   of the exit, the call returns that status instead: see [`exit_status`](Self::exit_status).
+    /// - EINVAL: the handle was released before any wait got the status.
     ///
     /// # Platform notes
     ///
-    /// As [`wait`](Self::wait).
+    /// Those of [`wait`](Self::wait) and [`exit_status`](Self::exit_status).
     #[doc(alias = "waitid")]
     #[doc(alias = "waitpid")]
     pub fn wait_shared(&self) -> io::Result<ExitStatus> {
-        // A wait that fails because another one took the status returns only after that is noted.
+        // A wait that fails because another one got the status returns only after that one has
+        // stored it.
         self.wait().or_else(|error| self.exit_status().ok_or(error))
     }
 

@@ -1,18 +1,17 @@
-//! Exits by `epoll`, a batch at a time.
+//! Waits for exits by `epoll`, a batch at a time.
 //!
-//! Entries are level-triggered: while an exit is fetched and not handed out yet, its descriptor is
-//! still registered, and so the epoll descriptor stays readable. An entry that is readable but
-//! cannot be reported becomes *quiet*: edge-triggered, so that it shows up again only when
-//! something has changed. epoll forgets such an event when it is fetched. So while there are quiet
-//! entries, events are fetched one by one, and none waits in the batch.
+//! Entries are level-triggered: until a fetched exit is handed out, its descriptor stays registered,
+//! so the epoll descriptor stays readable. An entry that is readable but cannot be reported becomes
+//! *quiet*: edge-triggered, so that it is fetched again only after a change. epoll drops such an
+//! event when it is fetched. So while there are quiet entries, events are fetched one by one, and
+//! none is left in the batch.
 
 use std::io;
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Instant;
 
-use nix::errno::Errno;
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 
 use super::slots::SlotKey;
 use crate::handle::ExitFd;
@@ -24,11 +23,11 @@ const BATCH: usize = 256;
 pub(super) struct Poller {
     epoll: Epoll,
     batch: Box<[EpollEvent]>,
-    /// The part of the batch that is fetched and not handed out yet.
+    /// The part of the batch that was not handed out yet.
     ready: Range<usize>,
     /// How many entries are quiet.
     quiet: usize,
-    /// When it was made: a forked process shares the epoll instance with its parent.
+    /// The fork number when it was made: a forked process shares the epoll instance with its parent.
     forks: u32,
 }
 
@@ -83,24 +82,8 @@ impl Poller {
     pub(super) fn fetch(&mut self, deadline: Option<Instant>) -> nix::Result<bool> {
         let room = if self.quiet > 0 { 1 } else { BATCH };
         let room = self.batch.get_mut(..room).unwrap_or_default();
-        loop {
-            let left = deadline.map(|at| at.saturating_duration_since(sys::now()));
-            let timeout = left.map_or(EpollTimeout::NONE, |time| {
-                // Rounded up, because no timeout may end early.
-                let millis = time.as_nanos().div_ceil(1_000_000);
-                i32::try_from(millis).map_or(EpollTimeout::MAX, |millis| {
-                    EpollTimeout::try_from(millis).unwrap_or(EpollTimeout::MAX)
-                })
-            });
-            match self.epoll.wait(room, timeout) {
-                Err(Errno::EINTR) => {}
-                Ok(0) if deadline.map_or(true, |at| sys::now() < at) => {}
-                fetched => {
-                    self.ready = 0..fetched?;
-                    return Ok(!self.ready.is_empty());
-                }
-            }
-        }
+        self.ready = 0..sys::epoll_wait(&self.epoll, room, deadline)?;
+        Ok(!self.ready.is_empty())
     }
 
     pub(super) fn ready_fd(&self) -> io::Result<BorrowedFd<'_>> {

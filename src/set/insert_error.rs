@@ -1,4 +1,4 @@
-//! The error of `insert`, which returns what could not be inserted.
+//! The error of `insert`, with what could not be inserted.
 
 use std::error::Error;
 use std::fmt;
@@ -10,8 +10,8 @@ use crate::PidHandle;
 /// The error of [`WaitSet::insert`](crate::WaitSet::insert), with the handle and the value that
 /// could not be inserted.
 ///
-/// `?` converts it into its [`io::Error`]. Its message contains that of the `io::Error`; therefore
-/// it has no [`source`](Error::source), and an error report prints each message once.
+/// `?` converts it into its [`io::Error`]. Its message contains that of the `io::Error`, so it has no
+/// [`source`](Error::source), and an error report prints each message once.
 ///
 /// # Examples
 ///

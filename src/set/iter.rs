@@ -7,22 +7,22 @@ use super::slots::{Occupied, Slot};
 use super::{Entry, WaitKey, WaitSet};
 use crate::PidHandle;
 
-/// An iterator over the entries of a [`WaitSet`], from [`WaitSet::iter`].
+/// An iterator over the entries of a [`WaitSet`]. Returned by [`WaitSet::iter`].
 pub struct Iter<'a, T> {
     set: u64,
     entries: Occupied<std::slice::Iter<'a, Slot<Entry<T>>>>,
 }
 
-/// An iterator over the entries of a [`WaitSet`] with mutable values, from [`WaitSet::iter_mut`].
+/// An iterator over the entries of a [`WaitSet`], with mutable values. Returned by
+/// [`WaitSet::iter_mut`].
 pub struct IterMut<'a, T> {
     set: u64,
     entries: Occupied<std::slice::IterMut<'a, Slot<Entry<T>>>>,
 }
 
-/// An iterator that takes the entries out of a [`WaitSet`], from its `into_iter`.
+/// An iterator that takes the entries out of a [`WaitSet`]. Returned by its `into_iter`.
 ///
-/// Entries that it has not returned yet when it is dropped are dropped as well: nothing is killed
-/// or reaped.
+/// Dropping it drops the entries that are left, and neither kills nor reaps.
 ///
 /// # Examples
 ///

@@ -1,7 +1,7 @@
-//! Exits by `poll`, where there is no `epoll`.
+//! Waits for exits by `poll`, on systems without `epoll`.
 //!
 //! `poll` reports a descriptor as long as it is readable. An entry that is readable but cannot be
-//! reported becomes *quiet*: it is no longer polled, but tried again after each delay of a backoff.
+//! reported becomes *quiet*: it is no longer polled, but checked again after each delay of a backoff.
 
 use std::collections::VecDeque;
 use std::io;
@@ -19,9 +19,9 @@ use crate::wait::Backoff;
 pub(super) struct Poller {
     polled: Vec<(SlotKey, ExitFd)>,
     quiet: Vec<SlotKey>,
-    /// Since the first entry became quiet.
+    /// Starts when the first entry becomes quiet.
     backoff: Backoff,
-    /// Entries that are fetched and not handed out yet.
+    /// Fetched entries that were not handed out yet.
     ready: VecDeque<SlotKey>,
 }
 

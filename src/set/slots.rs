@@ -1,8 +1,8 @@
-//! Entries by key, without a map: a key is the index of a slot, and the slot's generation.
+//! Entries by key, without a map: a key is the index of a slot and the slot's generation.
 
 use std::iter::Enumerate;
 
-/// Names an entry, and no entry that is inserted later.
+/// Refers to one entry, and to no entry that is inserted later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct SlotKey {
     pub(super) index: u32,
@@ -85,7 +85,7 @@ impl<E> Slots<E> {
         }
         let entry = slot.entry.take()?;
         self.len -= 1;
-        // A slot that has had all its generations stays empty.
+        // A slot that has used up its generations stays empty.
         if let Some(generation) = slot.generation.checked_add(1) {
             slot.generation = generation;
             self.free.push(key.index);

@@ -10,32 +10,32 @@ use crate::sys;
 use crate::wait::Timeout;
 use crate::PidHandle;
 
-/// A process of a [`WaitSet`] that has exited, with all that was inserted.
+/// A process of a [`WaitSet`] that has exited, with its handle and its value.
 ///
-/// From [`WaitSet::wait`] and [`WaitSet::wait_exited`]; their examples show it.
+/// Returned by [`WaitSet::wait`] and [`WaitSet::wait_exited`]; see the examples there.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Exited<T> {
-    /// The key that [`WaitSet::insert`] returned. It names nothing any more.
+    /// The key that [`WaitSet::insert`] returned. It no longer refers to an entry.
     pub key: WaitKey,
-    /// The handle. After [`WaitSet::wait`] it is done, if the process was a child that nothing else
-    /// reaped. After [`WaitSet::wait_exited`] it is as it was.
+    /// The handle that was inserted. [`WaitSet::wait`] reaps a child, so its handle is done.
+    /// [`WaitSet::wait_exited`] leaves the handle as it was.
     pub handle: PidHandle,
-    /// The value.
+    /// The value that was inserted.
     pub value: T,
-    /// How the process ended: the status of the child that [`WaitSet::wait`] reaped. Otherwise what
-    /// [`PidHandle::exit_status`] returned at that moment: `None` for a zombie, and if the kernel
-    /// cannot tell, or not yet.
+    /// The status, if [`WaitSet::wait`] reaped the child. Otherwise what
+    /// [`PidHandle::exit_status`] returned at that moment: `None` for a zombie, and for a reaped
+    /// process of which the kernel has no record, or not yet.
     pub status: Option<ExitStatus>,
 }
 
-/// Looks at an exit that may be reported. `None`: it cannot be reported yet. An error: no wait
-/// through this handle gets a status.
-type Look = fn(&PidHandle) -> io::Result<Option<Option<ExitStatus>>>;
+/// Checks whether an exit can be reported, and with which status. `None`: it cannot be reported yet.
+/// An error: no wait through this handle returns a status.
+type Check = fn(&PidHandle) -> io::Result<Option<Option<ExitStatus>>>;
 
 impl<T> WaitSet<T> {
-    /// Waits for the next exit, reaps the process if it is a child, and takes its entry out. `None`:
-    /// the set is empty.
+    /// Waits for the next exit, reaps the process if it is a child, and removes its entry. Returns
+    /// `None` if the set is empty.
     ///
     /// # Examples
     ///
@@ -53,17 +53,18 @@ impl<T> WaitSet<T> {
     ///
     /// # Errors
     ///
-    /// Only those of `epoll_wait`, which should not happen. Nothing is lost.
+    /// In a forked process, EMFILE, ENFILE, ENOMEM or ENOSPC: the set needs a new epoll instance there.
+    /// Otherwise no error is expected. An error loses no exit.
     #[doc(alias = "epoll_wait")]
     #[doc(alias = "waitid")]
     pub fn wait(&mut self) -> io::Result<Option<Exited<T>>> {
         self.next(Timeout::Infinite, try_reap)
     }
 
-    /// Waits as [`wait`](Self::wait) does, for at most `timeout`. `None`: the set is empty, or the
-    /// time has passed, and never earlier.
+    /// Waits for the next exit, reaps the process if it is a child, and removes its entry. Returns
+    /// `None` if the set is empty, or once `timeout` has passed, and never earlier.
     ///
-    /// Zero never blocks; a time too long for the clock is no limit.
+    /// A timeout of zero never blocks. One that is too long for the clock is no limit.
     ///
     /// # Examples
     ///
@@ -86,11 +87,12 @@ impl<T> WaitSet<T> {
         self.next(Timeout::after(timeout), try_reap)
     }
 
-    /// Waits for the next exit and takes its entry out. It reaps nothing. `None`: the set is empty.
+    /// Waits for the next exit and removes its entry, without reaping. Returns `None` if the set is
+    /// empty.
     ///
-    /// The handle is live, and the child is a zombie. So the caller can still ask for its usage, and
-    /// end its process group, whose number cannot be reused before the leader is reaped. Then reap
-    /// the child through the handle.
+    /// The handle is still live, and a child is a zombie. So you can get its usage, or end its process
+    /// group, whose number cannot be reused before the leader is reaped. Then reap the child through
+    /// the handle.
     ///
     /// # Examples
     ///
@@ -114,10 +116,11 @@ impl<T> WaitSet<T> {
         self.next(Timeout::Infinite, peek)
     }
 
-    /// Waits as [`wait_exited`](Self::wait_exited) does, for at most `timeout`. `None`: the set is
-    /// empty, or the time has passed, and never earlier.
+    /// Waits for the next exit and removes its entry, without reaping. Returns `None` if the set is
+    /// empty, or once `timeout` has passed, and never earlier.
     ///
-    /// Zero never blocks; a time too long for the clock is no limit.
+    /// Like [`wait_exited`](Self::wait_exited). A timeout of zero never blocks. One that is too long for
+    /// the clock is no limit.
     ///
     /// # Examples
     ///
@@ -141,17 +144,17 @@ impl<T> WaitSet<T> {
         self.next(Timeout::after(timeout), peek)
     }
 
-    fn next(&mut self, timeout: Timeout, look: Look) -> io::Result<Option<Exited<T>>> {
+    fn next(&mut self, timeout: Timeout, check: Check) -> io::Result<Option<Exited<T>>> {
         let deadline = timeout.deadline();
         self.renew_if_forked()?;
         for round in 0_u64.. {
             while let Some(slot) = self.poller.next() {
-                if let Some(exited) = self.report(slot, look) {
+                if let Some(exited) = self.report(slot, check) {
                     return Ok(Some(exited));
                 }
             }
-            // An entry that cannot be reported is handed out twice at once; after that the deadline
-            // counts, even if more such entries come.
+            // An entry that cannot be reported is handed out twice in a row. After two rounds the
+            // deadline counts, even if more such entries follow.
             let is_late = round > 1 && deadline.is_some_and(|at| sys::now() >= at);
             if self.is_empty() || is_late || !self.poller.fetch(deadline)? {
                 break;
@@ -161,12 +164,12 @@ impl<T> WaitSet<T> {
     }
 
     /// `None`: the entry was removed meanwhile, or its exit cannot be reported yet.
-    fn report(&mut self, slot: SlotKey, look: Look) -> Option<Exited<T>> {
+    fn report(&mut self, slot: SlotKey, check: Check) -> Option<Exited<T>> {
         let entry = self.entries.get_mut(slot)?;
-        let status = match look(&entry.handle) {
+        let status = match check(&entry.handle) {
             Ok(Some(status)) => status,
-            // Waited for, released, reaped by other code, or a non-child. The second look at the
-            // descriptor is for one of a non-child that was readable too early: see `ExitFd`.
+            // Waited for, released, reaped by other code, or a non-child. The descriptor of a
+            // non-child can be readable too early, see `ExitFd`: hence the second check.
             Err(_) if sys::is_readable(&entry.exit) != Ok(false) => entry.handle.exit_status(),
             // A tracer holds the zombie, or the descriptor was readable too early.
             Ok(None) | Err(_) => {

@@ -1,10 +1,8 @@
-//! A value beside the state that one lock protects, where calls that block can use the value
-//! without the lock.
+//! A value, and a state behind one lock. Calls that block can use the value without the lock.
 //!
-//! A call that blocks takes a *lease*. The owner may close the value at any time; it is dropped as
-//! soon as it is closed and the last lease has ended, by whichever of the two comes last. So a
-//! descriptor is never closed while another thread blocks in a system call on it, and its number
-//! cannot be reused there.
+//! A call that blocks takes a *lease*. The owner may close the value at any time. The value is dropped
+//! once it is closed and the last lease has ended. This prevents that A closes a descriptor while B
+//! is about to block in a system call on it, and another thread gets the same number in between.
 
 use std::fmt;
 use std::mem::ManuallyDrop;
@@ -58,8 +56,8 @@ impl<T, S> Leased<T, S> {
         }
     }
 
-    /// Drops the value. The caller has just seen, under the lock, that it was closed and the last
-    /// lease ended; that happens once.
+    /// Drops the value. The caller has just seen, under the lock, that the value is closed and the last
+    /// lease has ended, which happens only once.
     fn drop_value(&self) {
         // SAFETY: no reference to the value is left and none can be made any more, because
         // `is_present` stays false once it is; so this copy is the only one that is used.
@@ -120,7 +118,7 @@ impl<'a, T, S> Guard<'a, T, S> {
         }
     }
 
-    /// Lets go of the lock until the state is as wanted.
+    /// Waits, without holding the lock, until the state is as wanted.
     pub(crate) fn wait_until(mut self, wanted: impl Fn(&S) -> bool) -> Self {
         while !wanted(&self.inner.state) {
             self.inner.sleepers += 1;
@@ -153,7 +151,7 @@ impl<T, S> DerefMut for Guard<'_, T, S> {
     }
 }
 
-/// The right to use the value without the lock. It dereferences to the value.
+/// Allows to use the value without the lock. It dereferences to the value.
 pub(crate) struct Lease<P: Deref<Target = Leased<T, S>>, T, S> {
     owner: P,
 }

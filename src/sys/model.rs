@@ -1,10 +1,10 @@
 //! The model kernel, which replaces `unix` in the library's unit tests.
 //!
-//! It has the same names on a kernel in memory, under shuttle's scheduler, which can try any order
-//! in which threads may run. Every call is a *step*: other threads may run before it. A call that
-//! is not atomic in a real kernel, because it looks up a process and then acts on it, is two steps.
-//! A PID is looked up when a call begins, and the call then acts on that process, even if the PID
-//! is reused meanwhile. What is not modelled comes from `unix`.
+//! It has the same functions on a kernel in memory, under shuttle's scheduler, which can try any order
+//! in which threads may run. Every call is a *step*: other threads may run before it. A call that is
+//! not atomic in a real kernel, because it looks up a process and then acts on it, is two steps. The
+//! PID is looked up in the first step, and the second acts on that process even if the PID was reused
+//! in between. What is not modelled comes from `unix`.
 
 mod by_pid;
 mod by_pidfd;
@@ -14,6 +14,7 @@ mod fd;
 mod files;
 mod kernel;
 mod oracle;
+mod process;
 mod processes;
 mod run;
 mod runs;

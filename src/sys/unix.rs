@@ -1,11 +1,18 @@
-//! The system calls of Unix. What a target lacks is a stub file of the same functions.
+//! The system calls of Unix. For what a target lacks there are files of stubs with the same functions.
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod epoll;
 mod fd;
 #[cfg_attr(
     not(any(target_os = "linux", target_os = "android")),
     path = "unix/no_pidfd.rs"
 )]
 mod pidfd;
+#[cfg_attr(
+    not(any(target_os = "linux", target_os = "android", target_os = "freebsd")),
+    path = "unix/no_ppoll.rs"
+)]
+mod ppoll;
 #[cfg_attr(
     not(any(target_os = "linux", target_os = "android")),
     path = "unix/no_procfs.rs"
@@ -22,6 +29,8 @@ use std::os::fd::OwnedFd;
 use nix::errno::{Errno, ErrnoSentinel};
 use nix::Result;
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) use epoll::*;
 pub(crate) use fd::*;
 pub(crate) use pidfd::*;
 pub(crate) use procfs::*;
@@ -34,7 +43,7 @@ pub(crate) use write::*;
 /// A pidfd.
 pub(crate) type Pidfd = OwnedFd;
 
-/// Calls again while a signal handler interrupts the call.
+/// Repeats a call as long as it fails with EINTR.
 fn retry<T: ErrnoSentinel + PartialEq>(mut call: impl FnMut() -> T) -> Result<T> {
     loop {
         match Errno::result(call()) {

@@ -36,22 +36,22 @@ fn run_in(pid: libc::pid_t, run: impl FnOnce()) -> u32 {
         run();
         exit(0);
     }
-    std::mem::forget(run); // What it owns is the other process's.
+    std::mem::forget(run); // It belongs to the other process.
     u32::try_from(pid).expect("fork")
 }
 
-/// Forks a chain of processes in a group of their own, each of which forks the next one and exits at
-/// once. Returns the PID of the first one, the leader.
+/// Forks a chain of processes in a new group. Each of them forks the next one and exits at once.
+/// Returns the PID of the first one, the leader.
 ///
 /// The calling process must be isolated: it becomes a subreaper and ignores SIGCHLD, so that the
-/// kernel reaps the other ones. There are thousands, too many for the PID 1 of a container. The
-/// leader has no exit signal, and so it stays a zombie.
+/// kernel reaps the others. There are thousands, too many for the PID 1 of a container. The leader
+/// has no exit signal, so it stays a zombie.
 pub(crate) fn fork_chain() -> u32 {
     become_subreaper();
     ignore_sigchld();
     clone_with(0, || {
         lead_group();
-        // So that the chain ends, whatever becomes of the test.
+        // So that the chain ends even if the test fails.
         let start = Instant::now();
         while start.elapsed() < Duration::from_secs(30) {
             // SAFETY: the child only makes system calls.
@@ -92,7 +92,7 @@ pub(crate) fn pause() {
     }
 }
 
-/// Ends the main thread of a forked process, which lives on with another one.
+/// Ends the main thread of a forked process, which continues with another thread.
 pub(crate) fn exit_main_thread() {
     extern "C" fn run(_: *mut libc::c_void) -> *mut libc::c_void {
         pause();
@@ -111,7 +111,7 @@ pub(crate) fn become_subreaper() {
     unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) };
 }
 
-/// Gives later children of this process a PID namespace of their own. After that it cannot start
+/// Puts later children of this process into a new PID namespace. After that this process cannot start
 /// threads. Needs root.
 pub(crate) fn unshare_pids() {
     // SAFETY: takes an integer.

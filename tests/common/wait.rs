@@ -32,8 +32,8 @@ const ANY_EXIT_SIGNAL: libc::c_int = libc::__WALL;
 #[cfg(not(target_os = "linux"))]
 const ANY_EXIT_SIGNAL: libc::c_int = 0;
 
-/// Reaps a child behind the back of its handle and returns the raw wait status. Also finds children
-/// whose exit signal is not SIGCHLD (`__WALL`).
+/// Reaps a child without using its handle, and returns the raw wait status. Also finds children whose
+/// exit signal is not SIGCHLD (`__WALL`).
 #[track_caller]
 pub(crate) fn reap_externally(pid: u32) -> i32 {
     try_reap_externally(pid).unwrap_or_else(|error| panic!("waitpid {pid}: {error}"))

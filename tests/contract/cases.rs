@@ -1,5 +1,5 @@
-//! The cases of the rows. Each row sets up a new one; what a row leaves behind ends with the test's
-//! process.
+//! The cases of the rows. Each row sets up a new one. Processes that a row leaves behind end with the
+//! test's process.
 
 use std::os::unix::process::{parent_id, CommandExt};
 use std::process::{Child, ChildStdin};

@@ -94,7 +94,7 @@ pub(crate) fn rows() -> Vec<Row> {
             await_zombie(child.id());
             Capture::new().timeout(Duration::from_millis(50)).leak_timeout(Duration::MAX).run(&mut child).describe()
         }),
-        row("keeps running", "`Capture::run`, ends it at the timeout", both("Ok(signal 15, timed_out, \"\")"), || {
+        row("keeps running", "`Capture::run` with `terminate_on_timeout`", both("Ok(signal 15, timed_out, \"\")"), || {
             let capture = Capture::new().timeout(SHORT).terminate_on_timeout(Duration::MAX);
             capture.run(&mut with_piped_stdout("exec sleep 600")).describe()
         }),

@@ -15,24 +15,24 @@ const SHORT: Duration = Duration::from_millis(2);
 #[rustfmt::skip] // One row a line where it fits.
 pub(crate) fn rows() -> Vec<Row> {
     vec![
-        row("reaped by std's `wait`", "`From<Child>`, `wait`", both("ECHILD"), || {
+        row("reaped by std's `wait`", "`Spawned::from`, `wait`", both("ECHILD"), || {
             let mut child = common::sh("exit 3");
             child.wait().expect("std's wait");
             Spawned::from(child).handle.wait().describe()
         }),
-        row("running", "`From<Child>`, `try_wait`", both("Ok(None)"), || {
+        row("running", "`Spawned::from`, `try_wait`", both("Ok(None)"), || {
             Spawned::from(common::sleeper()).handle.try_wait().describe()
         }),
-        row("zombie", "`From<Child>`, `signal`, `exit_fd` readable?, `wait`", both("Ok, true, Ok(exit 3)"), || {
+        row("zombie", "`Spawned::from`, `signal`, `exit_fd` readable?, `wait`", both("Ok, true, Ok(exit 3)"), || {
             let handle = Spawned::from(common::zombie("exit 3")).handle;
             let sent = handle.signal(libc::SIGTERM).describe();
             let readable = readable(&handle.exit_fd().expect("exit_fd"), LONG).describe();
             format!("{sent}, {readable}, {}", handle.wait().describe())
         }),
-        row("zombie", "`From<Child>`, `wait_usage`", both("Ok(exit 3, usage)"), || {
+        row("zombie", "`Spawned::from`, `wait_usage`", both("Ok(exit 3, usage)"), || {
             Spawned::from(common::zombie("exit 3")).handle.wait_usage().describe()
         }),
-        row("out of descriptors", "`From<Child>`, `backend`, `wait` after `kill`", both("waitpid, Ok(signal 9)"), || {
+        row("out of descriptors", "`Spawned::from`, `backend`, `wait` after `kill`", both("waitpid, Ok(signal 9)"), || {
             let child = common::sleeper();
             let handle = without_descriptors(|| Spawned::from(child).handle);
             handle.kill().expect("kill");
@@ -131,7 +131,7 @@ pub(crate) fn rows() -> Vec<Row> {
     ]
 }
 
-/// What a set reports about a handle after `meanwhile` was called on it as a member.
+/// What a set reports about a member after `meanwhile` was called on its handle.
 fn reported(handle: PidHandle, meanwhile: fn(&PidHandle), timeout: Duration) -> String {
     let mut set = WaitSet::new().expect("a set");
     let key = set.insert(handle, ()).expect("insert");

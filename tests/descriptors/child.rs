@@ -109,18 +109,21 @@ fn spawned(emfile: &Emfile, backend: Backend, command: &mut Command) {
         assert!(common::has_no_children());
         return;
     };
-    let fell_back = emfile.failed_call() == Some(libc::SYS_pidfd_open);
-    let backend = if fell_back { Backend::Waitpid } else { backend };
-    assert_eq!(spawned.handle.backend(), backend);
-    settle(&spawned.handle, None);
+    settle_on(&spawned.handle, emfile, backend);
 }
 
 fn converted(emfile: &Emfile, backend: Backend, child: Child) {
     let handle = emfile.during(|| Spawned::from(child).handle);
+    settle_on(&handle, emfile, backend);
+}
+
+/// Asserts that the handle uses the backend, or falls back if no pidfd could be opened.
+#[track_caller]
+fn settle_on(handle: &PidHandle, emfile: &Emfile, backend: Backend) {
     let fell_back = emfile.failed_call() == Some(libc::SYS_pidfd_open);
     let backend = if fell_back { Backend::Waitpid } else { backend };
     assert_eq!(handle.backend(), backend);
-    settle(&handle, None);
+    settle(handle, None);
 }
 
 /// Asserts that std's `wait` returns the status, whether or not the call failed.

@@ -123,21 +123,9 @@ fn supervise(state: &State) {
         if fds[0].revents() != Some(PollFlags::POLLIN) {
             return; // POLLHUP: the last filtered thread has ended.
         }
-        let mut notification = MaybeUninit::<libc::seccomp_notif>::zeroed();
-        // SAFETY: `notification` is zeroed, as the kernel requires, and valid for writes during the
-        // call.
-        if unsafe {
-            libc::ioctl(
-                listener.as_raw_fd(),
-                libc::SECCOMP_IOCTL_NOTIF_RECV,
-                notification.as_mut_ptr(),
-            )
-        } != 0
-        {
+        let Some(notification) = receive(&listener) else {
             continue; // The thread was killed in the meantime.
-        }
-        // SAFETY: zeroed and filled in by the call.
-        let notification = unsafe { notification.assume_init() };
+        };
         let mut response = libc::seccomp_notif_resp {
             id: notification.id,
             val: 0,
@@ -152,16 +140,25 @@ fn supervise(state: &State) {
             }
             calls += 1;
         }
-        // Fails only if the thread was killed in the meantime.
-        // SAFETY: the call reads a local.
-        unsafe {
-            libc::ioctl(
-                listener.as_raw_fd(),
-                libc::SECCOMP_IOCTL_NOTIF_SEND,
-                &response,
-            )
-        };
+        respond(&listener, &response);
     }
+}
+
+/// The system call that a thread wants to make. `None` if the thread was killed in the meantime.
+fn receive(listener: &OwnedFd) -> Option<libc::seccomp_notif> {
+    let (fd, request) = (listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_RECV);
+    let mut notification = MaybeUninit::<libc::seccomp_notif>::zeroed();
+    // SAFETY: `notification` is zeroed, as the kernel requires, and valid for writes during the call.
+    let received = unsafe { libc::ioctl(fd, request, notification.as_mut_ptr()) };
+    // SAFETY: zeroed and filled in by the call.
+    (received == 0).then(|| unsafe { notification.assume_init() })
+}
+
+/// Lets the thread continue. Fails only if it was killed in the meantime.
+fn respond(listener: &OwnedFd, response: &libc::seccomp_notif_resp) {
+    let (fd, request) = (listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND);
+    // SAFETY: the call reads `response`.
+    unsafe { libc::ioctl(fd, request, response) };
 }
 
 /// Whether this is the check that std makes in debug builds before it closes a descriptor.

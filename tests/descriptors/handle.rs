@@ -155,8 +155,8 @@ pub(crate) const CASES: &[(&str, Case)] = &[
     }),
 ];
 
-/// As [`unless_emfile`]. A `readlink` of /proc that fails, which needs no descriptor in truth, makes
-/// /proc count as another PID namespace's.
+/// Like [`unless_emfile`]. If the `readlink` of /proc fails, /proc counts as that of another PID
+/// namespace. (A real kernel needs no descriptor for it.)
 fn unless_unreadable<T: Debug>(
     emfile: &Emfile,
     call: impl FnOnce(&Emfile) -> io::Result<T>,

@@ -126,8 +126,8 @@ fn exit_fd_of_done_or_released_handle_fails() {
     }
 }
 
-/// Once a wait has returned, the descriptor is readable and a set reports the exit, without a wait
-/// for the watcher. The kind: a listener that looks right after the reap.
+/// Once a wait has returned, the descriptor is readable and a set reports the exit at once, even if the
+/// watcher has not run yet.
 #[test]
 fn exit_fd_is_readable_as_soon_as_a_wait_has_returned() {
     for backend in backends() {

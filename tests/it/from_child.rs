@@ -57,7 +57,7 @@ fn stopped_child_becomes_a_live_handle() {
     assert_eq!(handle.wait().unwrap().signal(), Some(SIGKILL));
 }
 
-/// std's `try_wait` would take the trace stop for the exit.
+/// std's `try_wait` would mistake the trace stop for the exit.
 #[cfg(target_os = "linux")]
 #[test]
 fn trace_stopped_child_becomes_a_live_handle() {

@@ -126,7 +126,7 @@ fn drop_kills_child_converted_to_handle() {
     drop(KillOnDrop::new(Spawned::from(zombie("exit 3")).handle));
 }
 
-/// A handle with more beside it, as the async handles are.
+/// A type that contains a handle, like the async handles.
 struct Job {
     handle: PidHandle,
     name: String,
@@ -139,7 +139,7 @@ impl AsRef<PidHandle> for Job {
 }
 
 impl Job {
-    /// Not hidden by the guard's.
+    /// A method that the guard's associated function must not hide.
     #[allow(clippy::wrong_self_convention)]
     fn into_inner(&self) -> &str {
         &self.name
@@ -241,7 +241,7 @@ fn child_that_may_not_be_signalled_runs_on_and_is_reaped_in_the_background() {
     }
 }
 
-/// The tracer holds the zombie, so that it cannot be reaped before the tracer lets go.
+/// The zombie cannot be reaped until the tracer releases it.
 #[test]
 fn drop_returns_while_a_tracer_holds_the_child() {
     for backend in backends() {

@@ -55,6 +55,23 @@ impl Members {
     }
 }
 
+/// Forks a leader of a group, with one member, that leaves the group and then calls `then`. Returns
+/// when it has left.
+fn leader_that_left(then: impl FnOnce()) -> u32 {
+    let own_group = nix::unistd::getpgrp().as_raw();
+    let former = fork(move || {
+        lead_group();
+        fork(pause);
+        join_group(own_group);
+        then();
+    });
+    let group = Pid::from_raw(i32::try_from(former).unwrap());
+    crate::common::eventually("the member is alone in the group", || {
+        killpg(group, None).is_ok() && !leads_group(former)
+    });
+    former
+}
+
 /// The documented way to end a whole group: the unreaped leader keeps the group ID from being
 /// reused.
 #[test]
@@ -201,23 +218,15 @@ fn signal_of_non_leader_of_another_user_fails_with_esrch() {
     }
 }
 
-/// The group is still named by its former leader, which itself gets no signal.
+/// The former leader's handle still signals the group. The former leader itself gets no signal.
 #[test]
 fn signal_of_leader_that_left_reaches_the_rest_of_its_group() {
     for backend in backends() {
-        let own_group = nix::unistd::getpgrp().as_raw();
-        let former = fork(move || {
-            lead_group();
-            fork(pause);
-            join_group(own_group);
+        let former = leader_that_left(|| {
             reap_any();
             exit(7);
         });
-        let group = i32::try_from(former).unwrap();
         let handle = PidHandle::open_with(former, backend).unwrap();
-        crate::common::eventually("the member is alone in the group", || {
-            killpg(Pid::from_raw(group), None).is_ok() && !leads_group(former)
-        });
         handle.process_group().signal(SIGKILL).unwrap();
         assert_eq!(handle.wait().unwrap().code(), Some(7));
     }

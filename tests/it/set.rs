@@ -23,6 +23,8 @@ use pidwait::{Backend, Exited, PidHandle, Spawned, WaitSet};
 use crate::common::{
     all_backends, await_zombie, backends, errno, has_exit_records, sh, sleeper, zombie, NonChild,
 };
+#[cfg(target_os = "linux")]
+use crate::common::{await_state, traceable_sleeper, Tracer};
 use nix::libc::{ECHILD, SIGKILL};
 
 /// Opens a handle for a child and drops the `Child`.
@@ -33,6 +35,21 @@ fn handle(child: Child, backend: Backend) -> PidHandle {
 /// Opens this process: it runs as long as any test and is not a child.
 fn own_process(backend: Backend) -> PidHandle {
     PidHandle::open_with(std::process::id(), backend).unwrap()
+}
+
+/// Starts a child that another process traces. `None` if this user may not trace.
+#[cfg(target_os = "linux")]
+fn traced_child(backend: Backend) -> Option<(PidHandle, Tracer)> {
+    let child = traceable_sleeper();
+    let tracer = Tracer::attach(child.id())?;
+    Some((handle(child, backend), tracer))
+}
+
+/// Kills a traced child, and returns when it is a zombie that its tracer holds.
+#[cfg(target_os = "linux")]
+fn kill_traced(child: &PidHandle) {
+    child.kill().unwrap();
+    await_state(child.id(), 'Z');
 }
 
 /// Waits for the next exit. The set must not be empty.

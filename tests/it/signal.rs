@@ -181,7 +181,7 @@ fn signal_without_permission_fails_with_eperm() {
 }
 
 /// Asserts that signals to PID 1, which belongs to root, fail with EPERM, even signal 0. The handle
-/// must not take that for the end of the process.
+/// must not treat that as the exit of the process.
 #[cfg(target_os = "linux")]
 fn assert_eperm_for_init() {
     if may_signal(1) {

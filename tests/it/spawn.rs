@@ -218,7 +218,7 @@ fn spawn_while_sigchld_is_ignored() {
     restore_sigchld();
 }
 
-/// Each on a clone of its own. One of the four that reap gets the status; all know it at once.
+/// Each on a clone of its own. One of the four that reap gets the status; all clones return it at once.
 #[test]
 fn six_waiters_of_all_kinds_on_clones_of_one_handle() {
     if !enter_with_each_backend("spawn::six_waiters_of_all_kinds_on_clones_of_one_handle") {

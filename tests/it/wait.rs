@@ -133,7 +133,7 @@ fn wait_sleeps_during_trace_stop() {
     }
 }
 
-/// std's `wait` would take the trace stop for the exit.
+/// std's `wait` would mistake the trace stop for the exit.
 #[cfg(target_os = "linux")]
 #[test]
 fn pidfd_wait_sleeps_during_trace_stop() {
@@ -182,7 +182,7 @@ fn signals_do_not_end_a_wait() {
     });
 }
 
-/// It can be signalled all the same.
+/// It can still be signalled.
 #[test]
 fn wait_for_non_child_fails_with_echild() {
     for backend in backends() {

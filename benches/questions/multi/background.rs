@@ -15,12 +15,10 @@ use pidwait::Backend;
 use super::contenders::{spawn, AsyncProcess, MultiWait, RawEpoll, Tokio};
 use super::{repeats, start_all, too_many, Gate};
 use crate::harness::{median, Bench};
-use crate::{api, cost, peers, raw};
+use crate::process::{self, Turn};
+use crate::{api, peers, raw};
 
-/// A name, and what its process does.
-type Entry = (&'static str, fn(usize) -> f64);
-
-const CONTENDERS: &[Entry] = &[
+const CONTENDERS: &[Turn] = &[
     ("raw epoll in a thread", |n| {
         turn(n, spawn, |children| {
             let mut epoll = RawEpoll::new();
@@ -88,7 +86,7 @@ pub(super) fn ask(bench: &Bench) {
         }
         let names = CONTENDERS.iter().map(|(name, _)| *name);
         bench.in_processes(question, names, |name| {
-            cost::run(&mut cost::this_program(&[TURN, name, &n.to_string()]))
+            process::run(&mut process::this_program(&[TURN, name, &n.to_string()]))
         });
     }
 }
@@ -98,10 +96,7 @@ pub(crate) const TURN: &str = "background-turn";
 
 /// What the process of one turn does.
 pub(crate) fn print_turn(contender: &str, n: &str) {
-    let mut contenders = CONTENDERS.iter();
-    let found = contenders.find(|(name, _)| *name == contender);
-    let (_, turn) = found.expect("the name of a contender");
-    println!("{}", turn(n.parse().expect("a number")));
+    process::print_turn(CONTENDERS, contender, n);
 }
 
 /// Small N are done several times, and the first time is not counted.
@@ -116,7 +111,7 @@ fn measure<C>(n: usize, start: fn(Command) -> C, leave: &impl Fn(Vec<C>)) -> f64
     let children = start_all(&gate, n, start);
     let process = raw::nanoseconds(CLOCK_PROCESS_CPUTIME_ID);
     leave(children);
-    // Waking the children and looking whether one is left is the bench's.
+    // The bench's own work: to wake the children, and to check whether one is left.
     let thread = raw::nanoseconds(CLOCK_THREAD_CPUTIME_ID);
     drop(gate);
     while raw::has_children() {

@@ -31,6 +31,13 @@ pub(super) fn spawn(mut command: Command) -> Child {
     command.spawn().expect("the child starts")
 }
 
+fn insert(set: &mut WaitSet<()>, child: &Child) -> pid_t {
+    let handle = api::open_child(child);
+    let pid = handle.id() as pid_t;
+    set.insert(handle, ()).expect("the child is inserted");
+    pid
+}
+
 pub(crate) struct Set(WaitSet<()>);
 
 impl MultiWait for Set {
@@ -44,10 +51,7 @@ impl MultiWait for Set {
         spawn(command)
     }
     fn add(&mut self, child: Child) -> pid_t {
-        let handle = api::open_child(&child);
-        let pid = handle.id() as pid_t;
-        self.0.insert(handle, ()).expect("the child is inserted");
-        pid
+        insert(&mut self.0, &child)
     }
     fn next(&mut self) -> pid_t {
         let exited = self.0.wait().expect("no error").expect("not empty");
@@ -70,10 +74,7 @@ impl MultiWait for SetExited {
         spawn(command)
     }
     fn add(&mut self, child: Child) -> pid_t {
-        let handle = api::open_child(&child);
-        let pid = handle.id() as pid_t;
-        self.0.insert(handle, ()).expect("the child is inserted");
-        pid
+        insert(&mut self.0, &child)
     }
     fn next(&mut self) -> pid_t {
         let exited = self.0.wait_exited().expect("no error");

@@ -138,15 +138,11 @@ pub(crate) fn many(answers: &Answers) -> String {
     let top = svg.y + 12.0;
     let x = |n: f64| LEFT + (n.log10() - 1.0) / 3.0 * (RIGHT - LEFT);
     let y = |time: f64| top + HEIGHT * (1.0 - (time / least).ln() / (most / least).ln());
-    for power in 2..7 {
-        for step in [1.0, 2.0, 5.0] {
-            let time = step * 10_f64.powi(power);
-            if (least..most).contains(&time) {
-                svg.line((LEFT - 4.0, y(time)), (RIGHT + 4.0, y(time)), 1.0, "#ddd");
-                let label = format!("{} µs", time / 1e3);
-                svg.text(LEFT - 8.0, y(time) + 5.0, &label, Anchor::End);
-            }
-        }
+    let steps = (2..7).flat_map(|power| [1.0, 2.0, 5.0].map(|step| step * 10_f64.powi(power)));
+    for time in steps.filter(|time| (least..most).contains(time)) {
+        svg.line((LEFT - 4.0, y(time)), (RIGHT + 4.0, y(time)), 1.0, "#ddd");
+        let label = format!("{} µs", time / 1e3);
+        svg.text(LEFT - 8.0, y(time) + 5.0, &label, Anchor::End);
     }
     for (n, label) in NUMBERS.iter().zip(["10", "100", "1,000", "N = 10,000"]) {
         svg.text(x(f64::from(*n)), top + HEIGHT + 26.0, label, Anchor::Middle);
@@ -169,14 +165,18 @@ pub(crate) fn many(answers: &Answers) -> String {
             labels.push((*y, name, color));
         }
     }
-    // Labels that would overlap move down.
+    add_labels(&mut svg, RIGHT + 12.0, top, labels);
+    svg.y = top + HEIGHT + 26.0;
+    svg.finish()
+}
+
+/// Labels lines at their ends. Labels that would overlap move down.
+fn add_labels(svg: &mut Svg, x: f64, top: f64, mut labels: Vec<(f64, &str, &str)>) {
     labels.sort_by(|(one, ..), (other, ..)| one.total_cmp(other));
     let mut free = top;
     for (y, name, color) in labels {
         let y = y.max(free);
-        svg.colored_text(RIGHT + 12.0, y + 5.0, name, color);
+        svg.colored_text(x, y + 5.0, name, color);
         free = y + 20.0;
     }
-    svg.y = top + HEIGHT + 26.0;
-    svg.finish()
 }

@@ -12,14 +12,13 @@ const INTRODUCTION: &str = "\
 
 Written by `cargo run --bin report` from the results of `cargo bench`.
 
-Contenders of a question take turns: in each of 10 to 50 rounds every contender is measured once, in
-an order that is shuffled anew. A time is the median of all rounds. A ratio is the median of the
-ratios within each round, and in brackets are its quartiles: half of the rounds gave a ratio in that
-range. Where the range includes 1, the difference is smaller than the noise, and the table says
-*same*. Where a range crosses the limit of a claim, the claim is *undecided*, and no ratio is given.
+The contenders of a question take turns: each of 10 to 50 rounds measures every contender once, in a
+new random order. A time is the median of all rounds. A ratio is the median of the ratios of the rounds.
+In brackets are its quartiles: half of the rounds have a ratio in that range. If the range includes 1,
+the difference is smaller than the noise, and the table says *same*. If it includes the limit of a claim,
+the claim is *undecided*, and no ratio is given.
 
-`raw pidfd`, `raw waitpid` and `raw epoll` make the system calls that pidwait cannot do without, and
-nothing else.
+`raw pidfd`, `raw waitpid` and `raw epoll` make only the system calls that the task needs.
 
 ";
 
@@ -27,17 +26,16 @@ const ONE_CHILD: &str = "
 ## One child
 
 `pidwait pidfd` and `pidwait waitpid` are `PidHandle` with its two backends; `pidwait ChildExt` is the
-trait for std's `Child`. A ratio compares with what the last column names. Where a crate is missing, it
-has no such call.
+trait for std's `Child`. A ratio is to the contender in the last column. Crates without such a call are
+missing.
 ";
 
 const QUESTIONS: [(&str, &str, &str); 8] = [
     (
         "wait/zombie",
         "Wait for a child that has exited",
-        "A wait by pidfd ends with the close of the descriptor, which std's single `wait4` does not need. \
-         `ChildExt` peeks before and after std's own wait, so that a status that was reaped before is \
-         reported as ECHILD.",
+        "A wait by pidfd also closes the descriptor. std makes a single `wait4`. `ChildExt` peeks before \
+         and after std's own wait, so that it fails with ECHILD if the child was reaped before.",
     ),
     (
         "wait/zombie_with_timeout",
@@ -47,12 +45,12 @@ const QUESTIONS: [(&str, &str, &str); 8] = [
     (
         "wait/exit_latency",
         "From the exit until the wait returns",
-        "Most of it is the kernel's: the end of the process, and waking the waiter.",
+        "The kernel takes most of this time, to end the process and to wake the waiter.",
     ),
     (
         "wait/exit_latency_with_timeout",
         "The same with a timeout",
-        "Without pidfds a watcher thread of pidwait sees the exit, and has to run first.",
+        "Without pidfds, pidwait's watcher thread sees the exit first and then wakes the waiter.",
     ),
     (
         "wait/overshoot",
@@ -63,7 +61,7 @@ const QUESTIONS: [(&str, &str, &str); 8] = [
     (
         "call/try_wait",
         "`try_wait` of a running child",
-        "In the kernel `waitid` does more than `wait4`, which std calls.",
+        "std calls `wait4`, which does less work in the kernel than `waitid`.",
     ),
     (
         "call/signal",
@@ -82,34 +80,33 @@ const MANY_CHILDREN: &str = "
 ## Many children
 
 In brackets is the ratio to a raw epoll loop. All children exit at once, except for *the first exit*:
-there one child has exited, and the others sleep. Every turn has a process of its own. The time of each
-exit is mostly the kernel's, which ends the children on all CPUs; the CPU time is the cost of waiting.
+there one child has exited, and the others sleep. Each turn runs in a new process. Most of the time of
+each exit is spent in the kernel, which ends the children on all CPUs. The CPU time is the cost of waiting.
 
 `pidwait wait_exited` is a `WaitSet` that only reports the exits: the caller reaps each child through
-its handle. `pidwait on tokio` and `pidwait on async-io` await `TokioPidHandle` and `AsyncIoPidHandle`, a
-task or a future for each child, as `tokio` and `async-process` await their own children.
+its handle. `pidwait on tokio` and `pidwait on async-io` await a `TokioPidHandle` or an
+`AsyncIoPidHandle` for each child, as `tokio` and `async-process` await their own children.
 ";
 
 const BACKGROUND: &str = "
 ## Reaping in the background
 
-N children are left to be reaped by something else than the caller, and then exit all at once. This is
-the CPU time of each, from handing them over until none is left, in a process for every turn. In brackets
-is the ratio to a thread with a raw epoll loop. `pidwait pidfd` and `pidwait waitpid` are
-`reap_in_background` with the two backends; without pidfds it looks at all children from time to time:
-many exits are found by one look, but later. tokio and async-process reap the children whose `Child` was
-dropped.
+The caller hands over N children to be reaped in the background, and then all of them exit at once. This
+is the CPU time of each child, from handing them over until all are reaped. Each turn runs in a new
+process. In brackets is the ratio to a thread with a raw epoll loop. `pidwait pidfd` and `pidwait waitpid`
+are `reap_in_background` with the two backends. Without pidfds it checks all children at intervals: one
+check finds many exits, but later. tokio and async-process reap the children whose `Child` was dropped.
 ";
 
 const GROUP: &str = "
 ## Ending a process group
 
-From the first signal to a group of N processes until the call returns. The leader is a child of the
-caller, and the other members are the leader's children. In brackets is the ratio to `kill` with SIGKILL
-and `waitpid` for the leader, after which members may still be alive; that holds for process-wrap, too.
+This is the time from the first signal to a group of N processes until the call returns. The leader is a
+child of the caller, and the other members are the leader's children. The ratio is to `kill` with SIGKILL
+and `waitpid` for the leader: after that, as after process-wrap's calls, members may still be alive.
 pidwait's `terminate` sends SIGTERM, and returns when no member is alive. It reads `/proc` for that, so
-its time grows with the number of processes of the system. `raw kill(-pgid), all gone` learns of the last
-exit by a socket that all members hold open, which only works for members that cooperate.
+its time grows with the number of processes on the system. `raw kill(-pgid), all gone` notices the last
+exit by a socket that all members keep open, which works only for members that cooperate.
 ";
 
 const GROUPS: [(&str, &str); 2] = [
@@ -127,9 +124,10 @@ const MANY: [(&str, &str); 3] = [
 const CAPTURE: &str = "
 ## Captured output
 
-From spawning the child until its status and all output are there, with a timeout that is not reached
-(std has none). In brackets is the ratio to std. `and a thread` marks what a crate cannot do alone. Where
-64 KiB are kept, duct has neither the timeout nor a limit for stderr, which is empty.
+This is the time from spawning the child until the caller has its status and all output, with a timeout
+that is not reached (std has none). The ratio is to std. `and a thread` means that the benchmark adds a
+thread for what the crate cannot do. If 64 KiB are kept, duct has neither the timeout nor a limit for
+stderr, which is empty.
 ";
 
 const SIZES: [(&str, &str); 4] = [
@@ -142,8 +140,8 @@ const SIZES: [(&str, &str); 4] = [
 const COST: &str = "
 ## System calls, threads and memory
 
-System calls as strace counts them, with those of threads that the call starts; *threads* is the
-largest number that the process had afterwards.
+The number of system calls as strace counts them, including those of threads that the call starts.
+*threads* is the largest number of threads that the process had afterwards.
 ";
 
 const CALLS: [(&str, &str); 6] = [
@@ -320,7 +318,7 @@ fn costs(text: &mut String, answers: &Answers) {
         }
         *text += " |\n";
     }
-    *text += "\nMemory of each child at the peak, in bytes:\n";
+    *text += "\nPeak memory for each child, in bytes:\n";
     *text += "\n| | of 100 | of 10000 |\n|---|---:|---:|\n";
     for name in names("cost/bytes_each/100") {
         let few = cell("cost/bytes_each/100", &name);

@@ -6,18 +6,17 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::libc::{c_int, SIGCONT, SIGKILL};
 
-use super::ready::Looks;
+use super::ready::Recheck;
 use super::{Session, Stage};
-use crate::handle::is_echild;
-use crate::wait::{Timeout, FIRST_SIGNAL};
+use crate::wait::{is_echild, Timeout, FIRST_SIGNAL};
 
 impl Session<'_> {
-    /// Whether what was asked to end has ended.
+    /// Whether the child, or the group, that was signalled to end has ended.
     pub(super) fn has_ended(&mut self) -> bool {
         self.exited && (!self.group || self.group_has_exited())
     }
 
-    /// Where it cannot be found out, the group gets all of the grace.
+    /// If that is unknown, the group gets the full grace.
     fn group_has_exited(&mut self) -> bool {
         match self.target.group_has_exited() {
             Ok(exited) => exited,
@@ -35,17 +34,17 @@ impl Session<'_> {
         if !self.group {
             unless_gone(self.target.signal(FIRST_SIGNAL))?;
         }
-        // A stopped process takes the first signal only when it continues.
+        // A stopped process handles the first signal only when it continues.
         unless_gone(self.signal(SIGCONT))?;
         self.wait_for_end(grace);
         Ok(())
     }
 
-    /// The child has exited, and another process holds a pipe: maybe one of its group.
+    /// The child has exited, and another process has a pipe open, perhaps one of its group.
     pub(super) fn ask_group_to_end(&mut self, grace: Duration) {
         self.group = true;
         let sent = self.target.signal_group(FIRST_SIGNAL);
-        // If there is no group, or none that may be signalled, an outsider holds the pipe.
+        // If there is no such group, or it may not be signalled, another process has the pipe.
         if sent.is_err() || self.group_has_exited() {
             self.asked = true;
             return;
@@ -58,7 +57,7 @@ impl Session<'_> {
         self.asked = true;
         self.stage = Stage::Ending;
         self.deadline = Timeout::after(grace).deadline();
-        self.looks = Looks::new();
+        self.recheck = Recheck::new();
     }
 
     pub(super) fn kill(&mut self) -> io::Result<()> {
@@ -85,7 +84,7 @@ fn is_gone(error: &io::Error) -> bool {
     is_echild(error) || error.raw_os_error() == Some(Errno::ESRCH as i32)
 }
 
-/// The process may have gone before the signal.
+/// The process may be reaped before the signal is sent.
 fn unless_gone(sent: io::Result<()>) -> io::Result<()> {
     sent.or_else(|error| if is_gone(&error) { Ok(()) } else { Err(error) })
 }

@@ -10,13 +10,13 @@ use super::{Session, Stage};
 use crate::sys;
 use crate::wait::Backoff;
 
-/// When to look again where there is nothing to poll.
-pub(super) struct Looks {
+/// When to check again, if there is nothing to poll.
+pub(super) struct Recheck {
     backoff: Backoff,
     next: Option<Instant>,
 }
 
-impl Looks {
+impl Recheck {
     pub(super) fn new() -> Self {
         Self {
             backoff: Backoff::new(),
@@ -40,13 +40,13 @@ impl Looks {
     }
 }
 
-/// What a turn of the loop is to do.
+/// What the next round of the loop has to do.
 pub(super) struct Ready {
     pub(super) stdin: bool,
     pub(super) stdout: bool,
     pub(super) stderr: bool,
-    /// For the exit.
-    pub(super) look: bool,
+    /// Check for the exit.
+    pub(super) exit: bool,
 }
 
 impl Ready {
@@ -54,24 +54,24 @@ impl Ready {
         stdin: true,
         stdout: true,
         stderr: true,
-        look: true,
+        exit: true,
     };
 }
 
 impl Session<'_> {
-    /// Blocks until a pipe is ready, the child may have exited, or the stage's time is up.
+    /// Blocks until a pipe is ready, the child may have exited, or the stage's deadline has passed.
     pub(super) fn poll(&mut self) -> io::Result<Ready> {
         let exit = match self.exited || self.no_exit_fd {
             true => None,
             false => self.target.exit_fd(),
         };
-        // Nothing to poll: for the exit, or for that of the group.
+        // There is nothing to poll for the exit of the child, or of its group.
         let repeat = match self.exited {
             true => self.stage == Stage::Ending,
             false => exit.is_none(),
         };
         let until = match repeat {
-            true => earlier(self.deadline, self.looks.next()),
+            true => earlier(self.deadline, self.recheck.next()),
             false => self.deadline,
         };
         let fds = [
@@ -81,18 +81,18 @@ impl Session<'_> {
             (exit, PollFlags::POLLIN),
         ];
         let [stdin, stdout, stderr, exited] = poll(fds, until)?;
-        // Also at the deadline: the child may have exited in time.
+        // At the deadline, too: the child may have exited in time.
         let over = self.deadline.is_some_and(|at| sys::now() >= at);
         Ok(Ready {
             stdin,
             stdout,
             stderr,
-            look: exited || repeat && (over || self.looks.is_due()),
+            exit: exited || repeat && (over || self.recheck.is_due()),
         })
     }
 }
 
-/// Which of them are ready, if any is before the deadline.
+/// Waits until one of the descriptors is ready, or until the deadline, and returns which are.
 fn poll<const N: usize>(
     fds: [(Option<BorrowedFd<'_>>, PollFlags); N],
     deadline: Option<Instant>,

@@ -5,7 +5,7 @@ use nix::libc::{c_int, pid_t};
 use nix::Result;
 
 use super::kernel::{self, block_until, step, with, Fault};
-use super::processes::{Id, Life};
+use super::process::{Id, Life};
 use super::ProcStat;
 use crate::exit::{Event, ResourceUsage};
 
@@ -47,7 +47,7 @@ pub(crate) fn reap_by_pid(pid: pid_t, _usage: Option<&mut ResourceUsage>) -> Res
     end_of_reap(found, id)
 }
 
-/// A call that reaps returns when the PID is free; other threads can see the time between.
+/// The PID is free only when the call returns: other threads can run between the two steps.
 pub(super) fn end_of_reap(found: Result<Event>, id: Id) -> Result<Event> {
     if let Ok(Event::Exited(_)) = found {
         step();
@@ -68,7 +68,7 @@ pub(crate) fn kill(pid: pid_t, signal: c_int) -> Result<()> {
     send()
 }
 
-/// Every process is the only one of its group.
+/// Every process is the only member of its group.
 pub(crate) fn kill_group(pid: pid_t, signal: c_int) -> Result<()> {
     kill(pid, signal)
 }
@@ -82,7 +82,7 @@ pub(crate) fn proc_is_own() -> Result<bool> {
     Ok(with(|kernel| kernel.rules.procfs))
 }
 
-/// An open and a read: after the open, the file is of that process only.
+/// An open and a read: once it is open, the file belongs to that process only.
 pub(crate) fn proc_stat(pid: pid_t) -> Result<ProcStat> {
     step();
     if proc_is_own() != Ok(true) {

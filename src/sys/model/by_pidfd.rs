@@ -13,11 +13,11 @@ use super::by_pid::end_of_reap;
 use super::fd::Descriptor;
 use super::files::File;
 use super::kernel::{block_until, step, with};
-use super::processes::Life;
+use super::process::Life;
 use super::Pidfd;
 use crate::exit::{Event, ResourceUsage};
 
-// Not those of `unix`, which are 0 where the system has no pidfds.
+// Not those of `unix`, which are 0 on systems without pidfds.
 pub(crate) const SIGNAL_PROCESS_GROUP: u32 = 1 << 2;
 pub(crate) const INFO_EXIT: u64 = 1 << 3;
 
@@ -33,7 +33,7 @@ pub(crate) fn pidfd_open(pid: pid_t) -> Result<Pidfd> {
     step();
     let id = with(|kernel| kernel.owner(pid))?;
     step();
-    // If it was reaped meanwhile, the kernel takes the PID for a thread's.
+    // If it was reaped in between, the kernel treats the PID as the ID of a thread.
     match with(|kernel| kernel.life(id)) {
         Life::Reaped => Err(Errno::EINVAL),
         Life::Running | Life::Zombie | Life::Dead => Descriptor::open(File::Pidfd(id)),
@@ -47,7 +47,7 @@ pub(crate) fn pidfd_send_signal(fd: &Pidfd, signal: c_int, flags: u32) -> Result
     }
     let id = fd.process();
     with(|kernel| match kernel.life(id) {
-        // The same of its group, which has no other process.
+        // The same for its group, which has no other member.
         Life::Reaped => Err(Errno::ESRCH),
         Life::Running | Life::Zombie | Life::Dead => {
             kernel.deliver(id, signal);
@@ -96,7 +96,7 @@ pub(crate) fn pidfd_info(fd: &Pidfd, wanted: u64) -> Result<PidfdInfo> {
     })
 }
 
-/// Ignores the deadline: a real kernel does not take as long as callers wait.
+/// Ignores the deadline: a real kernel is done long before it.
 pub(crate) fn poll_reaped(fd: &Pidfd, _deadline: Option<Instant>) -> Result<()> {
     let id = fd.process();
     while with(|kernel| kernel.life(id)) != Life::Reaped {

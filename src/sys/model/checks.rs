@@ -8,13 +8,13 @@ use nix::errno::Errno;
 
 use super::kernel::{self, with};
 use super::oracle::{Before, Oracle};
-use super::processes::{Life, PID};
+use super::process::{Life, PID};
 use super::scenario::Scenario;
 use crate::handle::ExitFd;
 use crate::{Backend, PidHandle};
 
 impl Oracle {
-    /// Of a wait; false if it returned no status and no error.
+    /// Checks the result of a wait. False if it returned neither a status nor an error.
     pub(super) fn check_wait(
         &self,
         handle: &PidHandle,
@@ -33,7 +33,7 @@ impl Oracle {
             }
             Err(Errno::ECHILD) => {
                 self.had_echild.store(true, SeqCst);
-                // A pidfd stays open for the kernel's record, and so does a non-child's handle.
+                // A pidfd stays open to read the kernel's record, and a non-child's handle stays live.
                 let is_done = self.backend == Backend::Waitpid
                     && !matches!(self.scenario, Scenario::NonChild | Scenario::Adopted);
                 self.done.fetch_or(is_done, SeqCst);
@@ -46,7 +46,7 @@ impl Oracle {
         true
     }
 
-    /// Of a wait that failed with ECHILD because another wait through the handle had the status.
+    /// Checks a wait that failed with ECHILD because another wait through the handle had the status.
     fn check_loser(&self, handle: &PidHandle) {
         if with(|kernel| kernel.reaped_by_us(self.process)) {
             let status = handle.exit_status().expect("the status is not noted yet");
@@ -63,7 +63,7 @@ impl Oracle {
             }
             Err(Errno::ECHILD) => {
                 assert!(self.life().is_gone(), "not signalled");
-                // The group of a zombie that was reaped early cannot be named.
+                // The group of a zombie that was reaped early cannot be signalled.
                 let was_reaped = self.scenario != Scenario::ReapedEarly;
                 self.had_echild.fetch_or(was_reaped, SeqCst);
             }
@@ -71,7 +71,7 @@ impl Oracle {
         }
     }
 
-    /// Of a call that looks for the exit; false if it did not see it.
+    /// Checks a call that checks for the exit. False if it did not see it.
     pub(super) fn check_exited(&self, before: &Before, result: io::Result<bool>) -> bool {
         match self.check_error(before, result) {
             Ok(true) => {
@@ -80,7 +80,7 @@ impl Oracle {
                 true
             }
             Ok(false) => {
-                assert!(!before.released, "looked through a released handle");
+                assert!(!before.released, "checked through a released handle");
                 false
             }
             Err(errno) => {
@@ -109,7 +109,7 @@ impl Oracle {
         );
     }
 
-    /// Of a descriptor from before a wait that has returned.
+    /// Checks a descriptor that was made before a wait that has returned.
     pub(super) fn check_readable(&self, before: &Before, fd: &ExitFd) {
         let readable = super::is_readable(fd).expect("poll never fails");
         assert!(readable || !self.was_waitable(before), "not readable yet");
@@ -130,7 +130,7 @@ impl Oracle {
         }
     }
 
-    /// Checks that an error is true.
+    /// Checks that an error has a reason.
     pub(super) fn check_error<T>(
         &self,
         before: &Before,
@@ -156,7 +156,7 @@ impl Oracle {
         assert_ne!(self.life(), Life::Running, "a status before the exit");
     }
 
-    /// After ECHILD the kernel's record is there at once.
+    /// After ECHILD the kernel has the record at once.
     pub(super) fn check_record(&self, handle: &PidHandle) {
         let status = handle.exit_status();
         let is_child = !matches!(
@@ -169,8 +169,8 @@ impl Oracle {
         assert!(!is_recorded || released || status.is_some(), "no record");
     }
 
-    /// Whether a wait could get its status. By PID, an adopted child is distinguished from a later process
-    /// with its PID by its start time only.
+    /// Whether a wait could get its status. By PID, an adopted child is distinguished from a later
+    /// process with its PID only by its start time.
     fn was_waitable(&self, before: &Before) -> bool {
         let is_known =
             self.scenario != Scenario::Adopted || self.backend == Backend::Pidfd || self.procfs;

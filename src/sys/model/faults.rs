@@ -1,4 +1,4 @@
-//! Seeded faults: each takes one of the library's precautions away, and the runs must find it.
+//! Injected faults: each disables one precaution of the library, and the runs must find it.
 
 use super::kernel::Fault;
 use super::runs::{
@@ -87,7 +87,7 @@ fn finds_a_fork_that_waits_for_threads_of_its_parent() {
     assert_finds(Fault::IgnoreForks, &[DEADLOCK], run);
 }
 
-/// Makes only this call after the PID was reused, and none in other threads.
+/// Makes this call after the PID was reused, and no calls in other threads.
 fn then(run: Run, call: Call) -> Run {
     let mut calls = run.threads.into_iter().next().unwrap_or_default();
     let reuse = calls.iter().position(|call| *call == Call::ReusePid);

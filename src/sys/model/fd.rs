@@ -12,10 +12,10 @@ use shuttle::rand::{thread_rng, Rng};
 use super::files::File;
 use super::kernel::{block_until, step, with, Fault};
 use super::now;
-use super::processes::Id;
+use super::process::Id;
 
-/// A descriptor of /dev/null, so that it can be borrowed as a real one. Only the model kernel has
-/// what it stands for.
+/// A descriptor of /dev/null, so that it can be borrowed as a real one. What it refers to exists only
+/// in the model kernel.
 #[derive(Debug)]
 pub(crate) struct Descriptor(OwnedFd);
 
@@ -75,8 +75,8 @@ impl AsRawFd for Descriptor {
     }
 }
 
-/// A socket pair: its first end is readable once it was shut down, or all copies of the second end
-/// are closed.
+/// A socket pair. Its first end is readable once it was shut down, or all copies of the second end are
+/// closed.
 #[derive(Debug)]
 pub(crate) struct NotifyFd {
     readable: Descriptor,

@@ -4,7 +4,7 @@
 
 use std::os::fd::RawFd;
 
-use super::processes::Id;
+use super::process::Id;
 
 /// What a descriptor refers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

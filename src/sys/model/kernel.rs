@@ -1,7 +1,7 @@
 //! The kernel that the unit tests run on: processes, PIDs, descriptors and a clock, all in memory.
 //!
-//! It behaves as badly as a real one may. A free PID is reused at once, by the process that does
-//! the most harm; a process can be gone before a call by its PID acts on it; time passes at bad
+//! It does the worst that a real kernel may do. A free PID is reused at once, by the process that does
+//! the most harm. A process can be gone before a call by its PID acts on it. Time passes at the worst
 //! moments. A signal or a reap that reaches an unrelated process fails the test with a panic.
 
 use std::cell::RefCell;
@@ -14,11 +14,11 @@ use shuttle::current::{me, TaskId};
 use shuttle::future::block_on;
 
 use super::files::{File, Files};
-use super::processes::{Id, Life, Process};
+use super::process::{Id, Life, Process};
 use crate::exit::Event;
 
 thread_local! {
-    /// One for each test, because all of shuttle's threads run on the thread of their test.
+    /// One kernel for each test: all of shuttle's threads run on the thread of their test.
     static KERNEL: RefCell<Kernel> = RefCell::new(Kernel::new(Rules::default()));
 }
 
@@ -34,44 +34,44 @@ pub(super) struct Rules {
     pub(super) no_descriptors: bool,
     /// No thread can be started.
     pub(super) no_threads: bool,
-    /// `/proc` is there, and of this PID namespace.
+    /// `/proc` is mounted and belongs to this PID namespace.
     pub(super) procfs: bool,
-    /// A signal by PID may hit the PID's next owner if the target had the PID when the sender last
-    /// checked: other code that reaps leaves this window.
+    /// A signal by PID may hit the next process with that PID, if the target had the PID at the sender's
+    /// last check. This is the window that other code that reaps leaves.
     pub(super) signal_window: bool,
     /// The kernel has PIDFD_SIGNAL_PROCESS_GROUP.
     pub(super) group_signals: bool,
     pub(super) fault: Option<Fault>,
 }
 
-/// What becomes of a PID that is free.
+/// What happens to a free PID.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Reuse {
     #[default]
     Never,
-    /// It is reused at once, or never: by a child, a zombie child or a non-child.
+    /// It is reused at once, by a child, a zombie child or a non-child; or never.
     Any,
     /// It is reused at once, by a child that runs on: a wait for that one never ends.
     ByRunningChild,
 }
 
-/// A mistake that the library must not make, made for it by the kernel: so these tests show that
-/// they would find it.
+/// A mistake that the library must not make. The kernel makes it instead, to show that the tests would
+/// find it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
     /// A signal by PID is sent after its sender has unlocked the handle.
     SignalWithoutLock,
-    /// A blocking peek reaps the zombie, outside the lock.
+    /// A blocking peek reaps the zombie without the lock.
     ReapInBlockingPeek,
     /// A release closes the descriptor even if other threads use it.
     CloseAtRelease,
-    /// A notification only closes the other end of the socket pair.
+    /// A notification closes only the other end of the socket pair.
     NotifyByClosing,
     /// What was seen of a process is forgotten before the next call.
     ForgetSeen,
     /// The start time of every process is the same.
     IgnoreStartTimes,
-    /// A forked process takes the parent's children for its own, and so ECHILD for "reaped".
+    /// A forked process mistakes the parent's children for its own, so ECHILD means "reaped" to it.
     IgnoreForks,
 }
 
@@ -124,7 +124,7 @@ pub(super) fn step() {
     }
 }
 
-/// Blocks until there is a result. shuttle finds a wait that no thread ends.
+/// Blocks until there is a result. If no thread ends the wait, shuttle reports a deadlock.
 pub(super) fn block_until<T>(mut result: impl FnMut(&mut Kernel) -> Option<T>) -> T {
     if let Some(result) = with(&mut result) {
         return result;

@@ -1,4 +1,4 @@
-//! Makes the calls of a run and has their results checked.
+//! Makes the calls of a run, and checks their results.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
@@ -6,9 +6,8 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::libc::SIGUSR1;
 
-use super::kernel::{step, with, Fault};
-use super::processes::{Id, Life, PID};
-use super::run::reap_externally;
+use super::kernel::{block_until, step, with, Fault};
+use super::process::{Id, Life, PID};
 use super::scenario::{Call, Run, Scenario};
 use crate::backend::Process;
 use crate::wait::poll_until;
@@ -65,7 +64,7 @@ impl Oracle {
         }
     }
 
-    /// For a process that has just been forked, of which the process is a non-child.
+    /// For a process that was just forked, to which the target is a non-child.
     pub(super) fn fork(&self) -> Self {
         Self {
             scenario: Scenario::NonChild,
@@ -196,4 +195,15 @@ impl Oracle {
             Err(errno) => assert_eq!(errno, Errno::ECHILD),
         }
     }
+}
+
+/// Other code waits for the exit and reaps.
+pub(super) fn reap_externally(process: Id) {
+    block_until(|kernel| (kernel.life(process) != Life::Running).then_some(()));
+    step();
+    with(|kernel| {
+        if kernel.life(process) == Life::Zombie {
+            kernel.begin_reap(process);
+        }
+    });
 }

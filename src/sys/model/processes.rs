@@ -1,4 +1,4 @@
-//! The model kernel's processes and their PIDs.
+//! What becomes of the model kernel's processes and their PIDs.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
@@ -10,55 +10,8 @@ use shuttle::current::me;
 use shuttle::rand::{thread_rng, Rng};
 
 use super::kernel::{Fault, Kernel, Reuse};
+use super::process::{Id, Life, Process, PID};
 use crate::exit::Event;
-
-/// The PID of the target, and of the processes that get it next.
-pub(super) const PID: pid_t = 100;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Life {
-    Running,
-    Zombie,
-    /// Being reaped: waits do not find it any more, but the PID is not free and there is no record.
-    Dead,
-    Reaped,
-}
-
-impl Life {
-    /// Whether waits fail with ECHILD.
-    pub(super) fn is_gone(self) -> bool {
-        matches!(self, Life::Dead | Life::Reaped)
-    }
-}
-
-/// A process itself, whatever process has its PID now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Id(usize);
-
-#[derive(Debug)]
-pub(super) struct Process {
-    pid: pid_t,
-    child: bool,
-    /// The process that the handles were opened for. All others are unrelated.
-    target: bool,
-    life: Life,
-    status: c_int,
-    reaped_by_us: bool,
-}
-
-impl Process {
-    /// The process of the test itself.
-    pub(super) fn this() -> Self {
-        Self {
-            pid: pid_t::try_from(std::process::id()).unwrap_or(pid_t::MAX),
-            child: false,
-            target: false,
-            life: Life::Running,
-            status: 0,
-            reaped_by_us: false,
-        }
-    }
-}
 
 impl Kernel {
     pub(super) fn start_target(&mut self, child: bool) -> Id {
@@ -71,14 +24,14 @@ impl Kernel {
             child,
             target,
             life,
-            // No other process ends as the target does.
+            // A status that differs from the target's.
             status: if target { 3 << 8 } else { 4 << 8 },
             reaped_by_us: false,
         });
         Id(self.processes.len() - 1)
     }
 
-    /// Gives the PID to another process, or to none.
+    /// Gives the free PID to another process, or leaves it free.
     pub(super) fn reuse_pid(&mut self) {
         let (child, life) = match (self.rules.reuse, thread_rng().gen_range(0..4)) {
             (Reuse::Never, _) | (Reuse::Any, 0) => return,
@@ -96,7 +49,7 @@ impl Kernel {
         self.start(child, false, Life::Running);
     }
 
-    /// Ends the processes that have got the PID since.
+    /// Ends the processes that got the PID since.
     pub(super) fn exit_unrelated(&mut self) {
         for id in (1..self.processes.len()).map(Id) {
             if !self.processes[id.0].target {
@@ -105,7 +58,7 @@ impl Kernel {
         }
     }
 
-    /// The target's parent has exited, and this process adopts it.
+    /// The target's parent exits, and this process adopts the target.
     pub(super) fn adopt(&mut self, id: Id) {
         self.processes[id.0].child = true;
         self.wake();
@@ -153,7 +106,7 @@ impl Kernel {
         found.map(Id).ok_or(Errno::ESRCH)
     }
 
-    /// The same, and notes it as the calling thread's last check.
+    /// The same, and records it as the calling thread's last check.
     pub(super) fn check_owner(&mut self, pid: pid_t) -> Result<Id> {
         let owner = self.owner(pid);
         self.last_checks.retain(|(thread, _)| *thread != me());
@@ -173,7 +126,7 @@ impl Kernel {
         self.is_child(owner).then_some(owner).ok_or(Errno::ECHILD)
     }
 
-    /// What a wait finds. ECHILD: it is not a child, or was reaped.
+    /// What a wait finds. ECHILD: not a child, or reaped already.
     pub(super) fn peek(&self, id: Id) -> Result<Event> {
         match self.life(id) {
             _ if !self.is_child(id) => Err(Errno::ECHILD),
@@ -201,7 +154,7 @@ impl Kernel {
         self.wake();
     }
 
-    /// The second half: the PID is free, and there is a record.
+    /// The second half: frees the PID and makes the record.
     pub(super) fn free_pid(&mut self, id: Id) {
         if self.life(id) != Life::Dead {
             return;

@@ -1,4 +1,4 @@
-//! Executes a run: threads that share a handle, and what becomes of its process meanwhile.
+//! Executes a run: threads that share a handle, while its process exits or is reaped.
 
 use std::sync::Arc;
 
@@ -6,9 +6,9 @@ use nix::errno::Errno;
 use shuttle::rand::{thread_rng, Rng};
 use shuttle::thread::{self, JoinHandle};
 
-use super::kernel::{self, block_until, step, with, Reuse, Rules};
-use super::oracle::Oracle;
-use super::processes::{Id, Life, PID};
+use super::kernel::{self, step, with, Reuse, Rules};
+use super::oracle::{reap_externally, Oracle};
+use super::process::{Id, Life, PID};
 use super::scenario::{Call, Run, Scenario};
 use crate::backend::{Process, Seen};
 use crate::exit::ResourceUsage;
@@ -42,7 +42,7 @@ impl Run {
             with(|kernel| kernel.exit(oracle.process));
         }
         if self.has(Call::ReusePid) {
-            // A watcher may have begun to wait only then, for the wrong process.
+            // A watcher may have begun to wait only now, for the wrong process.
             with(|kernel| kernel.exit_unrelated());
         }
         oracle.check_end(kept);
@@ -138,8 +138,8 @@ fn any_reuse() -> Reuse {
     }
 }
 
-/// Forks at this moment, and makes calls in the forked process. What it returns stays open until
-/// the fork ends.
+/// Forks at this moment, and makes calls in the forked process. The result must be kept until the
+/// forked process ends.
 fn run_fork(handle: PidHandle, oracle: &Oracle, calls: &[Call]) -> impl Drop + Send {
     step();
     let (copy, notify) = handle.fork();
@@ -151,17 +151,7 @@ fn run_fork(handle: PidHandle, oracle: &Oracle, calls: &[Call]) -> impl Drop + S
     Box::new((copy, notify))
 }
 
-pub(super) fn reap_externally(process: Id) {
-    block_until(|kernel| (kernel.life(process) != Life::Running).then_some(()));
-    step();
-    with(|kernel| {
-        if kernel.life(process) == Life::Zombie {
-            kernel.begin_reap(process);
-        }
-    });
-}
-
-/// As std's `Child` reaps a zombie when a handle is made of it.
+/// Reaps a zombie as std's `Child` does when a handle is made from it.
 fn reap_early(id: Id, backend: Backend) -> (Process, Seen) {
     let (process, mut seen) = Process::open(PID, backend).expect("cannot open the process");
     with(|kernel| {

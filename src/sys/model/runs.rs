@@ -34,7 +34,7 @@ pub(super) fn fork(backend: Backend, scenario: Scenario) -> Run {
     }
 }
 
-/// A non-child is seen to be gone before its PID is reused; its start time is not known.
+/// A call sees that a non-child is gone before its PID is reused. Its start time is not known.
 pub(super) fn non_child_seen_gone() -> Run {
     let mut calls = vec![Call::ReapExternally];
     calls.push(pick(&[Call::HasExited, Call::WaitExited, Call::ExitFd]));
@@ -48,16 +48,16 @@ pub(super) fn non_child_seen_gone() -> Run {
     }
 }
 
-/// A child is seen to have exited before other code reaps it and its PID is reused.
+/// A call sees that a child has exited before other code reaps it and its PID is reused.
 pub(super) fn child_seen_to_exit() -> Run {
     let mut calls = vec![pick(&Call::SEE_EXIT)];
     calls.extend([Call::ReapExternally, Call::ReusePid]);
     calls.extend(draw(&Call::ALL));
-    let threads = vec![calls, draw(&Call::LOOKS), draw(&Call::LOOKS)];
+    let threads = vec![calls, draw(&Call::CHECKS), draw(&Call::CHECKS)];
     Run::new(Backend::Waitpid, Scenario::ReapedExternally, threads)
 }
 
-/// A non-child's PID is reused before any call has seen it go; its start time is known.
+/// A non-child's PID is reused before any call has seen that it is gone. Its start time is known.
 pub(super) fn non_child_with_start_time() -> Run {
     let mut calls = vec![Call::ReapExternally, Call::ReusePid];
     calls.extend(draw(&Call::ALL));

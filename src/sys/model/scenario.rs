@@ -3,12 +3,12 @@
 use super::kernel::{Fault, Reuse};
 use crate::Backend;
 
-/// Which process the handle is of, and which other code reaps it.
+/// The process that the handle refers to, and which other code reaps it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scenario {
     /// A child that is reaped through the handle only.
     OwnChild,
-    /// The same when no descriptor can be opened: a handle of a std `Child` needs none.
+    /// The same when no descriptor can be opened: a handle to a std `Child` needs none.
     NoDescriptors,
     /// The same when no thread can be started.
     NoThreads,
@@ -44,7 +44,7 @@ pub(super) enum Call {
     ExitFdBesideWait,
     ExitStatus,
     Release,
-    /// Opens another handle for whichever process has the PID now.
+    /// Opens another handle, to the process that has the PID now.
     OpenAgain,
     /// Opens the process and peeks until it has exited, as the waits for a std `Child` do.
     Peek,
@@ -95,12 +95,12 @@ impl Call {
         Call::ExitStatus,
     ];
 
-    /// Those that see the exit without reaping, and return only when they have seen it.
+    /// Those that check for the exit without reaping, and return only when they have seen it.
     pub(super) const SEE_EXIT: [Call; 2] = [Call::WaitExited, Call::ExitFd];
 
-    /// Those that see the exit without reaping. By PID none of them blocks in a system call on the
-    /// PID, apart from the watcher.
-    pub(super) const LOOKS: [Call; 4] = [
+    /// Those that check for the exit without reaping. By PID only the watcher blocks in a system call
+    /// on the PID.
+    pub(super) const CHECKS: [Call; 4] = [
         Call::HasExited,
         Call::WaitExitedTimeout,
         Call::ExitFd,
@@ -123,9 +123,9 @@ pub(super) struct Run {
     pub(super) fork: Option<Vec<Call>>,
     /// Whether the process exits only after all threads have ended.
     pub(super) exits_last: bool,
-    /// What becomes of the PID; at random if it is not given.
+    /// What happens to the free PID. At random if it is not given.
     pub(super) reuse: Option<Reuse>,
-    /// Whether `/proc` is readable; at random if it is not given.
+    /// Whether `/proc` is readable. At random if it is not given.
     pub(super) procfs: Option<bool>,
     pub(super) fault: Option<Fault>,
 }
@@ -152,9 +152,9 @@ impl Run {
         self.threads.iter().flatten().all(|it| calls.contains(it))
     }
 
-    /// Whether the contract holds even if the PID is reused at any moment. By PID it does not if
-    /// other code frees the PID, unless the start time is known. Without it, only waits for a
-    /// non-child are safe, because they do not name the PID.
+    /// Whether the contract holds even if the PID is reused at any moment. By PID it does not if other
+    /// code frees the PID, unless the start time is known. Without the start time, only waits for a
+    /// non-child are safe, because they do not use the PID.
     pub(super) fn allows_reuse(&self, procfs: bool) -> bool {
         if self.backend == Backend::Pidfd {
             // A peek that opens the PID again may find any process.

@@ -1,7 +1,7 @@
 //! How many schedules the tests explore, and how.
 //!
-//! `PIDWAIT_SCHEDULES` is their number in all. They are the same in every run, unless
-//! `SHUTTLE_RANDOM_SEED` changes them. For one that fails, shuttle prints how to run it again.
+//! `PIDWAIT_SCHEDULES` is their total number. They are the same in every run, unless
+//! `SHUTTLE_RANDOM_SEED` changes them. If one fails, shuttle prints how to run it again.
 
 use std::env;
 use std::panic::{catch_unwind, AssertUnwindSafe};
@@ -35,13 +35,13 @@ fn random(schedules: usize) -> RandomScheduler {
     RandomScheduler::new_from_seed(5, schedules)
 }
 
-/// Up to three times in a schedule, at random, the running thread has to let all others go first.
+/// Up to three times in a schedule, at random, all other threads run before the current one continues.
 fn pct(schedules: usize) -> PctScheduler {
     PctScheduler::new_from_seed(5, 4, schedules)
 }
 
 fn execute(scheduler: impl Scheduler + 'static, make: impl Fn() -> Run + Send + Sync + 'static) {
-    // Probed before, because `once_cell` is not shuttle's and its lock would block all threads.
+    // Probe first: `once_cell` is not shuttle's, so its lock would block all threads.
     support::require_pidfd().expect("the model has pidfds");
     let _ = support::support();
     let mut config = Config::new();
@@ -55,7 +55,7 @@ pub(super) fn assert_finds(
     messages: &[&str],
     make: impl Fn() -> Run + Copy + Send + Sync + 'static,
 ) {
-    // The rarest is found in one of 70.
+    // The rarest fault is found in one of 70 schedules.
     const BUDGET: usize = 5_000;
     let by_random = first_failure(random(BUDGET), fault, make);
     let by_pct = first_failure(pct(BUDGET), fault, make);

@@ -1,4 +1,4 @@
-//! The handle and both backends, in as many orders of their calls as there is time for.
+//! Tests the handle and both backends in many orders of their calls.
 
 use super::runs::{
     any_calls, child_seen_to_exit, exits_last, fork, non_child_seen_gone,

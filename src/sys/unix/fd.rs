@@ -10,32 +10,25 @@ use nix::libc::{self, c_int};
 use nix::poll::{PollFd, PollFlags};
 use nix::Result;
 
+use super::ppoll::poll_once;
 use super::{errno_of, now, retry, Pidfd};
 
-#[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
-mod ppoll {
-    use super::*;
-
-    pub(super) fn poll_once(fds: &mut [PollFd<'_>], limit: Option<Duration>) -> Result<usize> {
-        let ready = nix::poll::ppoll(fds, limit.map(Into::into), None)?;
-        Ok(usize::try_from(ready).unwrap_or(0))
-    }
+/// Waits until one of `fds` is ready, and returns how many are. 0 only once the deadline has passed.
+pub(crate) fn poll(fds: &mut [PollFd<'_>], deadline: Option<Instant>) -> Result<usize> {
+    // Some systems fail with EINVAL for longer times.
+    const LONGEST: Duration = Duration::from_secs(1_000_000);
+    retry_until(deadline, |left| {
+        poll_once(fds, left.map(|time| time.min(LONGEST)))
+    })
 }
 
-#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
-#[path = "no_ppoll.rs"]
-mod ppoll;
-
-use ppoll::poll_once;
-
-/// Waits until one of `fds` is ready, and returns how many are; 0 only once the deadline has
-/// passed.
-pub(crate) fn poll(fds: &mut [PollFd<'_>], deadline: Option<Instant>) -> Result<usize> {
-    // Some systems refuse a longer time.
-    const LONGEST: Duration = Duration::from_secs(1_000_000);
+/// Makes a call with the time that is left, and again if it is interrupted or ends early.
+pub(super) fn retry_until(
+    deadline: Option<Instant>,
+    mut call: impl FnMut(Option<Duration>) -> Result<usize>,
+) -> Result<usize> {
     loop {
-        let left = deadline.map(|at| at.saturating_duration_since(now()));
-        match poll_once(fds, left.map(|time| time.min(LONGEST))) {
+        match call(deadline.map(|at| at.saturating_duration_since(now()))) {
             Err(Errno::EINTR) => {}
             Ok(0) if deadline.map_or(true, |at| now() < at) => {}
             done => return done,
@@ -43,7 +36,7 @@ pub(crate) fn poll(fds: &mut [PollFd<'_>], deadline: Option<Instant>) -> Result<
     }
 }
 
-/// Waits until `fd` is readable; false once the deadline has passed.
+/// Waits until `fd` is readable. False once the deadline has passed.
 pub(crate) fn poll_readable(fd: &impl AsFd, deadline: Option<Instant>) -> Result<bool> {
     let mut fds = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
     Ok(poll(&mut fds, deadline)? > 0)
@@ -89,14 +82,14 @@ pub(crate) fn set_status_flags(fd: BorrowedFd<'_>, flags: c_int) -> Result<()> {
     Errno::result(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags) }).map(drop)
 }
 
-/// Whether all other ends of a pipe are closed, POLLHUP. What is still in it can be read.
+/// Whether all other ends of a pipe are closed: POLLHUP. Data that is left in it can still be read.
 pub(crate) fn is_hung_up(fd: BorrowedFd<'_>) -> Result<bool> {
     // With no events requested, poll reports only this one, and errors.
     let mut fds = [PollFd::new(fd, PollFlags::empty())];
     retry_errno(|| poll_once(&mut fds, Some(Duration::ZERO))).map(|ready| ready > 0)
 }
 
-/// How many bytes can be read at once, `ioctl(FIONREAD)`.
+/// How many bytes can be read now, `ioctl(FIONREAD)`.
 pub(crate) fn readable_bytes(fd: BorrowedFd<'_>) -> Result<usize> {
     let mut held: c_int = 0;
     // SAFETY: `fd` is open while it is borrowed, and FIONREAD writes one int to a local.
@@ -104,10 +97,9 @@ pub(crate) fn readable_bytes(fd: BorrowedFd<'_>) -> Result<usize> {
     Ok(usize::try_from(held).unwrap_or(0))
 }
 
-/// One `read` that appends to `buffer` at most `most` bytes, and no more than it has spare capacity
-/// for; 0 is the end.
+/// One `read` that appends at most `most` bytes to `buffer`, within its spare capacity. 0 is the end.
 pub(crate) fn read_spare(fd: BorrowedFd<'_>, buffer: &mut Vec<u8>, most: usize) -> Result<usize> {
-    /// macOS refuses reads of more than `INT_MAX` bytes.
+    /// On macOS reads of more than `INT_MAX` bytes fail.
     const LONGEST: usize = 1 << 30;
     let spare = buffer.spare_capacity_mut();
     let (start, room) = (
@@ -129,13 +121,12 @@ pub(crate) fn read_spare(fd: BorrowedFd<'_>, buffer: &mut Vec<u8>, most: usize) 
 
 /// A descriptor that becomes readable when [`notify`](Self::notify) is called, and stays so.
 ///
-/// A socket pair: a pipe would have to be written to, under SIGPIPE. `shutdown` reaches all copies
-/// of the descriptor; closing the other end would not be seen while a forked process holds a copy
-/// of that end.
+/// It is a socket pair, because writing to a pipe can raise SIGPIPE. `shutdown` reaches all copies of
+/// the descriptor. Closing the other end would have no effect while a forked process has a copy of it.
 #[derive(Debug)]
 pub(crate) struct NotifyFd {
     readable: UnixStream,
-    /// Open, so that `readable` is not readable before the notification.
+    /// Kept open, so that `readable` is not readable before the notification.
     _peer: UnixStream,
 }
 
@@ -146,7 +137,7 @@ impl NotifyFd {
     }
 
     pub(crate) fn notify(&self) {
-        // It can only fail where an earlier call was enough already.
+        // It can only fail if an earlier call has already notified.
         let _ = self.readable.shutdown(Shutdown::Both);
     }
 }

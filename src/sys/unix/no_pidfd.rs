@@ -1,4 +1,4 @@
-//! The calls on pidfds where the system has none: Unix other than Linux.
+//! Stubs of the calls on pidfds, for Unix other than Linux.
 
 use std::io;
 use std::os::fd::OwnedFd;

@@ -1,4 +1,4 @@
-//! Where there is no `ppoll`, which takes nanoseconds.
+//! `poll`, for systems without `ppoll` and its nanoseconds.
 
 use std::time::Duration;
 

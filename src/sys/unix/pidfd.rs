@@ -8,7 +8,8 @@ use nix::errno::Errno;
 use nix::libc::{self, c_int, pid_t};
 use nix::Result;
 
-use super::{status_flags, waitid, Pidfd};
+use super::wait::waitid::waitid;
+use super::{status_flags, Pidfd};
 use crate::exit::{Event, ResourceUsage};
 
 /// `PIDFD_SIGNAL_PROCESS_GROUP`: the group that the process leads (Linux 6.9).
@@ -54,12 +55,12 @@ pub(crate) fn waitid_pidfd(
     usage: Option<&mut ResourceUsage>,
 ) -> Result<Event> {
     let id = libc::id_t::try_from(fd.as_raw_fd()).map_err(|_| Errno::EBADF)?;
-    // Every kernel that has P_PIDFD accepts __WALL: also children whose exit signal is not SIGCHLD.
+    // __WALL: also children whose exit signal is not SIGCHLD. Every kernel with P_PIDFD accepts it.
     waitid(libc::P_PIDFD, id, options | libc::__WALL, usage)
 }
 
-/// `ioctl(PIDFD_GET_INFO)`. `wanted` is a mask of `PIDFD_INFO_*`; the mask that comes back says
-/// which of them the kernel filled in.
+/// `ioctl(PIDFD_GET_INFO)`. `wanted` is a mask of `PIDFD_INFO_*`. The mask in the result tells which of
+/// them the kernel filled in.
 pub(crate) fn pidfd_info(fd: &Pidfd, wanted: u64) -> Result<PidfdInfo> {
     let mut info = PidfdInfo {
         mask: wanted,
@@ -84,10 +85,10 @@ pub(crate) fn is_thread_pidfd(fd: &Pidfd) -> Result<bool> {
     Ok(status_flags(fd.as_fd())? & libc::O_EXCL != 0)
 }
 
-/// The kernel's text on a descriptor.
+/// Reads the kernel's information on a descriptor.
 ///
-/// Not in `/proc/self`, which is the main thread's: that may have another descriptor table, or be
-/// gone.
+/// Not from `/proc/self`, which belongs to the main thread: that may have another descriptor table, or
+/// have exited.
 pub(crate) fn fdinfo(fd: &Pidfd) -> io::Result<String> {
     fs::read_to_string(format!("/proc/thread-self/fdinfo/{}", fd.as_raw_fd()))
 }

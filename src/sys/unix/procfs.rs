@@ -1,4 +1,4 @@
-//! What `/proc` says of a process.
+//! Reads `/proc`.
 
 use std::fs;
 use std::io;
@@ -24,15 +24,15 @@ pub(crate) struct ProcStat {
 }
 
 impl ProcStat {
-    /// Whether all of the process has exited. If only its main thread has, the state is the same,
-    /// but there are other threads.
+    /// Whether the whole process has exited. If only its main thread has, the state is the same, but
+    /// there are other threads.
     pub(crate) fn is_zombie(&self) -> bool {
         matches!(self.state, b'Z' | b'X' | b'x') && self.threads <= 1
     }
 }
 
-/// Whether `/proc` is there and is that of our own PID namespace, so that its numbers are our
-/// PIDs. EMFILE, ENFILE, ENOMEM: it cannot be read just now.
+/// Whether `/proc` is mounted and belongs to our own PID namespace, so that its numbers are our PIDs.
+/// EMFILE, ENFILE, ENOMEM: it cannot be read at the moment.
 pub(crate) fn proc_is_own() -> Result<bool> {
     match fs::read_link("/proc/self") {
         Ok(link) => {
@@ -46,7 +46,7 @@ pub(crate) fn proc_is_own() -> Result<bool> {
     }
 }
 
-/// Reads `/proc/PID/stat`. ESRCH: there is no such entry; any other error: `/proc` cannot be read.
+/// Reads `/proc/PID/stat`. ESRCH: there is no such entry. Any other error: `/proc` cannot be read.
 pub(crate) fn proc_stat(pid: pid_t) -> Result<ProcStat> {
     let text = fs::read(format!("/proc/{pid}/stat")).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => Errno::ESRCH,

@@ -6,7 +6,7 @@ use nix::Result;
 
 /// `kill(pid, signal)`. Not nix's, whose `Signal` lacks the real-time signals.
 ///
-/// A PID of 0 or below would name a group or every process: EINVAL.
+/// To `kill`, a PID of 0 or below means a group or every process: EINVAL.
 pub(crate) fn kill(pid: pid_t, signal: c_int) -> Result<()> {
     if pid <= 0 {
         return Err(Errno::EINVAL);
@@ -17,7 +17,7 @@ pub(crate) fn kill(pid: pid_t, signal: c_int) -> Result<()> {
 
 /// `kill(-pid, signal)`: signals the process group that `pid` leads.
 ///
-/// Group 1 cannot be named that way, because -1 is every process: ESRCH.
+/// Group 1 cannot be signalled that way, because -1 means every process: ESRCH.
 pub(crate) fn kill_group(pid: pid_t, signal: c_int) -> Result<()> {
     if pid <= 1 {
         return Err(Errno::ESRCH);
@@ -26,15 +26,15 @@ pub(crate) fn kill_group(pid: pid_t, signal: c_int) -> Result<()> {
     Errno::result(unsafe { libc::kill(-pid, signal) }).map(drop)
 }
 
-/// The process group of `pid`, `getpgid(pid)`. macOS: ESRCH for a zombie.
+/// The process group of `pid`, `getpgid(pid)`. On macOS it fails with ESRCH for a zombie.
 pub(crate) fn group_of(pid: pid_t) -> Result<pid_t> {
     // SAFETY: `getpgid` reads an integer and touches no memory of ours.
     Errno::result(unsafe { libc::getpgid(pid) })
 }
 
-/// Whether there is a signal of that number; 0, which only asks, counts.
+/// Whether there is a signal with that number, or it is 0, which `kill` accepts as a check.
 ///
-/// Not by `sigismember`: musl's accepts any number.
+/// Not by `sigismember`, which accepts any number with musl.
 pub(crate) fn is_signal(signal: c_int) -> bool {
     (0..=last_signal()).contains(&signal)
 }
@@ -44,7 +44,7 @@ fn last_signal() -> c_int {
     libc::SIGRTMAX()
 }
 
-/// FreeBSD has real-time signals up to 126; the others end before.
+/// FreeBSD has real-time signals up to 126. The others have fewer signals.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 fn last_signal() -> c_int {
     if cfg!(target_os = "freebsd") {

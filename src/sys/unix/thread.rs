@@ -19,7 +19,7 @@ pub(crate) fn now() -> Instant {
 
 /// Sleeps for that long by the clock.
 ///
-/// Not std's `sleep`, which restarts with the remaining time after each signal handler and does
+/// Not with std's `sleep`, which restarts with the remaining time after each signal handler and does
 /// not count the time in between: frequent signals would prolong it without limit.
 pub(crate) fn sleep(time: Duration) {
     // With no descriptors, poll can only report that the time is over.
@@ -39,15 +39,15 @@ pub(crate) fn spawn_thread(run: impl FnOnce() + Send + 'static) -> Result<()> {
     // It cannot fail for a mask that was in use, and the thread has started.
     let _ = before.thread_set_mask();
     spawned.map(drop).map_err(|error| match errno_of(error) {
-        Errno::EINVAL => Errno::EAGAIN, // What clone says after unshare(CLONE_NEWPID).
+        Errno::EINVAL => Errno::EAGAIN, // How clone fails after unshare(CLONE_NEWPID).
         errno => errno,
     })
 }
 
-/// How many forks lie between this process and the first one that asked: a handle that was made
-/// under another number belongs to a parent.
+/// The number of forks from the first process that called this function to this process. A handle that
+/// was made under another number belongs to a parent.
 ///
-/// A fork by a raw system call is only counted once [`is_forked_since`] has been asked.
+/// A fork by a raw system call is counted only in [`is_forked_since`].
 pub(crate) fn fork_number() -> u32 {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {

@@ -10,16 +10,16 @@ use super::retry;
 
 /// One `write`. EPIPE: the other end is closed; SIGPIPE is not raised, whatever its disposition.
 ///
-/// No flag of `write` suppresses the signal for a pipe, and its disposition is the program's. So it
-/// is blocked in this thread, to which alone the kernel sends it, and is taken before the old mask
-/// is restored.
+/// No flag of `write` suppresses the signal for a pipe, and its disposition belongs to the program. The
+/// kernel sends it to the thread that writes. So it is blocked in this thread, and a pending one is
+/// consumed before the old mask is restored.
 pub(crate) fn write_no_sigpipe(fd: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize> {
-    /// macOS refuses writes of more than `INT_MAX` bytes.
+    /// On macOS writes of more than `INT_MAX` bytes fail.
     const LONGEST: usize = 1 << 30;
     let mut sigpipe = SigSet::empty();
     sigpipe.add(Signal::SIGPIPE);
     let before = sigpipe.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
-    // It can only be pending already if it was blocked already; then it is not ours to take.
+    // If it was pending before, it must stay pending. That is possible only if it was blocked.
     let was_pending = before.contains(Signal::SIGPIPE) && is_sigpipe_pending();
     let (raw, start) = (fd.as_raw_fd(), bytes.as_ptr().cast());
     let length = bytes.len().min(LONGEST);
@@ -43,7 +43,7 @@ fn is_sigpipe_pending() -> bool {
     got == 0 && unsafe { libc::sigismember(pending.as_ptr(), libc::SIGPIPE) } == 1
 }
 
-/// Takes a pending SIGPIPE, if there is one.
+/// Consumes a pending SIGPIPE, if there is one.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn take_sigpipe(sigpipe: &SigSet) {
     let no_time = libc::timespec {
@@ -51,14 +51,14 @@ fn take_sigpipe(sigpipe: &SigSet) {
         tv_nsec: 0,
     };
     let no_info = std::ptr::null_mut();
-    // It fails if there is no signal to take.
+    // It fails if no signal is pending.
     let _ = retry(|| {
         // SAFETY: the set and the time are valid for reads, and the call accepts a null `info`.
         unsafe { libc::sigtimedwait(sigpipe.as_ref(), no_info, &no_time) }
     });
 }
 
-/// The same where there may be no `sigtimedwait`.
+/// The same, for systems that may lack `sigtimedwait`.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 fn take_sigpipe(sigpipe: &SigSet) {
     if is_sigpipe_pending() {

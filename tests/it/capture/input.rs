@@ -1,4 +1,4 @@
-//! Input: written while output is read, and never at the cost of the child.
+//! Input, which is written while output is read.
 
 use std::io::{ErrorKind, Write};
 use std::os::fd::AsRawFd;

@@ -46,7 +46,7 @@ fn tee_behind_the_child_is_read_to_its_end() {
         assert_eq!(captured.stdout, b"12 passed\n");
         assert!(captured.status.unwrap().success() && !captured.leaked);
     }
-    // With the time that is the default, on a busy machine: complete, or known not to be.
+    // With the default leak timeout, on a busy machine: the output is complete, or `leaked` is set.
     for _ in 0..rounds(50) {
         let captured = Capture::new().output(&mut bash()).unwrap();
         assert!(
@@ -118,8 +118,8 @@ fn writers_that_flood_both_pipes_leak() {
     }
 }
 
-/// Past the timeout nothing is read, also if the leak timeout is longer. The child has exited in
-/// time, so it is no timeout.
+/// Past the timeout nothing is read, even if the leak timeout is longer. The child has exited in time,
+/// so `timed_out` is not set.
 #[test]
 fn timeout_ends_the_leak_timeout() {
     for kind in kinds() {
@@ -159,7 +159,7 @@ fn leak_timeout_ends_before_the_timeout() {
     }
 }
 
-/// Also more than one read returns.
+/// Even if that is more than one read returns.
 #[test]
 fn leak_timeout_of_zero_takes_what_is_in_the_pipes() {
     for kind in kinds() {
@@ -177,7 +177,7 @@ fn leak_timeout_of_zero_takes_what_is_in_the_pipes() {
     }
 }
 
-/// In a process of its own: another thread that forks has the pipe, too, until its child execs.
+/// Isolated: if another thread forks, its child has the pipe, too, until it execs.
 #[test]
 fn leak_timeout_of_zero_loses_nothing_of_the_child_itself() {
     if !enter("capture::leak::leak_timeout_of_zero_loses_nothing_of_the_child_itself") {

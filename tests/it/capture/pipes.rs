@@ -1,4 +1,4 @@
-//! What may stand where a pipe is expected: other kinds of files, and shared ones.
+//! Streams that are not ordinary pipes: other kinds of files, and shared ones.
 
 use std::fs::File;
 use std::io::Write;

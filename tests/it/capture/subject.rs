@@ -48,6 +48,13 @@ impl Kind {
         self.spawn(&mut both_piped(script))
     }
 
+    /// Starts a child with both output pipes. Its standard input ends when the returned socket is
+    /// dropped. It is not the child's own `stdin`, because the call under test closes that.
+    pub(crate) fn gated(self, script: &str) -> (Subject, UnixStream) {
+        let (gate, opener) = gate();
+        (self.spawn(both_piped(script).stdin(gate)), opener)
+    }
+
     /// Whether the status of a child that other code reaped can be read.
     pub(crate) fn has_exit_records(self) -> bool {
         has_exit_records(match self {
@@ -157,15 +164,6 @@ pub(crate) fn both_piped(script: &str) -> Command {
 pub(crate) fn gate() -> (OwnedFd, UnixStream) {
     let (gate, opener) = UnixStream::pair().unwrap();
     (gate.into(), opener)
-}
-
-impl Kind {
-    /// Starts a child with both output pipes. Its standard input ends when the returned socket is
-    /// dropped. It is not the child's own `stdin`, because the call under test closes that.
-    pub(crate) fn gated(self, script: &str) -> (Subject, UnixStream) {
-        let (gate, opener) = gate();
-        (self.spawn(both_piped(script).stdin(gate)), opener)
-    }
 }
 
 /// Runs a script to its end on each kind of child.

@@ -176,7 +176,7 @@ fn member_gets_the_grace_to_save_its_work() {
     }
 }
 
-/// The child has exited in time, so it is no timeout. Its status is its own.
+/// The child has exited in time, so `timed_out` is not set, and the status is the child's own.
 #[test]
 fn group_that_leaks_is_ended() {
     for kind in kinds() {
@@ -193,7 +193,7 @@ fn group_that_leaks_is_ended() {
     }
 }
 
-/// It has left the group, so it is not ended, and holds the pipe.
+/// It has left the group, so it is not ended, and has the pipe open.
 #[test]
 fn outsider_is_read_for_the_leak_timeout() {
     if Command::new("setsid").arg("true").status().is_err() {
@@ -235,7 +235,7 @@ fn child_alone_is_ended_without_a_group() {
         assert!(captured.leaked);
         drop(opener);
 
-        // Nor is there a group to end at a leak.
+        // At a leak there is no group to end, either.
         let (mut child, opener) = kind.gated("exec 3<&0; (read go <&3) & exit 3");
         let capture = Capture::new()
             .leak_timeout(SHORT)

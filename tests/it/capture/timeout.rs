@@ -31,7 +31,7 @@ fn second_call_returns_the_remaining_output() {
     }
 }
 
-/// Many calls time out in turn. Each byte is returned once and in order.
+/// Many calls time out one after the other. Each byte is returned once and in order.
 #[test]
 fn repeated_timeouts_neither_lose_nor_repeat_output() {
     let count = rounds(20_000);

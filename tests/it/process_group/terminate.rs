@@ -9,12 +9,12 @@ use std::time::Duration;
 use nix::libc::{ECHILD, EINVAL, EPERM, ESRCH, SIGKILL, SIGTERM, SIGUSR1};
 use pidwait::{Backend, ChildExt, PidHandle};
 
-use super::leader;
+use super::{leader, leader_that_left};
 use crate::common::isolated::enter;
 use crate::common::{
-    await_zombie, backends, blocked_on_stdin, drop_privileges, errno, exists, fork, fork_chain,
-    is_root, join_group, kill, lead_group, leads_group, line, pause, reap_externally, shell, skip,
-    sleep, stop, NonChild, UNPRIVILEGED_UID,
+    await_zombie, backends, blocked_on_stdin, drop_privileges, errno, exists, fork_chain, is_root,
+    kill, leads_group, line, pause, reap_externally, shell, skip, sleep, stop, NonChild,
+    UNPRIVILEGED_UID,
 };
 
 const LONG: Duration = Duration::from_secs(60);
@@ -176,17 +176,7 @@ fn terminate_of_a_non_child_or_non_leader_sends_nothing() {
 #[test]
 fn terminate_of_a_leader_that_left_fails_with_esrch() {
     for backend in backends() {
-        let own_group = nix::unistd::getpgrp().as_raw();
-        let former = fork(move || {
-            lead_group();
-            fork(pause);
-            join_group(own_group);
-            pause();
-        });
-        crate::common::eventually("it has left", || {
-            let group = nix::unistd::Pid::from_raw(i32::try_from(former).unwrap());
-            nix::sys::signal::killpg(group, None).is_ok() && !leads_group(former)
-        });
+        let former = leader_that_left(pause);
         let handle = PidHandle::open_with(former, backend).unwrap();
         let group = handle.process_group();
         assert_eq!(errno(group.terminate(SHORT)), ESRCH);
@@ -197,7 +187,7 @@ fn terminate_of_a_leader_that_left_fails_with_esrch() {
     }
 }
 
-/// A member of another user lives on, all others are gone, and the leader is left unreaped.
+/// A member of another user runs on, all others have exited, and the leader is left unreaped.
 #[test]
 fn member_that_may_not_be_signalled_fails_with_eperm() {
     if !is_root() {
@@ -282,8 +272,8 @@ fn chain_of_forks_leaves_no_survivor() {
     }
 }
 
-/// By pidfd the group can be ended even if other code reaps the leader meanwhile; by PID it can no
-/// longer be named, and nothing is sent to it.
+/// By pidfd the group can be ended even if other code reaps the leader during the call. By PID it can
+/// then no longer be signalled.
 #[test]
 fn leader_that_is_reaped_meanwhile_gives_echild() {
     for backend in backends() {

@@ -98,7 +98,7 @@ fn zombies_that_no_process_reaps_do_not_count() {
     }
 }
 
-/// Its state is Z as well.
+/// Its state is Z, too.
 #[test]
 fn a_member_whose_main_thread_has_exited_counts() {
     for backend in backends() {

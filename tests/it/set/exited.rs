@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use pidwait::{PidHandle, Spawned, WaitSet};
 
-use super::{handle, own_process};
+use super::{handle, kill_traced, own_process, traced_child};
 use crate::common::{
-    all_backends, assert_idle, await_state, backends, errno, has_exit_records, reap_externally,
-    shell, sleeper, traceable_sleeper, zombie, NonChild, Tracer,
+    all_backends, assert_idle, backends, errno, has_exit_records, reap_externally, shell, sleeper,
+    zombie, NonChild,
 };
 use nix::libc::{ECHILD, SIGKILL};
 
@@ -30,7 +30,7 @@ fn wait_exited_leaves_the_child_unreaped() {
     }
 }
 
-/// Until the leader is reaped, its group can be named.
+/// Until the leader is reaped, its group can be signalled.
 #[test]
 fn group_of_reported_leader_can_be_signalled() {
     for backend in backends() {
@@ -134,16 +134,12 @@ fn wait_exited_timeout_never_ends_early() {
 #[test]
 fn wait_exited_sleeps_while_tracer_holds_zombie() {
     for backend in backends() {
-        let child = traceable_sleeper();
-        let pid = child.id();
-        let Some(tracer) = Tracer::attach(pid) else {
+        let Some((child, tracer)) = traced_child(backend) else {
             return;
         };
-        let child = handle(child, backend);
         let mut set = WaitSet::new().unwrap();
         set.insert(child.clone(), ()).unwrap();
-        child.kill().unwrap();
-        await_state(pid, 'Z');
+        kill_traced(&child);
         let timeout = Duration::from_millis(300);
         assert_idle(|| assert!(set.wait_exited_timeout(timeout).unwrap().is_none()));
         tracer.end();

@@ -9,11 +9,8 @@ use pidwait::{Backend, Exited, PidHandle, WaitKey, WaitSet};
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::{handle, own_process};
-use crate::common::{
-    assert_idle, await_state, backends, errno, readable, rounds, sleeper, traceable_sleeper,
-    Tracer, LONG,
-};
+use super::{handle, kill_traced, own_process, traced_child};
+use crate::common::{assert_idle, backends, errno, readable, rounds, sleeper, LONG};
 use nix::libc::{ECHILD, SIGKILL};
 
 fn is_ready<T>(set: &WaitSet<T>) -> bool {
@@ -194,21 +191,17 @@ fn ready_fd_stays_readable_until_the_last_report() {
     assert!(set.is_empty());
 }
 
-/// The descriptor may be readable once for nothing, and then not until the tracer ends.
+/// The descriptor may be readable once without an exit to report, and then not until the tracer ends.
 #[test]
 fn ready_fd_is_quiet_while_tracer_holds_zombie() {
     for backend in backends() {
-        let child = traceable_sleeper();
-        let pid = child.id();
-        let Some(tracer) = Tracer::attach(pid) else {
+        let Some((child, tracer)) = traced_child(backend) else {
             return;
         };
-        let child = handle(child, backend);
         let mut set = WaitSet::new().unwrap();
         set.insert(child.clone(), "traced").unwrap();
         set.insert(own_process(backend), "running").unwrap();
-        child.kill().unwrap();
-        await_state(pid, 'Z');
+        kill_traced(&child);
         if is_ready(&set) {
             assert!(set.wait_timeout(Duration::ZERO).unwrap().is_none());
         }
@@ -234,16 +227,12 @@ fn ready_fd_is_quiet_while_tracer_holds_zombie() {
 #[test]
 fn zero_timeouts_quieten_a_traced_zombie() {
     for backend in backends() {
-        let child = traceable_sleeper();
-        let pid = child.id();
-        let Some(tracer) = Tracer::attach(pid) else {
+        let Some((child, tracer)) = traced_child(backend) else {
             return;
         };
-        let child = handle(child, backend);
         let mut set = WaitSet::new().unwrap();
         set.insert(child.clone(), ()).unwrap();
-        child.kill().unwrap();
-        await_state(pid, 'Z');
+        kill_traced(&child);
         assert!(set.wait_exited_timeout(Duration::ZERO).unwrap().is_none());
         assert!(!is_ready(&set));
         tracer.end();

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use pidwait::WaitSet;
 
+#[cfg(target_os = "linux")]
+use super::traced_child;
 use super::{code, handle, next, own_process};
 use crate::common::{assert_idle, backends, sleeper, state_of, with_interruptions, zombie};
-#[cfg(target_os = "linux")]
-use crate::common::{traceable_sleeper, Tracer};
 use nix::libc::SIGKILL;
 
 const LONG: Duration = Duration::from_millis(500);
@@ -94,15 +94,13 @@ fn exit_fd_kept_after_its_report_wakes_no_wait() {
 #[test]
 fn wait_sleeps_while_tracer_holds_zombie() {
     for backend in backends() {
-        let child = traceable_sleeper();
-        let pid = child.id();
-        let Some(tracer) = Tracer::attach(pid) else {
+        let Some((child, tracer)) = traced_child(backend) else {
             return;
         };
         let mut set = WaitSet::new().unwrap();
-        let key = set.insert(handle(child, backend), ()).unwrap();
-        set.get(key).unwrap().0.kill().unwrap();
-        while state_of(pid) != Some('Z') {
+        set.insert(child.clone(), ()).unwrap();
+        child.kill().unwrap();
+        while state_of(child.id()) != Some('Z') {
             assert!(set
                 .wait_timeout(Duration::from_millis(1))
                 .unwrap()

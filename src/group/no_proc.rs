@@ -1,4 +1,4 @@
-//! Whether a group has members, by repeated looks: systems other than Linux.
+//! Whether a group has members, by repeated checks: for systems other than Linux.
 
 use std::io;
 use std::time::Instant;
@@ -9,7 +9,7 @@ use nix::libc::pid_t;
 use super::Leader;
 use crate::wait::poll_until;
 
-/// A process group. Its members cannot be listed: the PID of the leader stands for all of them.
+/// A process group. Its members cannot be listed, so the leader's PID stands for all of them.
 #[derive(Debug)]
 pub(super) struct Members(());
 

@@ -1,0 +1,103 @@
+//! What calls by PID have seen of a process: if it has exited and its PID is then seen running, the
+//! PID belongs to another process.
+
+use nix::errno::Errno;
+
+use super::esrch_to_echild;
+use crate::exit::Event;
+use crate::sys::{Arc, NotifyFd, Weak};
+
+/// What calls have seen of a process so far.
+#[derive(Debug, Default)]
+#[cfg_attr(test, derive(Clone))]
+pub(crate) struct Seen {
+    /// It is our child. A non-child can become one, by adoption.
+    pub(super) child: bool,
+    /// It has exited.
+    pub(super) exited: bool,
+    /// It was reaped: its PID is not used after that.
+    pub(super) gone: bool,
+    /// Notified when the process is seen to have exited.
+    notify: Weak<NotifyFd>,
+}
+
+impl Seen {
+    pub(crate) fn of_child() -> Self {
+        Self {
+            child: true,
+            ..Self::default()
+        }
+    }
+
+    /// Whether the process was a child and is known to be reaped. A handle to it is done.
+    pub(crate) fn is_done(&self) -> bool {
+        self.child && self.gone
+    }
+
+    pub(crate) fn has_exited(&self) -> bool {
+        self.exited || self.gone
+    }
+
+    /// The descriptor that listeners share, if there is one.
+    pub(crate) fn notify_fd(&self) -> Option<Arc<NotifyFd>> {
+        self.notify.upgrade()
+    }
+
+    pub(crate) fn set_notify_fd(&mut self, fd: &Arc<NotifyFd>) {
+        self.notify = Arc::downgrade(fd);
+    }
+
+    pub(crate) fn check_present(&self) -> nix::Result<()> {
+        match self.gone {
+            true => Err(Errno::ECHILD),
+            false => Ok(()),
+        }
+    }
+
+    /// Stores what a wait or a peek by PID has found.
+    #[inline]
+    pub(crate) fn note(&mut self, found: nix::Result<Event>) -> nix::Result<Event> {
+        match self.note_gone(found)? {
+            Event::Exited(_) => self.set_exited(),
+            // It had exited before, so another process has the PID.
+            Event::Running | Event::Trapped if self.exited => {
+                self.set_gone();
+                return Err(Errno::ECHILD);
+            }
+            Event::Running | Event::Trapped => {}
+        }
+        found
+    }
+
+    /// Stores whether a call by PID has found no such process, and turns ESRCH into ECHILD.
+    pub(super) fn note_gone<T>(&mut self, found: nix::Result<T>) -> nix::Result<T> {
+        let found = esrch_to_echild(found);
+        if let Err(Errno::ECHILD) = found {
+            self.set_gone();
+        }
+        found
+    }
+
+    fn set_exited(&mut self) {
+        let before = std::mem::replace(&mut self.exited, true);
+        self.notify_if(!before && !self.gone);
+    }
+
+    pub(crate) fn set_gone(&mut self) {
+        let before = std::mem::replace(&mut self.gone, true);
+        self.notify_if(!before && !self.exited);
+    }
+
+    fn notify_if(&self, news: bool) {
+        if let Some(fd) = self.notify.upgrade().filter(|_| news) {
+            fd.notify();
+        }
+    }
+
+    /// A fault that the model kernel injects.
+    #[cfg(test)]
+    pub(crate) fn forget(&mut self) {
+        self.exited = false;
+        self.gone = false;
+    }
+}

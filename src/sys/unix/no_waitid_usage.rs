@@ -1,0 +1,69 @@
+//! `waitid` to peek and `wait4` to reap, for systems whose `waitid` returns no usage.
+
+use std::mem::MaybeUninit;
+use std::time::Duration;
+
+use nix::libc::{self, c_int, pid_t, WNOHANG};
+use nix::Result;
+
+use super::{decode, id_of, retry};
+use crate::exit::{Event, ResourceUsage};
+
+pub(super) fn peek(
+    pid: pid_t,
+    options: c_int,
+    _usage: Option<&mut ResourceUsage>,
+) -> Result<Event> {
+    let id = id_of(pid)?;
+    // Zeroed, because some systems leave it as it was when there is nothing to report.
+    let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+    retry(|| {
+        // SAFETY: `info` is valid for writes for the whole call, which keeps no pointer to it.
+        unsafe { libc::waitid(libc::P_PID, id, info.as_mut_ptr(), options) }
+    })?;
+    Ok(decode(&info))
+}
+
+/// `wait4(pid, WNOHANG)`: reaps a child by PID.
+pub(crate) fn reap_by_pid(pid: pid_t, usage: Option<&mut ResourceUsage>) -> Result<Event> {
+    let mut status = 0;
+    let mut raw = MaybeUninit::<libc::rusage>::zeroed();
+    let reaped = retry(|| {
+        // SAFETY: both pointers are to locals that are valid for writes for the whole call.
+        unsafe { libc::wait4(pid, &mut status, WNOHANG, raw.as_mut_ptr()) }
+    })?;
+    if reaped == 0 {
+        return Ok(Event::Running);
+    }
+    if let Some(usage) = usage {
+        // SAFETY: it was zeroed, and zeroes are valid for every field.
+        let raw = unsafe { raw.assume_init_ref() };
+        *usage = ResourceUsage {
+            user_time: duration(raw.ru_utime),
+            system_time: duration(raw.ru_stime),
+            max_rss: count(raw.ru_maxrss).saturating_mul(MAX_RSS_UNIT),
+            minor_faults: count(raw.ru_minflt),
+            major_faults: count(raw.ru_majflt),
+            block_reads: count(raw.ru_inblock),
+            block_writes: count(raw.ru_oublock),
+            voluntary_switches: count(raw.ru_nvcsw),
+            involuntary_switches: count(raw.ru_nivcsw),
+        };
+    }
+    Ok(Event::from_wait_status(status))
+}
+
+/// `ru_maxrss` counts KiB, except where it counts bytes.
+const MAX_RSS_UNIT: u64 = if cfg!(target_vendor = "apple") {
+    1
+} else {
+    1024
+};
+
+fn duration(raw: libc::timeval) -> Duration {
+    Duration::from_secs(count(raw.tv_sec)).saturating_add(Duration::from_micros(count(raw.tv_usec)))
+}
+
+fn count(raw: impl TryInto<u64>) -> u64 {
+    raw.try_into().unwrap_or(0)
+}

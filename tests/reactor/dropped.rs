@@ -1,0 +1,121 @@
+//! Futures that are dropped before they return: nothing is lost.
+
+use std::future::{poll_fn, Future};
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::pin::Pin;
+use std::process::ExitStatus;
+use std::task::Poll;
+use std::time::Duration;
+
+use nix::libc::SIGKILL;
+
+use super::{cancel, on_each, poll_once, ready_leader, register, AsyncHandle, Reactor};
+use crate::common::{await_zombie, ignoring_sigterm, sleeper};
+
+pub(crate) fn a_thousand_cancelled_waits_lose_nothing<R: Reactor>() {
+    on_each::<R, _>(|open| async move {
+        let child = register::<R>(open(sleeper().id()));
+        for _ in 0..1000 {
+            cancel(child.wait()).await;
+            cancel(child.wait_exited()).await;
+        }
+        let kill = async { child.handle().kill().unwrap() };
+        let (status, ()) = tokio::join!(child.wait(), kill);
+        assert_eq!(status.unwrap().signal(), Some(SIGKILL));
+    });
+}
+
+/// The child has exited and the reactor may already have woken the future that is dropped.
+pub(crate) fn wait_cancelled_when_ready_loses_nothing<R: Reactor>() {
+    on_each::<R, _>(|open| async move {
+        let pid = sleeper().id();
+        let child = register::<R>(open(pid));
+        let mut wait = Box::pin(child.wait());
+        poll_once(wait.as_mut()).await;
+        child.handle().kill().unwrap();
+        await_zombie(pid);
+        child.wait_exited().await.unwrap();
+        drop(wait);
+        assert_eq!(child.wait().await.unwrap().signal(), Some(SIGKILL));
+    });
+}
+
+/// After SIGTERM the child runs on; after SIGKILL the next wait gets the status.
+pub(crate) fn terminate_dropped_at_any_point_loses_nothing<R: Reactor>() {
+    on_each::<R, _>(|open| async move {
+        let child = register::<R>(open(ignoring_sigterm().id()));
+        drop(child.terminate(Duration::ZERO)); // Not polled: nothing was sent.
+        cancel(child.terminate(Duration::MAX)).await;
+        assert!(
+            !child.handle().has_exited().unwrap(),
+            "only SIGTERM was sent"
+        );
+        let mut terminate = Box::pin(child.terminate(Duration::from_millis(1)));
+        poll_once(terminate.as_mut()).await;
+        R::sleep(Duration::from_millis(5)).await;
+        // The timer has ended: this poll sends SIGKILL.
+        let _ = poll_fn(|context| Poll::Ready(terminate.as_mut().poll(context).is_ready())).await;
+        child.wait_exited().await.unwrap();
+        drop(terminate);
+        let status = child.wait_shared().await.unwrap();
+        assert_eq!(status.signal(), Some(SIGKILL));
+    });
+}
+
+/// Polls each future a number of times, with some time between, and drops it. Either it has returned
+/// or the next wait gets the status.
+pub(crate) fn futures_dropped_after_any_poll_lose_nothing<R: Reactor>() {
+    type Boxed<'a, T> = Pin<Box<dyn Future<Output = io::Result<T>> + 'a>>;
+    fn futures<H: AsyncHandle>(child: &H) -> [Boxed<'_, Option<ExitStatus>>; 6] {
+        let grace = Duration::from_millis(1);
+        [
+            Box::pin(async { child.wait().await.map(Some) }),
+            Box::pin(async { child.wait_usage().await.map(|(status, _)| Some(status)) }),
+            Box::pin(async { child.wait_shared().await.map(Some) }),
+            Box::pin(async { child.wait_exited().await.map(|()| None) }),
+            Box::pin(async move { child.terminate(grace).await.map(Some) }),
+            Box::pin(async move { child.terminate_process_group(grace).await.map(Some) }),
+        ]
+    }
+    on_each::<R, _>(|open| async move {
+        for (which, polls) in (0..6).flat_map(|which| (0..5).map(move |polls| (which, polls))) {
+            let pid = ready_leader("trap '' TERM; echo ready; exec sleep 600");
+            let child = register::<R>(open(pid));
+            let mut future = futures(&child).into_iter().nth(which).unwrap();
+            let mut returned = None;
+            for poll in 0..polls {
+                if poll == 2 {
+                    child.handle().kill().unwrap_or_default(); // It may be reaped already.
+                }
+                R::sleep(Duration::from_millis(3)).await;
+                let polled = poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await;
+                if let Poll::Ready(result) = polled {
+                    returned = result.unwrap();
+                    break;
+                }
+            }
+            drop(future);
+            if returned.is_none() {
+                child.handle().kill().unwrap();
+                returned = Some(child.wait().await.unwrap());
+            }
+            assert_eq!(returned.unwrap().signal(), Some(SIGKILL));
+        }
+    });
+}
+
+pub(crate) fn terminate_process_group_dropped_midway_loses_nothing<R: Reactor>() {
+    on_each::<R, _>(|open| async move {
+        let pid = ready_leader("trap '' TERM; echo ready; exec sleep 600");
+        let child = register::<R>(open(pid));
+        drop(child.terminate_process_group(Duration::ZERO)); // Not polled: nothing was sent.
+        cancel(child.terminate_process_group(Duration::MAX)).await;
+        assert!(
+            !child.handle().has_exited().unwrap(),
+            "only SIGTERM was sent"
+        );
+        let status = child.terminate_process_group(Duration::ZERO).await.unwrap();
+        assert_eq!(status.signal(), Some(SIGKILL));
+    });
+}
