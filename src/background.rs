@@ -55,7 +55,7 @@ impl PidHandle {
     ///
     /// # Platform notes
     ///
-    /// The thread waits in [epoll_wait(2)], and needs one descriptor beside the pidfds of the
+    /// The thread waits in [epoll_wait(2)], and needs two descriptors beside the pidfds of the
     /// children. With [`Backend::Waitpid`](crate::Backend::Waitpid) it looks repeatedly, at first
     /// 1 ms and then up to 50 ms apart.
     ///

@@ -21,6 +21,8 @@ pub(crate) use target::{sealed, PipesMut, Target};
 /// whatever happens, nothing is lost. It is one poll loop, without threads, over the pipes, the exit
 /// and the clock.
 ///
+/// # Examples
+///
 /// ```
 /// use pidwait::Capture;
 /// use std::process::Command;
@@ -35,6 +37,8 @@ pub(crate) use target::{sealed, PipesMut, Target};
 /// assert!(!captured.timed_out && !captured.leaked);
 /// # Ok::<(), std::io::Error>(())
 /// ```
+///
+/// # Which call to use
 ///
 /// [`ChildExt::pidfd_output_timeout`](crate::ChildExt::pidfd_output_timeout) is `run` with a timeout
 /// and nothing else. Use it where std's `wait_with_output` stood; use `Capture` if the child also has
@@ -155,6 +159,10 @@ enum AtTimeout {
 
 impl Capture {
     /// A capture without a timeout, with a leak timeout of 500 ms, no limit of bytes and no input.
+    ///
+    /// # Examples
+    ///
+    /// See [`Capture`].
     pub fn new() -> Self {
         Self {
             timeout: Duration::MAX,
@@ -169,6 +177,10 @@ impl Capture {
     ///
     /// The clock starts with each run. Zero reads what is there. A time too long for the clock, such
     /// as [`Duration::MAX`], is no limit.
+    ///
+    /// # Examples
+    ///
+    /// See [`run`](Self::run) and [`output`](Self::output).
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
@@ -182,6 +194,21 @@ impl Capture {
     ///
     /// If other threads spawn processes at the same time, their children have this child's pipes, too,
     /// from the fork to the exec. So with zero it can be `leaked` where nothing was left behind.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use pidwait::Capture;
+    /// use std::process::Command;
+    /// use std::time::Duration;
+    ///
+    /// let captured = Capture::new()
+    ///     .leak_timeout(Duration::from_millis(20))
+    ///     .output(Command::new("sh").args(["-c", "echo started; sleep 5 &"]))?;
+    /// assert!(captured.leaked); // The `sleep` has the pipe.
+    /// assert_eq!(captured.stdout, b"started\n");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn leak_timeout(mut self, timeout: Duration) -> Self {
         self.leak_timeout = timeout;
         self
@@ -191,6 +218,18 @@ impl Capture {
     ///
     /// The rest is read and dropped, so that the child never blocks on a full pipe;
     /// [`discarded`](Captured::discarded) counts it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use pidwait::Capture;
+    /// use std::process::Command;
+    ///
+    /// let captured = Capture::new().max_bytes(3).output(Command::new("echo").arg("hello"))?;
+    /// assert_eq!(captured.stdout, b"hel");
+    /// assert_eq!(captured.discarded, 3);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn max_bytes(mut self, per_stream: usize) -> Self {
         self.max_bytes = per_stream;
         self
@@ -204,6 +243,10 @@ impl Capture {
     /// continue with.
     ///
     /// The child gets no SIGPIPE from this, and this process neither.
+    ///
+    /// # Examples
+    ///
+    /// See [`Capture`].
     pub fn input(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.input = bytes.into();
         self
@@ -220,6 +263,25 @@ impl Capture {
     ///
     /// Meanwhile reading continues. A run takes at most the timeout, the grace and the leak timeout
     /// together, unless the child cannot be killed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use pidwait::Capture;
+    /// use std::os::unix::process::{CommandExt, ExitStatusExt};
+    /// use std::process::Command;
+    /// use std::time::Duration;
+    ///
+    /// let mut command = Command::new("sh");
+    /// command.args(["-c", "sleep 60 & sleep 60"]).process_group(0);
+    /// let captured = Capture::new()
+    ///     .timeout(Duration::from_millis(20))
+    ///     .terminate_on_timeout(Duration::from_secs(5))
+    ///     .output(&mut command)?;
+    /// assert!(captured.timed_out && !captured.leaked); // Both sleeps were ended.
+    /// assert_eq!(captured.status.and_then(|status| status.signal()), Some(15)); // SIGTERM
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn terminate_on_timeout(mut self, grace: Duration) -> Self {
         self.at_timeout = AtTimeout::Terminate(grace);
         self

@@ -305,6 +305,10 @@ impl<T> WaitSet<T> {
     }
 
     /// Returns whether the set is empty.
+    ///
+    /// # Examples
+    ///
+    /// See [`len`](Self::len).
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
