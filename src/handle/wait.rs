@@ -159,7 +159,8 @@ impl PidHandle {
     ///
     /// # Platform notes
     ///
-    /// Linux: the fifth argument of the `waitid` system call. Elsewhere: [wait4(2)]. On Linux
+    /// Linux: the fifth argument of the `waitid` system call. Elsewhere: [wait4(2)]; illumos and Solaris
+    /// have none, and this fails with ENOSYS, with the status left for another wait. On Linux
     /// `max_rss` of a spawned program starts at the peak of the process that spawned it.
     ///
     /// [wait4(2)]: https://man7.org/linux/man-pages/man2/wait4.2.html

@@ -13,12 +13,6 @@ pub(crate) struct ProcStat {
     pub(crate) start_time: u64,
 }
 
-impl ProcStat {
-    pub(crate) fn is_zombie(&self) -> bool {
-        false
-    }
-}
-
 pub(crate) fn proc_is_own() -> Result<bool> {
     Ok(false)
 }
@@ -28,13 +22,5 @@ pub(crate) fn proc_stat(_pid: pid_t) -> Result<ProcStat> {
 }
 
 pub(crate) fn boot_id() -> Result<String> {
-    Err(Errno::ENOSYS)
-}
-
-pub(crate) fn list_pids() -> Result<Vec<pid_t>> {
-    Err(Errno::ENOSYS)
-}
-
-pub(crate) fn last_pid() -> Result<pid_t> {
     Err(Errno::ENOSYS)
 }
