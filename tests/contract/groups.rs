@@ -45,8 +45,8 @@ pub(crate) fn rows() -> Vec<Row> {
             let (leader, _stdin) = survived_by("trap '' TERM; read x <&3");
             leader.process_group().terminate(SHORT).describe()
         }),
-        row("leader runs", "`terminate_with(SIGINT)`", both("Ok(signal 2)"), || {
-            leader().process_group().terminate_with(libc::SIGINT, Duration::MAX).describe()
+        row("leader runs", "`terminate_with(SIGUSR1)`", both("Ok(signal 10)"), || {
+            leader().process_group().terminate_with(libc::SIGUSR1, Duration::MAX).describe()
         }),
         row("leader runs", "`terminate_with` and no such signal, the leader's `try_wait`", both("EINVAL, Ok(None)"), || {
             let leader = leader();

@@ -95,7 +95,7 @@ pub(crate) fn rows() -> Vec<Row> {
             non_child_zombie().terminate(SHORT).describe()
         }),
         row("done", "`terminate`", both("ECHILD"), || done().terminate(SHORT).describe()),
-        row("running", "`terminate_with(SIGINT)`", both("Ok(signal 2)"), || running().terminate_with(libc::SIGINT, Duration::MAX).describe()),
+        row("running", "`terminate_with(SIGUSR1)`", both("Ok(signal 10)"), || running().terminate_with(libc::SIGUSR1, Duration::MAX).describe()),
         row("running", "`terminate_with` and no such signal, `try_wait`", both("EINVAL, Ok(None)"), || {
             let handle = running();
             format!("{}, {}", handle.terminate_with(65, SHORT).describe(), handle.try_wait().describe())

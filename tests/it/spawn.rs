@@ -149,6 +149,27 @@ fn quick_children_by_spawn_and_wait_usage() {
     assert!(has_no_children());
 }
 
+/// The same for a `Child`: it runs or is a zombie when its handle is made, and the usage of a zombie
+/// is read by the look that decides to reap it.
+#[cfg(target_os = "linux")]
+#[test]
+fn quick_children_by_from_and_wait_usage() {
+    if !enter_with_each_backend("spawn::quick_children_by_from_and_wait_usage") {
+        return;
+    }
+    let code = Arc::new(AtomicI32::new(0));
+    let mut command = exit_at_once(&code);
+    for number in 0..rounds(2_000) {
+        let expected = i32::try_from(number % 256).unwrap();
+        code.store(expected, SeqCst);
+        let child = Spawned::from(command.spawn().unwrap()).handle;
+        let (status, usage) = child.wait_usage().unwrap();
+        assert_eq!(status.code(), Some(expected));
+        assert!(usage.max_rss > 0, "{usage:?}");
+    }
+    assert!(has_no_children());
+}
+
 #[test]
 fn spawn_of_a_missing_program_fails_as_std_does() {
     if !enter_with_each_backend("spawn::spawn_of_a_missing_program_fails_as_std_does") {
