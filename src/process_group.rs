@@ -97,8 +97,8 @@ impl ProcessGroup {
     /// use std::process::Command;
     ///
     /// let leader = PidHandle::spawn(Command::new("sleep").arg("60").process_group(0))?.handle;
-    /// leader.process_group().signal(2)?; // SIGINT
-    /// assert_eq!(leader.wait()?.signal(), Some(2));
+    /// leader.process_group().signal(15)?; // SIGTERM
+    /// assert_eq!(leader.wait()?.signal(), Some(15));
     /// # Ok::<(), std::io::Error>(())
     /// ```
     ///
@@ -278,14 +278,15 @@ impl ProcessGroup {
     ///
     /// ```
     /// # use pidwait::PidHandle;
+    /// use nix::libc::SIGUSR1;
     /// use std::os::unix::process::{CommandExt, ExitStatusExt};
     /// use std::process::Command;
     /// use std::time::Duration;
     ///
     /// let leader = PidHandle::spawn(Command::new("sleep").arg("60").process_group(0))?.handle;
     /// let grace = Duration::from_secs(5);
-    /// let status = leader.process_group().terminate_with(2, grace)?; // SIGINT
-    /// assert_eq!(status.signal(), Some(2));
+    /// let status = leader.process_group().terminate_with(SIGUSR1, grace)?;
+    /// assert_eq!(status.signal(), Some(SIGUSR1));
     /// # Ok::<(), std::io::Error>(())
     /// ```
     ///

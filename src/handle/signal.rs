@@ -110,13 +110,14 @@ impl PidHandle {
     ///
     /// ```
     /// # use pidwait::PidHandle;
+    /// use nix::libc::SIGUSR1;
     /// use std::os::unix::process::ExitStatusExt;
     /// use std::process::Command;
     /// use std::time::Duration;
     ///
     /// let child = PidHandle::spawn(Command::new("sleep").arg("60"))?.handle;
-    /// let status = child.terminate_with(2, Duration::from_secs(5))?; // SIGINT
-    /// assert_eq!(status.signal(), Some(2));
+    /// let status = child.terminate_with(SIGUSR1, Duration::from_secs(5))?;
+    /// assert_eq!(status.signal(), Some(SIGUSR1));
     /// # Ok::<(), std::io::Error>(())
     /// ```
     ///
