@@ -155,7 +155,8 @@ impl PidHandle {
     ///
     /// Those of [`wait`](Self::wait). [`Unsupported`](io::ErrorKind::Unsupported), with the status
     /// left for another wait, if the handle was made of a `Child` that had exited before, on a
-    /// system other than Linux.
+    /// system other than Linux; on Linux if that child exited just while the handle was made. Never
+    /// for a child of [`spawn`](Self::spawn).
     ///
     /// # Platform notes
     ///
