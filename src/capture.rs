@@ -38,6 +38,8 @@ pub(crate) use target::{sealed, PipesMut, Target};
 /// # Ok::<(), std::io::Error>(())
 /// ```
 ///
+/// # Which call to use
+///
 /// [`ChildExt::pidfd_output_timeout`](crate::ChildExt::pidfd_output_timeout) is `run` with only a
 /// timeout, to replace std's `wait_with_output`. Use `Capture` if the child also has to be ended at
 /// the timeout, gets input, or can write more than fits into memory.
@@ -171,8 +173,8 @@ impl Capture {
 
     /// Sets the time after which a run returns, even if the child runs on.
     ///
-    /// The time starts with each run. Zero reads what is in the pipes. A time that is too long for the
-    /// clock, such as [`Duration::MAX`], is no limit. That is the default.
+    /// The clock starts with each run. Zero reads what is there. A time too long for the clock, such
+    /// as [`Duration::MAX`], is no limit.
     ///
     /// # Examples
     ///
@@ -189,7 +191,7 @@ impl Capture {
     /// exit. [`Duration::MAX`] reads until the pipes end, as std does.
     ///
     /// If other threads spawn processes at the same time, their children have this child's pipes, too,
-    /// from the fork to the exec. So with zero, `leaked` can be set although no process was left behind.
+    /// from the fork to the exec. So with zero it can be `leaked` where nothing was left behind.
     ///
     /// # Examples
     ///
@@ -200,9 +202,9 @@ impl Capture {
     ///
     /// let captured = Capture::new()
     ///     .leak_timeout(Duration::from_millis(20))
-    ///     .output(Command::new("sh").args(["-c", "echo ready; sleep 1 &"]))?;
-    /// assert!(captured.leaked); // The sleep has the pipe.
-    /// assert_eq!(captured.stdout, b"ready\n");
+    ///     .output(Command::new("sh").args(["-c", "echo started; sleep 5 &"]))?;
+    /// assert!(captured.leaked); // The `sleep` has the pipe.
+    /// assert_eq!(captured.stdout, b"started\n");
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn leak_timeout(mut self, timeout: Duration) -> Self {

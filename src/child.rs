@@ -79,6 +79,8 @@ pub trait ChildExt: sealed::Sealed {
     ///
     /// [waitid(2)]: https://man7.org/linux/man-pages/man2/waitid.2.html
     /// [waitpid(2)]: https://man7.org/linux/man-pages/man2/waitpid.2.html
+    #[doc(alias = "waitid")]
+    #[doc(alias = "waitpid")]
     fn pidfd_wait(&mut self) -> io::Result<ExitStatus>;
 
     /// Reaps the child if it has exited, without blocking. Returns `None` while it runs or is stopped.
@@ -103,6 +105,8 @@ pub trait ChildExt: sealed::Sealed {
     /// # Errors
     ///
     /// Those of [`pidfd_wait`](Self::pidfd_wait).
+    #[doc(alias = "waitid")]
+    #[doc(alias = "waitpid")]
     fn pidfd_try_wait(&mut self) -> io::Result<Option<ExitStatus>>;
 
     /// Waits for the child to exit and reaps it. Returns `None` once `timeout` has passed, and never
@@ -138,6 +142,8 @@ pub trait ChildExt: sealed::Sealed {
     /// than 50 ms late.
     ///
     /// [poll(2)]: https://man7.org/linux/man-pages/man2/poll.2.html
+    #[doc(alias = "waitid")]
+    #[doc(alias = "waitpid")]
     fn pidfd_wait_timeout(&mut self, timeout: Duration) -> io::Result<Option<ExitStatus>>;
 
     /// Waits for the child to exit and reaps it. Returns `None` once `deadline` has passed.
@@ -159,6 +165,8 @@ pub trait ChildExt: sealed::Sealed {
     /// # Errors
     ///
     /// Those of [`pidfd_wait`](Self::pidfd_wait).
+    #[doc(alias = "waitid")]
+    #[doc(alias = "waitpid")]
     fn pidfd_wait_deadline(&mut self, deadline: Instant) -> io::Result<Option<ExitStatus>>;
 
     /// Sends a signal to the child.
@@ -191,6 +199,8 @@ pub trait ChildExt: sealed::Sealed {
     ///
     /// [pidfd_send_signal(2)]: https://man7.org/linux/man-pages/man2/pidfd_send_signal.2.html
     /// [kill(2)]: https://man7.org/linux/man-pages/man2/kill.2.html
+    #[doc(alias = "kill")]
+    #[doc(alias = "pidfd_send_signal")]
     fn pidfd_signal(&self, signal: c_int) -> io::Result<()>;
 
     /// Terminates the child and reaps it: sends SIGTERM, waits for at most `grace`, then sends SIGKILL.
@@ -275,6 +285,7 @@ pub trait ChildExt: sealed::Sealed {
     ///
     /// Those of [`pidfd_signal_process_group`](Self::pidfd_signal_process_group), and of
     /// [`ProcessGroup`](crate::ProcessGroup#platform-notes).
+    #[doc(alias = "killpg")]
     fn pidfd_terminate_process_group(&mut self, grace: Duration) -> io::Result<ExitStatus>;
 
     /// Reads the child's standard output and error until it exits, and reaps it, within `timeout`.

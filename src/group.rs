@@ -26,6 +26,8 @@ use members::Members;
 pub(crate) trait Leader {
     fn pid(&self) -> pid_t;
 
+    // Only pidfds of members can be polled, and only Linux has them.
+    #[cfg_attr(not(any(target_os = "linux", target_os = "android")), allow(dead_code))]
     fn backend(&self) -> Backend;
 
     /// ECHILD: it cannot be reaped, because it is a non-child or was reaped.

@@ -17,7 +17,7 @@ use common::isolated::{current_part, run_isolated_under};
 use common::{backends, kill, pidfds_supported, skip, sleeper, zombie, Waiter};
 use nix::libc::SIGKILL;
 use nix::unistd::gettid;
-use pidwait::{support, Backend, ChildExt, PidHandle};
+use pidwait::{support, Backend, ChildExt, PidHandle, WaitSet};
 
 const BEGIN: &str = "begin of ";
 const END: &str = "end of ";
@@ -40,6 +40,9 @@ const LIMITS: &[(&str, usize)] = &[
     ("try_clone_pidfd", 1),
     ("clone", 0),
     ("release", 1),
+    ("WaitSet::insert", 1),
+    // One `epoll_wait` for all; for each exit a wait and two calls to take it out of the set.
+    ("WaitSet::wait, ten exits", 10 * 3 + 1),
     ("waitpid: open", 1),
     ("waitpid: try_wait, running", 1),
     ("waitpid: signal", 2),
@@ -71,6 +74,7 @@ fn make_measured_calls() {
     measure_handle();
     measure_exited();
     measure_child_ext();
+    measure_set();
     measure_waitpid();
     measure_final_states();
 }
@@ -135,6 +139,22 @@ fn measure_child_ext() {
     });
     let mut child = zombie("exit 3");
     measured("pidfd_wait, exited", || child.pidfd_wait().unwrap());
+}
+
+fn measure_set() {
+    let exited = || PidHandle::open(zombie("exit 3").id()).unwrap();
+    let mut set = WaitSet::new().unwrap();
+    set.insert(exited(), ()).unwrap();
+    let handle = exited();
+    measured("WaitSet::insert", || set.insert(handle, ()).unwrap());
+    for _ in 2..10 {
+        set.insert(exited(), ()).unwrap();
+    }
+    measured("WaitSet::wait, ten exits", || {
+        for _ in 0..10 {
+            set.wait().unwrap().unwrap();
+        }
+    });
 }
 
 fn measure_waitpid() {

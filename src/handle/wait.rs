@@ -162,8 +162,10 @@ impl PidHandle {
     /// # Errors
     ///
     /// - Those of [`wait`](Self::wait).
-    /// - [`Unsupported`](io::ErrorKind::Unsupported), on systems other than Linux: the handle was made
-    ///   from a `Child` that had already exited. The status is kept for another wait.
+    /// - [`Unsupported`](io::ErrorKind::Unsupported), with the status kept for another wait: the handle
+    ///   was made from a `Child` that had already exited, on systems other than Linux, or that exited
+    ///   while the handle was made. Never for a child of [`spawn`](Self::spawn).
+    /// - ENOSYS on illumos and Solaris, with the status kept for another wait: they have no `wait4`.
     ///
     /// # Platform notes
     ///

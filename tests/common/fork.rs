@@ -1,8 +1,11 @@
 //! Forked processes that do not exec: they may only make system calls, because other threads of the
 //! test process do not exist in them.
 
+use std::fs;
 use std::mem::MaybeUninit;
-use std::ptr::{null, null_mut};
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::ptr::{addr_of_mut, null, null_mut};
 use std::time::{Duration, Instant};
 
 use nix::libc;
@@ -103,6 +106,37 @@ pub(crate) fn exit_main_thread() {
     unsafe { libc::pthread_create(thread.as_mut_ptr(), null(), run, null_mut()) };
     // SAFETY: ends only the calling thread, which has nothing to drop.
     unsafe { libc::syscall(libc::SYS_exit, 0) };
+}
+
+/// Forks a process whose second thread execs `sleep` when a byte is written to the returned stream.
+pub(crate) fn exec_in_a_thread() -> (u32, UnixStream) {
+    extern "C" fn run(gate: *mut libc::c_void) -> *mut libc::c_void {
+        let mut byte = 0_u8;
+        // SAFETY: `byte` is valid for writes; the argument is a descriptor's number.
+        unsafe { libc::read(gate as RawFd, addr_of_mut!(byte).cast(), 1) };
+        let arguments = [c"sleep".as_ptr(), c"600".as_ptr(), null()];
+        // SAFETY: the arguments are C strings, and a null pointer ends them.
+        unsafe { libc::execvp(arguments[0], arguments.as_ptr()) };
+        exit(127)
+    }
+    let (start, gate) = UnixStream::pair().expect("a pair of sockets");
+    let (ours, theirs) = (start.as_raw_fd(), gate.as_raw_fd());
+    let pid = fork(|| {
+        // SAFETY: closes this process's copy, which is not used again.
+        unsafe { libc::close(ours) };
+        let mut thread = MaybeUninit::uninit();
+        let argument = theirs as *mut libc::c_void;
+        // SAFETY: `thread` is valid for writes; the argument is a number.
+        unsafe { libc::pthread_create(thread.as_mut_ptr(), null(), run, argument) };
+        pause();
+    });
+    (pid, start)
+}
+
+/// Whether a process of [`exec_in_a_thread`] has become `sleep`.
+pub(crate) fn has_execed(pid: u32) -> bool {
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).expect("it has not exited");
+    name == "sleep\n"
 }
 
 /// Makes this process adopt orphans among its descendants.

@@ -1,8 +1,10 @@
 //! What `ChildExt` returns, and std's own methods after it.
 
+use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::libc;
 use pidwait::{Capture, ChildExt};
 
@@ -74,6 +76,28 @@ pub(crate) fn rows() -> Vec<Row> {
             format!("{result}, {}", if state_of(pid) == Some('Z') { "still a zombie" } else { "gone" })
         }),
 
+        row("group leader, running", "`pidfd_signal_process_group`, `pidfd_wait`", both("Ok, Ok(signal 15)"), || {
+            let mut child = leading_child();
+            format!("{}, {}", child.pidfd_signal_process_group(libc::SIGTERM).describe(), child.pidfd_wait().describe())
+        }),
+        row("not a group leader", "`pidfd_signal_process_group`", both("ESRCH"), || sleeper().pidfd_signal_process_group(libc::SIGTERM).describe()),
+        row("reaped by std's `wait`", "`pidfd_signal_process_group`", both("ECHILD"), || reaped_by_std().pidfd_signal_process_group(libc::SIGTERM).describe()),
+        row("group leader, running", "`pidfd_terminate_process_group`, std's `wait`", both("Ok(signal 15), Ok(signal 15)"), || {
+            let mut child = leading_child();
+            format!("{}, {}", child.pidfd_terminate_process_group(Duration::MAX).describe(), child.wait().describe())
+        }),
+        row("not a group leader", "`pidfd_terminate_process_group`, `pidfd_try_wait`", both("ESRCH, Ok(None)"), || {
+            let mut child = sleeper();
+            format!("{}, {}", child.pidfd_terminate_process_group(SHORT).describe(), child.pidfd_try_wait().describe())
+        }),
+        row("reaped by std's `wait`", "`pidfd_terminate_process_group`", both("ECHILD"), || reaped_by_std().pidfd_terminate_process_group(SHORT).describe()),
+        row("zombie", "`pidfd_reap_in_background`, then process state", both("gone"), || {
+            let child = zombie("exit 3");
+            let pid = child.id();
+            child.pidfd_reap_in_background();
+            state_of(pid).map_or("gone".to_owned(), |state| format!("{state:?}"))
+        }),
+
         row("writes and exits", "`pidfd_output_timeout`", both("Ok(exit 3, \"out\")"), || {
             with_piped_stdout("printf out; exit 3").pidfd_output_timeout(Duration::MAX).describe()
         }),
@@ -103,6 +127,19 @@ pub(crate) fn rows() -> Vec<Row> {
         }),
         row("writes more than `max_bytes`", "`Capture::run`", both("Ok(exit 3, 2 discarded, \"o\")"), || {
             Capture::new().max_bytes(1).run(&mut with_piped_stdout("printf out; exit 3")).describe()
+        }),
+        row("writes and exits", "`Capture::run_with`; what the sink got", both("Ok(exit 3, \"\"), \"out\""), || {
+            let mut got = Vec::new();
+            let captured = Capture::new().run_with(&mut with_piped_stdout("printf out; exit 3"), |_, bytes| {
+                got.extend(bytes);
+                Ok(())
+            });
+            format!("{}, {:?}", captured.describe(), String::from_utf8_lossy(&got))
+        }),
+        row("writes and keeps running; the sink fails", "`Capture::run_with`, std's `try_wait`", both("ENOSPC, \"out\", Ok(None)"), || {
+            let mut child = with_piped_stdout("printf out; exec sleep 600");
+            let captured = Capture::new().run_with(&mut child, |_, _| Err(Errno::ENOSPC.into()));
+            format!("{}, {}", captured.describe(), child.try_wait().describe())
         }),
         row("stdin is not piped", "`Capture::run` with input", both("InvalidInput"), || {
             Capture::new().input("in").run(&mut sleeper()).describe()
@@ -134,6 +171,10 @@ fn reaped_by_others() -> Child {
     let child = zombie("exit 3");
     reap_externally(child.id());
     child
+}
+
+fn leading_child() -> Child {
+    sleep().process_group(0).spawn().expect("sleep starts")
 }
 
 fn reader() -> Child {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use nix::libc;
-use pidwait::{PidHandle, Spawned, WaitSet};
+use pidwait::{PidHandle, Spawned, WaitKey, WaitSet};
 
 use crate::cases::*;
 use crate::common::{self, pidfd_open, readable, LONG};
@@ -95,6 +95,11 @@ pub(crate) fn rows() -> Vec<Row> {
             non_child_zombie().terminate(SHORT).describe()
         }),
         row("done", "`terminate`", both("ECHILD"), || done().terminate(SHORT).describe()),
+        row("running", "`terminate_with(SIGUSR1)`", both("Ok(signal 10)"), || running().terminate_with(libc::SIGUSR1, Duration::MAX).describe()),
+        row("running", "`terminate_with` and no such signal, `try_wait`", both("EINVAL, Ok(None)"), || {
+            let handle = running();
+            format!("{}, {}", handle.terminate_with(65, SHORT).describe(), handle.try_wait().describe())
+        }),
 
         row("not a pidfd", "`from_pidfd`", both("InvalidInput"), || {
             let file = std::fs::File::open("/dev/null").expect("/dev/null");
@@ -126,12 +131,56 @@ pub(crate) fn rows() -> Vec<Row> {
         row("member released in the set", "`WaitSet::wait_timeout(MAX)`", both("Ok(Some(None))"), || {
             reported(exited(), |handle| drop(handle.release()), Duration::MAX)
         }),
+        row("empty set", "`WaitSet::wait_exited`", both("Ok(None)"), || {
+            let exited = WaitSet::<()>::new().expect("a set").wait_exited();
+            exited.map(|exited| exited.map(|exited| exited.status)).describe()
+        }),
+        row("running member", "`WaitSet::wait_exited_timeout` of 2 ms", both("Ok(None)"), || {
+            let mut set = set_of(running()).0;
+            set.wait_exited_timeout(SHORT).map(|exited| exited.map(|exited| exited.status)).describe()
+        }),
+        row("member about to exit", "`WaitSet::wait_exited`, `wait_usage` of its handle", both("Ok(Some(None)), Ok(exit 3, usage)"), || {
+            let exited = set_of(exiting()).0.wait_exited();
+            let usage = exited.as_ref().ok().and_then(Option::as_ref).map(|exited| exited.handle.wait_usage());
+            let reported = exited.map(|exited| exited.map(|exited| exited.status)).describe();
+            format!("{reported}, {}", usage.expect("a report").describe())
+        }),
+        row("empty set", "`WaitSet::ready_fd` readable?", both("false"), || is_ready(&WaitSet::<()>::new().expect("a set"), 0)),
+        row("running member", "`WaitSet::ready_fd` readable?", both("false"), || is_ready(&set_of(running()).0, 0)),
+        row("member about to exit", "`WaitSet::ready_fd` readable? And after the report?", both("true, false"), || {
+            let mut set = set_of(exiting()).0;
+            let before = is_ready(&set, LONG);
+            set.wait().expect("wait").expect("a report");
+            format!("{before}, {}", is_ready(&set, 0))
+        }),
+        row("key of another set", "`WaitSet::get`, `WaitSet::remove`", both("None, None"), || {
+            let (_one, key) = set_of(running());
+            let mut other = set_of(running()).0;
+            let found = other.get(key).map(|_| ()).describe();
+            format!("{found}, {}", other.remove(key).map(|_| ()).describe())
+        }),
+        row("clone of a member", "`WaitSet::insert`", both("EEXIST"), || {
+            let handle = running();
+            let mut set = set_of(handle.clone()).0;
+            let refused = set.insert(handle, ()).expect_err("insert must fail");
+            std::io::Result::<()>::Err(refused.error).describe()
+        }),
         row("done", "`WaitSet::insert`", both("ECHILD"), || inserted(done())),
         row("released", "`WaitSet::insert`", both("EINVAL"), || inserted(released())),
     ]
 }
 
-/// What a set reports about a member after `meanwhile` was called on its handle.
+fn set_of(handle: PidHandle) -> (WaitSet<()>, WaitKey) {
+    let mut set = WaitSet::new().expect("a set");
+    let key = set.insert(handle, ()).expect("insert");
+    (set, key)
+}
+
+fn is_ready<T>(set: &WaitSet<T>, timeout: u16) -> String {
+    readable(&set.ready_fd().expect("ready_fd"), timeout).describe()
+}
+
+/// What a set reports about a handle after `meanwhile` was called on it as a member.
 fn reported(handle: PidHandle, meanwhile: fn(&PidHandle), timeout: Duration) -> String {
     let mut set = WaitSet::new().expect("a set");
     let key = set.insert(handle, ()).expect("insert");

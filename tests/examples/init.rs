@@ -67,7 +67,7 @@ fn reaps_orphans_as_pid_1_and_keeps_the_status_of_the_command() {
          exit 7"
     );
     for backend in backends() {
-        for _ in 0..rounds(10) {
+        for _ in 0..rounds(50) {
             let Some(output) = as_pid_1(backend, &["sh", "-c", &script]) else {
                 return;
             };
@@ -81,7 +81,7 @@ fn reaps_orphans_as_pid_1_and_keeps_the_status_of_the_command() {
 fn status_of_the_command_is_not_mixed_up_with_those_of_orphans() {
     let script = "i=0; while [ $i -lt 200 ]; do (exit 1 &); i=$((i + 1)); done; exit 7";
     for backend in backends() {
-        for _ in 0..rounds(10) {
+        for _ in 0..rounds(50) {
             let Some(output) = as_pid_1(backend, &["sh", "-c", script]) else {
                 return;
             };

@@ -1,20 +1,20 @@
 //! `has_exited`, `wait_exited` and `exit_status`, for children and for other processes.
 
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use nix::libc::{ECHILD, EINVAL, SIGCONT};
-use pidwait::{Backend, PidHandle, Spawned};
+use nix::libc::{ECHILD, EINVAL, SIGCONT, SIGKILL};
+use pidwait::{Backend, PidHandle, Spawned, WaitSet};
 
-#[cfg(target_os = "linux")]
-use crate::common::clone_and_exit;
 use crate::common::{
     await_state, backends, blocked_on_stdin, errno, has_exit_records, kill, reap_externally,
-    sleeper, stop, while_asleep, zombie, NonChild,
+    rounds, sleeper, stop, while_asleep, zombie, NonChild,
 };
+#[cfg(target_os = "linux")]
+use crate::common::{clone_and_exit, exec_in_a_thread, has_execed};
 
 const MILLI: Duration = Duration::from_millis(1);
 
@@ -288,6 +288,32 @@ fn child_with_other_exit_signal_is_seen_to_exit_and_reaped() {
             handle.signal(0).unwrap();
             assert_eq!(handle.wait().unwrap(), exit_code(3));
             assert_eq!(errno(handle.wait()), ECHILD);
+        }
+    }
+}
+
+/// While a thread that is not the main thread execs, the kernel can report an exit for a moment. That
+/// is rare, so this only shows that no call takes the end of the old main thread for an exit.
+#[cfg(target_os = "linux")]
+#[test]
+fn process_whose_thread_execs_has_not_exited() {
+    for backend in backends() {
+        for _ in 0..rounds(50) {
+            let (pid, mut start) = exec_in_a_thread();
+            let handle = PidHandle::open_with(pid, backend).unwrap();
+            let mut set = WaitSet::new().unwrap();
+            let key = set.insert(handle.clone(), ()).unwrap();
+            start.write_all(b"!").unwrap();
+            while !has_execed(pid) {
+                assert!(!handle.has_exited().unwrap());
+                assert!(!handle.wait_exited_timeout(Duration::from_nanos(1)).unwrap());
+                assert_eq!(handle.try_wait().unwrap(), None);
+                assert!(set.wait_exited_timeout(Duration::ZERO).unwrap().is_none());
+            }
+            assert!(!exited(&handle));
+            handle.kill().unwrap();
+            assert_eq!(set.wait().unwrap().unwrap().key, key);
+            assert_eq!(handle.wait_shared().unwrap().signal(), Some(SIGKILL));
         }
     }
 }

@@ -149,6 +149,39 @@ fn quick_children_by_spawn_and_wait_usage() {
     assert!(has_no_children());
 }
 
+/// The same for a `Child`, which runs or is a zombie when its handle is made. The usage of a zombie is
+/// read by the look that decides to reap it, so only a child that exits between that look and the
+/// reap has none.
+#[cfg(target_os = "linux")]
+#[test]
+fn quick_children_by_from_and_wait_usage() {
+    if !enter_with_each_backend("spawn::quick_children_by_from_and_wait_usage") {
+        return;
+    }
+    let code = Arc::new(AtomicI32::new(0));
+    let mut command = exit_at_once(&code);
+    let (children, mut without) = (rounds(2_000), 0);
+    for number in 0..children {
+        let expected = i32::try_from(number % 256).unwrap();
+        code.store(expected, SeqCst);
+        let child = Spawned::from(command.spawn().unwrap()).handle;
+        let status = match child.wait_usage() {
+            Ok((status, usage)) => {
+                assert!(usage.max_rss > 0, "{usage:?}");
+                status
+            }
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Unsupported);
+                without += 1;
+                child.wait().expect("the status is left for another wait")
+            }
+        };
+        assert_eq!(status.code(), Some(expected));
+    }
+    assert!(has_no_children());
+    assert!(without <= children / 10, "{without} of {children}");
+}
+
 #[test]
 fn spawn_of_a_missing_program_fails_as_std_does() {
     if !enter_with_each_backend("spawn::spawn_of_a_missing_program_fails_as_std_does") {

@@ -1,5 +1,8 @@
 //! Tests the handle and both backends in many orders of their calls.
 
+use std::time::Duration;
+
+use super::kernel::with;
 use super::runs::{
     any_calls, child_seen_to_exit, exits_last, fork, non_child_seen_gone,
     non_child_with_start_time, only_waits, open_beside_reap, peek_beside_reap, release_beside_wait,
@@ -7,6 +10,8 @@ use super::runs::{
 };
 use super::scenario::Scenario;
 use super::schedules::explore;
+use super::thread::now;
+use crate::wait::Backoff;
 use crate::Backend::{Pidfd, Waitpid};
 
 /// How many times as many schedules a focused exploration gets.
@@ -76,4 +81,24 @@ explorations! {
         release_beside_wait_by_pidfd: release_beside_wait(Pidfd);
         release_beside_wait_by_pid: release_beside_wait(Waitpid);
     }
+}
+
+/// Where a wait looks repeatedly, an exit is seen at the next look.
+#[test]
+fn looks_are_late_by_at_most_a_twentieth_of_the_time_waited() {
+    let (start, backoff) = (now(), Backoff::new());
+    let deadline = start + Duration::from_secs(10);
+    let mut looks = 0;
+    while let Some(delay) = backoff.next_delay(Some(deadline)) {
+        let waited = now() - start;
+        let latest = (waited / 20).max(Duration::from_millis(1));
+        assert!(
+            delay <= latest.min(Duration::from_millis(50)),
+            "{delay:?} after {waited:?}"
+        );
+        with(|kernel| kernel.advance_clock(start + waited + delay));
+        looks += 1;
+    }
+    assert_eq!(now(), deadline);
+    assert!(looks < 300, "{looks} looks in 10 s");
 }

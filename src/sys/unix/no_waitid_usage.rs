@@ -3,6 +3,8 @@
 use std::mem::MaybeUninit;
 use std::time::Duration;
 
+#[cfg(any(target_os = "illumos", target_os = "solaris"))]
+use nix::errno::Errno;
 use nix::libc::{self, c_int, pid_t, WNOHANG};
 use nix::Result;
 
@@ -28,10 +30,7 @@ pub(super) fn peek(
 pub(crate) fn reap_by_pid(pid: pid_t, usage: Option<&mut ResourceUsage>) -> Result<Event> {
     let mut status = 0;
     let mut raw = MaybeUninit::<libc::rusage>::zeroed();
-    let reaped = retry(|| {
-        // SAFETY: both pointers are to locals that are valid for writes for the whole call.
-        unsafe { libc::wait4(pid, &mut status, WNOHANG, raw.as_mut_ptr()) }
-    })?;
+    let reaped = wait4(pid, &mut status, usage.is_some().then_some(&mut raw))?;
     if reaped == 0 {
         return Ok(Event::Running);
     }
@@ -51,6 +50,35 @@ pub(crate) fn reap_by_pid(pid: pid_t, usage: Option<&mut ResourceUsage>) -> Resu
         };
     }
     Ok(Event::from_wait_status(status))
+}
+
+#[cfg(not(any(target_os = "illumos", target_os = "solaris")))]
+fn wait4(
+    pid: pid_t,
+    status: &mut c_int,
+    usage: Option<&mut MaybeUninit<libc::rusage>>,
+) -> Result<pid_t> {
+    let usage = usage.map_or(std::ptr::null_mut(), MaybeUninit::as_mut_ptr);
+    retry(|| {
+        // SAFETY: `status` and `usage`, unless that is null, are valid for writes for the whole call.
+        unsafe { libc::wait4(pid, &mut *status, WNOHANG, usage) }
+    })
+}
+
+/// There is no `wait4`. If the usage is requested: ENOSYS, and nothing is reaped.
+#[cfg(any(target_os = "illumos", target_os = "solaris"))]
+fn wait4(
+    pid: pid_t,
+    status: &mut c_int,
+    usage: Option<&mut MaybeUninit<libc::rusage>>,
+) -> Result<pid_t> {
+    if usage.is_some() {
+        return Err(Errno::ENOSYS);
+    }
+    retry(|| {
+        // SAFETY: `status` is valid for writes for the whole call.
+        unsafe { libc::waitpid(pid, &mut *status, WNOHANG) }
+    })
 }
 
 /// `ru_maxrss` counts KiB, except where it counts bytes.

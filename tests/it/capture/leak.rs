@@ -36,15 +36,15 @@ fn tee_behind_the_child_is_read_to_its_end() {
     if bash().stdout(Stdio::null()).status().is_err() {
         return skip("there is no bash");
     }
-    for round in 0..rounds(50) {
-        let kinds = kinds();
-        let kind = kinds[round % kinds.len()];
-        let mut command = bash();
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let capture = Capture::new().leak_timeout(LONG);
-        let captured = kind.spawn(&mut command).run(&capture).unwrap();
-        assert_eq!(captured.stdout, b"12 passed\n");
-        assert!(captured.status.unwrap().success() && !captured.leaked);
+    for kind in kinds() {
+        for _ in 0..rounds(50) {
+            let mut command = bash();
+            command.stdout(Stdio::piped()).stderr(Stdio::piped());
+            let capture = Capture::new().leak_timeout(LONG);
+            let captured = kind.spawn(&mut command).run(&capture).unwrap();
+            assert_eq!(captured.stdout, b"12 passed\n");
+            assert!(captured.status.unwrap().success() && !captured.leaked);
+        }
     }
     // With the default leak timeout, on a busy machine: the output is complete, or `leaked` is set.
     for _ in 0..rounds(50) {

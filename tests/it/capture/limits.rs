@@ -6,7 +6,7 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 use super::{both_piped, code, kinds, LONG};
 use crate::common::isolated::enter;
 use crate::common::{is_blocking, limit_memory, shell};
-use nix::libc::{ENOMEM, ENOSPC};
+use nix::libc::{self, ENOMEM, ENOSPC};
 use pidwait::{Capture, Pipe};
 
 #[test]
@@ -146,6 +146,34 @@ fn output_that_does_not_fit_into_memory_fails_with_enomem() {
         assert!(child.pipes()[1].is_some());
         child.end();
     }
+}
+
+/// The buffer grows in place, and its unused part is at most as large as the output.
+#[cfg(target_os = "linux")]
+#[test]
+fn output_takes_at_most_twice_its_size() {
+    const SIZE: usize = 100 << 20;
+    const OTHER: libc::rlim_t = 16 << 20;
+    if !enter("capture::limits::output_takes_at_most_twice_its_size") {
+        return;
+    }
+    let mut command = both_piped(&format!("exec head -c {SIZE} /dev/zero"));
+    for kind in kinds() {
+        let mut child = kind.spawn(&mut command);
+        let before = limit_memory(address_space() + 2 * SIZE as libc::rlim_t + OTHER);
+        let captured = child.run(&Capture::new());
+        limit_memory(before);
+        assert_eq!(captured.unwrap().stdout.len(), SIZE);
+    }
+}
+
+/// How much of its address space this process uses, in bytes.
+#[cfg(target_os = "linux")]
+fn address_space() -> libc::rlim_t {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmSize:"));
+    let kib = line.unwrap().trim().trim_end_matches(" kB");
+    kib.parse::<libc::rlim_t>().unwrap() * 1024
 }
 
 /// A program that writes nothing and is not piped.

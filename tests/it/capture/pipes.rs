@@ -4,15 +4,48 @@ use std::fs::File;
 use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use super::{both_piped, code, gate, kinds, Kind, LONG, SHORT};
+use super::{both_piped, code, gate, kinds, Kind, Subject, LONG, SHORT};
 use crate::common::{
     await_zombie, file_of_zeros, is_blocking, pseudoterminal, set_nonblocking, shell, sleep,
 };
 use nix::libc::EISDIR;
-use pidwait::Capture;
+use pidwait::{Capture, Captured, Pipe};
+
+fn each_stream_and_leak() -> impl Iterator<Item = (Pipe, Duration)> {
+    let streams = [Pipe::Stdout, Pipe::Stderr].into_iter();
+    streams.flat_map(|stream| [LONG, Duration::ZERO].map(|leak| (stream, leak)))
+}
+
+/// Spawns a command with a file as one of its streams.
+fn spawn_with(
+    kind: Kind,
+    command: &mut Command,
+    stream: Pipe,
+    theirs: impl Into<Stdio>,
+) -> Subject {
+    match stream {
+        Pipe::Stdout => kind.spawn(command.stdout(theirs)),
+        Pipe::Stderr => kind.spawn(command.stderr(theirs)),
+    }
+}
+
+/// Puts a file where the child's pipe is expected.
+fn set_stream(child: &mut Subject, stream: Pipe, ours: impl Into<OwnedFd>) {
+    match stream {
+        Pipe::Stdout => child.set_stdout(ours),
+        Pipe::Stderr => child.set_stderr(ours),
+    }
+}
+
+fn bytes_of(captured: &Captured, stream: Pipe) -> &[u8] {
+    match stream {
+        Pipe::Stdout => &captured.stdout,
+        Pipe::Stderr => &captured.stderr,
+    }
+}
 
 /// Both fields hold a descriptor of one pipe. Its flags must be read before they are changed.
 #[test]
@@ -108,14 +141,15 @@ fn one_socket_for_input_and_output_never_blocks() {
 #[test]
 fn pseudoterminal_ends_without_an_error() {
     for kind in kinds() {
-        for leak in [LONG, Duration::ZERO] {
+        for (stream, leak) in each_stream_and_leak() {
             let (ours, theirs) = pseudoterminal();
-            let mut command = shell("echo out; test -t 1 && exit 3");
-            let mut child = kind.spawn(command.stdout(theirs));
+            let number = if stream == Pipe::Stdout { 1 } else { 2 };
+            let mut command = shell(&format!("echo out >&{number}; test -t {number} && exit 3"));
+            let mut child = spawn_with(kind, &mut command, stream, theirs);
             drop(command);
-            child.set_stdout(ours);
+            set_stream(&mut child, stream, ours);
             let captured = child.run(&Capture::new().leak_timeout(leak)).unwrap();
-            assert_eq!(captured.stdout, b"out\r\n");
+            assert_eq!(bytes_of(&captured, stream), b"out\r\n");
             assert_eq!(code(&captured), Some(3));
             assert!(!captured.leaked || leak.is_zero()); // Between a fork and an exec elsewhere.
         }
@@ -125,14 +159,15 @@ fn pseudoterminal_ends_without_an_error() {
 #[test]
 fn socket_is_read_to_its_end() {
     for kind in kinds() {
-        for leak in [LONG, Duration::ZERO] {
+        for (stream, leak) in each_stream_and_leak() {
             let (ours, theirs) = UnixStream::pair().unwrap();
-            let mut command = shell("head -c 1000000 /dev/zero; exit 3");
-            let mut child = kind.spawn(command.stdout(OwnedFd::from(theirs)));
+            let number = if stream == Pipe::Stdout { 1 } else { 2 };
+            let mut command = shell(&format!("head -c 1000000 /dev/zero >&{number}; exit 3"));
+            let mut child = spawn_with(kind, &mut command, stream, OwnedFd::from(theirs));
             drop(command);
-            child.set_stdout(ours);
+            set_stream(&mut child, stream, ours);
             let captured = child.run(&Capture::new().leak_timeout(leak)).unwrap();
-            assert_eq!(captured.stdout.len(), 1_000_000);
+            assert_eq!(bytes_of(&captured, stream).len(), 1_000_000);
             assert_eq!(code(&captured), Some(3));
             assert!(!captured.leaked || leak.is_zero()); // Between a fork and an exec elsewhere.
         }
@@ -143,14 +178,14 @@ fn socket_is_read_to_its_end() {
 #[test]
 fn file_is_read_to_its_end() {
     for kind in kinds() {
-        for leak in [LONG, Duration::ZERO] {
+        for (stream, leak) in each_stream_and_leak() {
             for (length, timeout) in [(0, LONG), (3_000_000, LONG), (3_000_000, Duration::ZERO)] {
                 let mut child = kind.spawn(&mut shell("exit 3"));
                 await_zombie(child.pid());
-                child.set_stdout(file_of_zeros(length));
+                set_stream(&mut child, stream, file_of_zeros(length));
                 let capture = Capture::new().leak_timeout(leak).timeout(timeout);
                 let captured = child.run(&capture).unwrap();
-                assert_eq!(captured.stdout.len(), length);
+                assert_eq!(bytes_of(&captured, stream).len(), length);
                 assert_eq!(code(&captured), Some(3));
                 assert!(!captured.leaked);
             }
