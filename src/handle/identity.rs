@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use nix::libc::pid_t;
 
 use super::open::check_pid;
-use super::{Phase, PidHandle};
+use super::{default_backend, Phase, PidHandle};
 use crate::sys;
 
 /// Names one process for as long as it exists, also for other programs and after a restart of this
@@ -178,14 +178,20 @@ impl PidHandle {
     ///
     /// # Errors
     ///
-    /// Those of [`open`](Self::open) and of [`identity`](Self::identity), except ECHILD.
+    /// Those of [`open`](Self::open) and of [`identity`](Self::identity), except ECHILD and EINVAL.
     ///
     /// # Platform notes
     ///
     /// With [`Backend::Waitpid`](crate::Backend::Waitpid) each later call compares the start time
     /// again, as for any non-child.
     pub fn open_identity(identity: &Identity) -> io::Result<Self> {
-        let handle = Self::open(identity.pid())?;
+        let handle = match Self::open(identity.pid()) {
+            // The number is the ID of a thread now, so that process is gone.
+            Err(error) if error.raw_os_error() == Some(Errno::EINVAL as i32) => {
+                return Ok(Self::done(identity.pid(), default_backend()));
+            }
+            opened => opened?,
+        };
         let done = || Ok(Self::done(identity.pid(), handle.backend));
         if BootId::read()? != identity.boot {
             return done();
