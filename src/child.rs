@@ -348,7 +348,7 @@ impl ChildExt for Child {
     }
 
     fn pidfd_wait_deadline(&mut self, deadline: Instant) -> io::Result<Option<ExitStatus>> {
-        reap(self, Timeout::At(deadline))
+        reap(self, Timeout::until(deadline))
     }
 
     fn pidfd_signal(&self, signal: c_int) -> io::Result<()> {

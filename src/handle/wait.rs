@@ -134,7 +134,7 @@ impl PidHandle {
     #[doc(alias = "waitid")]
     #[doc(alias = "waitpid")]
     pub fn wait_deadline(&self, deadline: Instant) -> io::Result<Option<ExitStatus>> {
-        self.reap(Timeout::At(deadline))
+        self.reap(Timeout::until(deadline))
     }
 
     /// Waits as [`wait`](Self::wait) does, and returns the resources that the process used.
