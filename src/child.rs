@@ -74,6 +74,8 @@ pub trait ChildExt: sealed::Sealed {
     ///
     /// [waitid(2)]: https://man7.org/linux/man-pages/man2/waitid.2.html
     /// [waitpid(2)]: https://man7.org/linux/man-pages/man2/waitpid.2.html
+    #[doc(alias = "waitid")]
+    #[doc(alias = "waitpid")]
     fn pidfd_wait(&mut self) -> io::Result<ExitStatus>;
 
     /// Reaps the child if it has exited, and never blocks: `None` while it runs or is stopped.
@@ -96,6 +98,8 @@ pub trait ChildExt: sealed::Sealed {
     /// # Errors
     ///
     /// Those of [`pidfd_wait`](Self::pidfd_wait).
+    #[doc(alias = "waitid")]
+    #[doc(alias = "waitpid")]
     fn pidfd_try_wait(&mut self) -> io::Result<Option<ExitStatus>>;
 
     /// Waits for the child to exit and reaps it, for at most `timeout`: `None` once that has passed, and
@@ -130,6 +134,8 @@ pub trait ChildExt: sealed::Sealed {
     /// the larger of 1 ms and a twentieth of the time waited (50 ms at most).
     ///
     /// [poll(2)]: https://man7.org/linux/man-pages/man2/poll.2.html
+    #[doc(alias = "waitid")]
+    #[doc(alias = "waitpid")]
     fn pidfd_wait_timeout(&mut self, timeout: Duration) -> io::Result<Option<ExitStatus>>;
 
     /// Waits for the child to exit and reaps it, at most until `deadline`.
@@ -151,6 +157,8 @@ pub trait ChildExt: sealed::Sealed {
     /// # Errors
     ///
     /// Those of [`pidfd_wait`](Self::pidfd_wait).
+    #[doc(alias = "waitid")]
+    #[doc(alias = "waitpid")]
     fn pidfd_wait_deadline(&mut self, deadline: Instant) -> io::Result<Option<ExitStatus>>;
 
     /// Sends a signal to the child.
@@ -178,6 +186,8 @@ pub trait ChildExt: sealed::Sealed {
     ///
     /// If std's own `wait` has the status already, and the PID now belongs to *another child of this
     /// process*, that child is signalled: see [`ChildExt`](Self#platform-notes).
+    #[doc(alias = "kill")]
+    #[doc(alias = "pidfd_send_signal")]
     fn pidfd_signal(&self, signal: c_int) -> io::Result<()>;
 
     /// Terminates the child, and reaps it: SIGTERM, at most `grace` to exit, then SIGKILL.
@@ -200,6 +210,7 @@ pub trait ChildExt: sealed::Sealed {
     /// # Errors
     ///
     /// Those of [`pidfd_wait`](Self::pidfd_wait) and [`pidfd_signal`](Self::pidfd_signal).
+    #[doc(alias = "kill")]
     fn pidfd_terminate(&mut self, grace: Duration) -> io::Result<ExitStatus>;
 
     /// Sends a signal to every process of the group that the child leads:
@@ -263,6 +274,7 @@ pub trait ChildExt: sealed::Sealed {
     ///
     /// Those of [`pidfd_signal_process_group`](Self::pidfd_signal_process_group), and of
     /// [`ProcessGroup`](crate::ProcessGroup#platform-notes).
+    #[doc(alias = "killpg")]
     fn pidfd_terminate_process_group(&mut self, grace: Duration) -> io::Result<ExitStatus>;
 
     /// Reads the child's standard output and error until it exits, and reaps it, within `timeout`.

@@ -267,6 +267,7 @@ impl ProcessGroup {
     /// - EPERM: a member may not be signalled. All others are gone.
     /// - ECHILD: other code, or another thread's wait, has reaped the leader meanwhile, so that the
     ///   group could not be signalled any more.
+    #[doc(alias = "killpg")]
     pub fn terminate(&self, grace: Duration) -> io::Result<ExitStatus> {
         self.terminate_with(FIRST_SIGNAL, grace)
     }
@@ -292,6 +293,7 @@ impl ProcessGroup {
     /// # Errors
     ///
     /// Those of [`terminate`](Self::terminate), and EINVAL if there is no such signal.
+    #[doc(alias = "killpg")]
     pub fn terminate_with(&self, signal: c_int, grace: Duration) -> io::Result<ExitStatus> {
         group::end(&mut self.leader.leader()?, signal, grace)?;
         self.leader.wait()

@@ -223,6 +223,7 @@ impl TokioPidHandle {
     /// - ECHILD: no wait through the handle got the status, and the kernel has no record of it.
     /// - EINVAL: the handle was released before.
     /// - Of the runtime: if the runtime shuts down, an error of tokio's.
+    #[doc(alias = "waitid")]
     pub async fn wait_shared(&self) -> io::Result<ExitStatus> {
         self.wait_for(async_wait::try_wait_shared).await
     }
@@ -287,6 +288,7 @@ impl TokioPidHandle {
     ///
     /// tokio panics if the runtime was built without `enable_time`, or if the future is polled
     /// outside of a runtime. Nothing was sent then.
+    #[doc(alias = "kill")]
     pub async fn terminate(&self, grace: Duration) -> io::Result<ExitStatus> {
         // Panics without a timer: now, before anything is sent.
         drop(time::sleep(Duration::ZERO));

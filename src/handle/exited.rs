@@ -64,6 +64,8 @@ impl PidHandle {
     /// [`has_exited`](Self::has_exited).
     ///
     /// [poll(2)]: https://man7.org/linux/man-pages/man2/poll.2.html
+    #[doc(alias = "waitid")]
+    #[doc(alias = "WNOWAIT")]
     pub fn wait_exited(&self) -> io::Result<()> {
         self.exited_within(Timeout::Infinite).map(drop)
     }
@@ -86,6 +88,8 @@ impl PidHandle {
     /// # Errors
     ///
     /// EINVAL: the handle is released.
+    #[doc(alias = "waitid")]
+    #[doc(alias = "WNOWAIT")]
     pub fn wait_exited_timeout(&self, timeout: Duration) -> io::Result<bool> {
         self.exited_within(Timeout::after(timeout))
     }

@@ -99,6 +99,7 @@ impl PidHandle {
     /// # Errors
     ///
     /// Those of [`wait`](Self::wait), before anything is sent, and of [`signal`](Self::signal).
+    #[doc(alias = "kill")]
     pub fn terminate(&self, grace: Duration) -> io::Result<ExitStatus> {
         self.terminate_with(FIRST_SIGNAL, grace)
     }
@@ -123,6 +124,7 @@ impl PidHandle {
     /// # Errors
     ///
     /// Those of [`terminate`](Self::terminate), and EINVAL if there is no such signal.
+    #[doc(alias = "kill")]
     pub fn terminate_with(&self, signal: c_int, grace: Duration) -> io::Result<ExitStatus> {
         wait::terminate(
             &mut &*self,
