@@ -59,8 +59,8 @@ impl PidHandle {
     /// children. With [`Backend::Waitpid`](crate::Backend::Waitpid) it looks repeatedly, at first
     /// 1 ms and then up to 50 ms apart.
     ///
-    /// If no thread can be started, the child is reaped at the next call of this kind after its exit,
-    /// of any handle, or when this process ends.
+    /// If no thread can be started, the child is reaped at the next call of this kind for any child,
+    /// after its exit, or when this process ends.
     ///
     /// [epoll_wait(2)]: https://man7.org/linux/man-pages/man2/epoll_wait.2.html
     pub fn reap_in_background(&self) {
@@ -71,9 +71,11 @@ impl PidHandle {
 /// Has a child reaped when it exits. Nothing to do for a non-child, or if the handle is done or
 /// released.
 fn reap(handle: &PidHandle) {
-    let found = handle.try_wait();
+    let Ok(found) = handle.try_wait() else {
+        return;
+    };
     let reaper = Reaper::current();
-    if let Ok(None) = found {
+    if found.is_none() {
         reaper.add(handle);
     }
     reaper.ensure_running();

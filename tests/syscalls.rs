@@ -11,13 +11,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{self, Command};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::isolated::{current_part, run_isolated_under};
 use common::{backends, kill, pidfds_supported, skip, sleeper, zombie, Waiter};
 use nix::libc::SIGKILL;
 use nix::unistd::gettid;
-use pidwait::{support, Backend, ChildExt, PidHandle};
+use pidwait::{support, Backend, ChildExt, PidHandle, WaitSet};
 
 const BEGIN: &str = "begin of ";
 const END: &str = "end of ";
@@ -50,6 +50,8 @@ const LIMITS: &[(&str, usize)] = &[
     ("pidfd_wait, running", 4),
     ("pidfd_wait, exited", 3),
     ("pidfd_signal", 4),
+    ("WaitSet: insert", 1),
+    ("WaitSet: four exits", 1 + 4 * 3),
     ("done handle, pidfd", 0),
     ("done handle, waitpid", 0),
     ("released handle, pidfd", 0),
@@ -134,6 +136,18 @@ fn make_measured_calls() {
         handle.wait_timeout(Duration::from_secs(60)).unwrap()
     });
 
+    let mut set = WaitSet::new().unwrap();
+    for _ in 0..3 {
+        set.insert(exited(), ()).unwrap();
+    }
+    let handle = exited();
+    measured("WaitSet: insert", || set.insert(handle, ()).unwrap());
+    measured("WaitSet: four exits", || {
+        while let Some(exited) = set.wait().unwrap() {
+            drop(exited);
+        }
+    });
+
     for backend in backends() {
         let open = |pid| PidHandle::open_with(pid, backend).unwrap();
         let waited = open(zombie("exit 3").id());
@@ -168,9 +182,14 @@ fn kill_while_waiting(pid: u32, wait: impl FnOnce() + Send) {
 
 /// The calls that a done or released handle returns from without a system call.
 fn call_all(handle: &PidHandle) {
+    let deadline = Instant::now() + Duration::from_secs(60);
     handle.wait().unwrap_err();
     handle.try_wait().unwrap_err();
     handle.wait_timeout(Duration::from_secs(60)).unwrap_err();
+    handle.wait_deadline(deadline).unwrap_err();
+    handle.wait_usage().unwrap_err();
+    handle.exit_fd().unwrap_err();
+    handle.terminate(Duration::from_secs(60)).unwrap_err();
     handle.signal(0).unwrap_err();
     handle.kill().unwrap_err();
     handle.identity().unwrap_err();
@@ -178,6 +197,15 @@ fn call_all(handle: &PidHandle) {
     handle.release().unwrap();
     let _ = handle.exit_status();
     let _ = handle.wait_shared();
+    let _ = handle.has_exited();
+    let _ = handle.wait_exited();
+    let _ = handle.wait_exited_timeout(Duration::from_secs(60));
+    handle.reap_in_background();
+    let group = handle.process_group();
+    group.kill().unwrap_err();
+    group.has_exited().unwrap_err();
+    group.wait_exited().unwrap_err();
+    group.terminate(Duration::from_secs(60)).unwrap_err();
 }
 
 #[test]
