@@ -10,6 +10,7 @@ mod common;
 
 mod cases;
 mod child;
+mod group;
 mod handle;
 mod identity;
 mod others;
@@ -52,7 +53,7 @@ fn both(outcome: &'static str) -> [&'static str; 2] {
 
 const BACKENDS: [&str; 2] = ["pidfd", "waitpid"];
 
-fn tables() -> [(&'static str, Vec<Row>); 4] {
+fn tables() -> [(&'static str, Vec<Row>); 5] {
     [
         ("`PidHandle`: open, wait, signal, release", handle::rows()),
         (
@@ -60,6 +61,10 @@ fn tables() -> [(&'static str, Vec<Row>); 4] {
             identity::rows(),
         ),
         ("`PidHandle` and `WaitSet`: all other calls", others::rows()),
+        (
+            "`ProcessGroup`, `KillOnDrop`, `reap_in_background`",
+            group::rows(),
+        ),
         ("`ChildExt`", child::rows()),
     ]
 }
