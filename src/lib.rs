@@ -86,6 +86,7 @@
 //!   tests for it.
 //! - **EINVAL**: the handle is released, or there is no such signal.
 //! - **EPERM**: no permission to signal the process.
+//! - **ESRCH**: the process leads no group. Only the calls of a [`ProcessGroup`] fail with it.
 //! - [`InvalidInput`](std::io::ErrorKind::InvalidInput), with a text that names the input.
 //! - [`Unsupported`](std::io::ErrorKind::Unsupported), with a text that names what the system
 //!   lacks.

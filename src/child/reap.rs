@@ -141,7 +141,8 @@ impl From<Child> for Spawned {
     /// If std has the status already, the handle is done. A zombie is reaped here, because only
     /// `try_wait` tells whether std has its status. To callers it stays a zombie: the first wait
     /// gets the status and on Linux the usage, and signals succeed without effect. Only its process
-    /// group can no longer be signalled.
+    /// group is no longer safe to name: calls of [`ProcessGroup`](crate::ProcessGroup) fail with
+    /// ECHILD, except that pidfds reach the rest of the group on Linux 6.9 and later.
     ///
     /// # Examples
     ///

@@ -154,8 +154,8 @@ impl PidHandle {
     /// # Errors
     ///
     /// Those of [`wait`](Self::wait). [`Unsupported`](io::ErrorKind::Unsupported), with the status
-    /// left for another wait, if the handle was made of a `Child` that had exited before, on a
-    /// system other than Linux.
+    /// left for another wait, if the handle was made by `Spawned::from` of a `Child` that exited
+    /// during that call or, on a system other than Linux, before it.
     ///
     /// # Platform notes
     ///
