@@ -185,7 +185,10 @@ impl AsyncIoPidHandle {
     ///
     /// # Errors
     ///
-    /// Those of [`PidHandle::wait_shared`], and of the reactor.
+    /// - ECHILD: no wait through the handle got the status, and the kernel has no record of it.
+    /// - EINVAL: the handle was released before.
+    /// - Of the runtime: those of the reactor.
+    #[doc(alias = "waitid")]
     pub async fn wait_shared(&self) -> io::Result<ExitStatus> {
         self.wait_for(async_wait::try_wait_shared).await
     }
@@ -243,6 +246,7 @@ impl AsyncIoPidHandle {
     ///
     /// - Those of [`wait`](Self::wait). For a non-child, nothing is sent.
     /// - Those of [`PidHandle::signal`].
+    #[doc(alias = "kill")]
     pub async fn terminate(&self, grace: Duration) -> io::Result<ExitStatus> {
         async_wait::terminate(&self.handle, grace, || self.wait(), Timer::after).await
     }

@@ -64,9 +64,11 @@ impl PidHandle {
     ///
     /// [epoll_wait(2)]: https://man7.org/linux/man-pages/man2/epoll_wait.2.html
     pub fn reap_in_background(&self) {
-        let found = self.try_wait();
+        let Ok(found) = self.try_wait() else {
+            return;
+        };
         let reaper = Reaper::current();
-        if let Ok(None) = found {
+        if found.is_none() {
             reaper.add(self);
         }
         reaper.ensure_running();

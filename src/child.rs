@@ -223,6 +223,7 @@ pub trait ChildExt: sealed::Sealed {
     /// # Errors
     ///
     /// Those of [`pidfd_wait`](Self::pidfd_wait) and [`pidfd_signal`](Self::pidfd_signal).
+    #[doc(alias = "kill")]
     fn pidfd_terminate(&mut self, grace: Duration) -> io::Result<ExitStatus>;
 
     /// Sends a signal to every process of the group that the child leads.
@@ -371,7 +372,7 @@ impl ChildExt for Child {
     }
 
     fn pidfd_wait_deadline(&mut self, deadline: Instant) -> io::Result<Option<ExitStatus>> {
-        reap(self, Timeout::At(deadline))
+        reap(self, Timeout::until(deadline))
     }
 
     fn pidfd_signal(&self, signal: c_int) -> io::Result<()> {

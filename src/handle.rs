@@ -215,6 +215,9 @@ impl PidHandle {
     pub fn release(&self) -> io::Result<()> {
         let mut guard = self.shared.lock();
         if guard.check_live().is_ok() {
+            if guard.is_reaped_early() {
+                guard.status = None; // No wait has got it.
+            }
             guard.phase = Phase::Released;
             guard.close();
         }

@@ -268,6 +268,7 @@ impl ProcessGroup {
     /// - EPERM: a member may not be signalled. All other members have exited.
     /// - ECHILD: other code, or another wait through the handle, reaped the leader before all members
     ///   had exited, so the group can no longer be signalled.
+    #[doc(alias = "killpg")]
     pub fn terminate(&self, grace: Duration) -> io::Result<ExitStatus> {
         self.terminate_with(FIRST_SIGNAL, grace)
     }
@@ -296,6 +297,7 @@ impl ProcessGroup {
     /// # Errors
     ///
     /// Those of [`terminate`](Self::terminate), and EINVAL if there is no such signal.
+    #[doc(alias = "killpg")]
     pub fn terminate_with(&self, signal: c_int, grace: Duration) -> io::Result<ExitStatus> {
         group::end(&mut self.leader.leader()?, signal, grace)?;
         self.leader.wait()

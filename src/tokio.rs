@@ -224,7 +224,10 @@ impl TokioPidHandle {
     ///
     /// # Errors
     ///
-    /// Those of [`PidHandle::wait_shared`], and an error of tokio's if the runtime shuts down.
+    /// - ECHILD: no wait through the handle got the status, and the kernel has no record of it.
+    /// - EINVAL: the handle was released before.
+    /// - Of the runtime: if the runtime shuts down, an error of tokio's.
+    #[doc(alias = "waitid")]
     pub async fn wait_shared(&self) -> io::Result<ExitStatus> {
         self.wait_for(async_wait::try_wait_shared).await
     }
@@ -289,6 +292,7 @@ impl TokioPidHandle {
     ///
     /// tokio panics if the runtime was built without `enable_time`, or if the future is polled
     /// outside of a runtime. Nothing is sent in that case.
+    #[doc(alias = "kill")]
     pub async fn terminate(&self, grace: Duration) -> io::Result<ExitStatus> {
         // Without a timer this panics, before anything is sent.
         drop(time::sleep(Duration::ZERO));

@@ -49,6 +49,14 @@ impl Timeout {
             .map_or(Timeout::Infinite, Timeout::At)
     }
 
+    /// A deadline in the past is one try, which needs no descriptor and no watcher thread.
+    pub(crate) fn until(deadline: Instant) -> Self {
+        match deadline <= sys::now() {
+            true => Timeout::Poll,
+            false => Timeout::At(deadline),
+        }
+    }
+
     /// The deadline, as `poll` takes it: `None` is never.
     pub(crate) fn deadline(self) -> Option<Instant> {
         match self {

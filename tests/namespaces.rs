@@ -81,6 +81,31 @@ fn from_pidfd_under_a_foreign_proc_fails_with_unsupported() {
     handle.wait().unwrap();
 }
 
+/// What is no pidfd, or one of a reaped process, is recognised without `/proc`.
+#[test]
+fn from_pidfd_under_a_foreign_proc_rejects_as_elsewhere() {
+    let test = "from_pidfd_under_a_foreign_proc_rejects_as_elsewhere";
+    if !pidfds_supported() {
+        return;
+    }
+    if !enter_foreign_proc(test) {
+        return;
+    }
+    let check = || {
+        let file = std::fs::File::open("/dev/null").unwrap();
+        let error = PidHandle::from_pidfd(file.into()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+    };
+    check();
+    let child = sleeper();
+    let fd = pidfd_open(child.id(), 0).unwrap();
+    common::kill(child.id(), libc::SIGKILL);
+    reap_externally(child.id());
+    assert_eq!(errno(PidHandle::from_pidfd(fd)), libc::ECHILD);
+    deny(&[NO_GET_INFO]).unwrap();
+    check();
+}
+
 /// In such a namespace the start time of a non-child cannot be read. Its handle checks only the bare
 /// PID, and not the start time of the outer process with that number.
 #[test]

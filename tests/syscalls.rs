@@ -11,7 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{self, Command};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::isolated::{current_part, run_isolated_under};
 use common::{backends, kill, pidfds_supported, skip, sleeper, zombie, Waiter};
@@ -208,9 +208,14 @@ fn kill_while_waiting(pid: u32, wait: impl FnOnce() + Send) {
 
 /// The calls that a done or released handle returns from without a system call.
 fn call_all(handle: &PidHandle) {
+    let deadline = Instant::now() + Duration::from_secs(60);
     handle.wait().unwrap_err();
     handle.try_wait().unwrap_err();
     handle.wait_timeout(Duration::from_secs(60)).unwrap_err();
+    handle.wait_deadline(deadline).unwrap_err();
+    handle.wait_usage().unwrap_err();
+    handle.exit_fd().unwrap_err();
+    handle.terminate(Duration::from_secs(60)).unwrap_err();
     handle.signal(0).unwrap_err();
     handle.kill().unwrap_err();
     handle.identity().unwrap_err();
@@ -218,6 +223,15 @@ fn call_all(handle: &PidHandle) {
     handle.release().unwrap();
     let _ = handle.exit_status();
     let _ = handle.wait_shared();
+    let _ = handle.has_exited();
+    let _ = handle.wait_exited();
+    let _ = handle.wait_exited_timeout(Duration::from_secs(60));
+    handle.reap_in_background();
+    let group = handle.process_group();
+    group.kill().unwrap_err();
+    group.has_exited().unwrap_err();
+    group.wait_exited().unwrap_err();
+    group.terminate(Duration::from_secs(60)).unwrap_err();
 }
 
 #[test]

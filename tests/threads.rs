@@ -55,6 +55,7 @@ fn check_handle_of_a_child(backend: Backend) {
     let deadline = std::time::Instant::now() + MILLI;
     handle.try_wait().unwrap();
     handle.wait_timeout(Duration::ZERO).unwrap();
+    handle.wait_deadline(std::time::Instant::now()).unwrap();
     handle.has_exited().unwrap();
     handle.signal(0).unwrap();
     assert_eq!(count(), before, "{backend}: calls that do not wait");

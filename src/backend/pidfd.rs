@@ -139,8 +139,15 @@ fn recorded(info: &PidfdInfo) -> Option<ExitStatus> {
 fn read_pid(fd: &Pidfd) -> io::Result<pid_t> {
     let pid = match sys::pidfd_info(fd, 0) {
         Ok(info) => pid_t::try_from(info.tgid).unwrap_or(0),
-        // Before 6.13, or reaped, or no pidfd at all; /proc tells them apart.
-        Err(_) => pid_in_fdinfo(&own_fdinfo(fd)?).ok_or_else(|| invalid(fd, "is not a pidfd"))?,
+        Err(_) => match sys::pidfd_send_signal(fd, 0, 0) {
+            Err(Errno::ESRCH) => return Err(Errno::ECHILD.into()),
+            Err(Errno::EBADF) => return Err(invalid(fd, "is not a pidfd")),
+            // A kernel before 6.13, a process of another PID namespace, or a directory of /proc,
+            // which the call accepts for a pidfd.
+            Ok(()) | Err(_) => {
+                pid_in_fdinfo(&own_fdinfo(fd)?).ok_or_else(|| invalid(fd, "is not a pidfd"))?
+            }
+        },
     };
     match pid {
         -1 => Err(Errno::ECHILD.into()),

@@ -123,8 +123,9 @@ impl From<Child> for Spawned {
     ///
     /// If std has the status already, the handle is done. A zombie is reaped here, because only
     /// `try_wait` tells whether std has its status. The handle still treats it as a zombie: the first
-    /// wait returns the status and, on Linux, the usage; signals succeed without effect. Only its
-    /// process group can no longer be signalled.
+    /// wait returns the status and, on Linux, the usage; signals succeed without effect. Calls of its
+    /// [`ProcessGroup`](crate::ProcessGroup) fail with ECHILD, except that pidfds reach the rest of
+    /// the group on Linux 6.9 and later.
     ///
     /// # Examples
     ///

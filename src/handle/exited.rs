@@ -66,6 +66,7 @@ impl PidHandle {
     ///
     /// [poll(2)]: https://man7.org/linux/man-pages/man2/poll.2.html
     /// [waitid(2)]: https://man7.org/linux/man-pages/man2/waitid.2.html
+    #[doc(alias = "waitid")]
     #[doc(alias = "WNOWAIT")]
     pub fn wait_exited(&self) -> io::Result<()> {
         self.exited_within(Timeout::Infinite).map(drop)
@@ -96,6 +97,8 @@ impl PidHandle {
     /// Those of [`wait_exited`](Self::wait_exited). For a child,
     /// [`Backend::Waitpid`](crate::Backend::Waitpid) uses the watcher thread of
     /// [`wait_timeout`](Self::wait_timeout).
+    #[doc(alias = "waitid")]
+    #[doc(alias = "WNOWAIT")]
     pub fn wait_exited_timeout(&self, timeout: Duration) -> io::Result<bool> {
         self.exited_within(Timeout::after(timeout))
     }

@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use nix::libc::pid_t;
 
 use super::open::check_pid;
-use super::{with_process, Phase, PidHandle};
+use super::{default_backend, with_process, Phase, PidHandle};
 use crate::sys;
 use crate::wait::is_echild;
 
@@ -187,14 +187,20 @@ impl PidHandle {
     ///
     /// # Errors
     ///
-    /// Those of [`open`](Self::open) and of [`identity`](Self::identity), except ECHILD.
+    /// Those of [`open`](Self::open) and of [`identity`](Self::identity), except ECHILD and EINVAL.
     ///
     /// # Platform notes
     ///
     /// With [`Backend::Waitpid`](crate::Backend::Waitpid) each later call for a non-child compares the
     /// start time again.
     pub fn open_identity(identity: &Identity) -> io::Result<Self> {
-        let handle = Self::open(identity.pid())?;
+        let handle = match Self::open(identity.pid()) {
+            // The number is the ID of a thread now, so that process is gone.
+            Err(error) if error.raw_os_error() == Some(Errno::EINVAL as i32) => {
+                return Ok(Self::done(identity.pid(), default_backend()));
+            }
+            opened => opened?,
+        };
         let done = || Ok(Self::done(identity.pid(), handle.backend));
         if BootId::read()? != identity.boot {
             return done();

@@ -104,6 +104,7 @@ impl PidHandle {
     ///
     /// - Those of [`wait`](Self::wait). For a non-child, nothing is sent.
     /// - Those of [`signal`](Self::signal).
+    #[doc(alias = "kill")]
     pub fn terminate(&self, grace: Duration) -> io::Result<ExitStatus> {
         self.terminate_with(FIRST_SIGNAL, grace)
     }
@@ -130,6 +131,7 @@ impl PidHandle {
     /// # Errors
     ///
     /// Those of [`terminate`](Self::terminate), and EINVAL if there is no such signal.
+    #[doc(alias = "kill")]
     pub fn terminate_with(&self, signal: c_int, grace: Duration) -> io::Result<ExitStatus> {
         wait::terminate(
             &mut &*self,

@@ -140,7 +140,7 @@ impl PidHandle {
     #[doc(alias = "waitid")]
     #[doc(alias = "waitpid")]
     pub fn wait_deadline(&self, deadline: Instant) -> io::Result<Option<ExitStatus>> {
-        self.reap(Timeout::At(deadline))
+        self.reap(Timeout::until(deadline))
     }
 
     /// Waits for the child to exit, reaps it, and also returns the resources that it used.

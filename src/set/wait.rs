@@ -83,6 +83,8 @@ impl<T> WaitSet<T> {
     /// # Errors
     ///
     /// Those of [`wait`](Self::wait).
+    #[doc(alias = "epoll_wait")]
+    #[doc(alias = "waitid")]
     pub fn wait_timeout(&mut self, timeout: Duration) -> io::Result<Option<Exited<T>>> {
         self.next(Timeout::after(timeout), try_reap)
     }

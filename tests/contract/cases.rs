@@ -2,8 +2,11 @@
 //! test's process.
 
 use std::os::unix::process::{parent_id, CommandExt};
-use std::process::{Child, ChildStdin};
+use std::process::{Child, ChildStdin, Command};
+use std::sync::mpsc;
+use std::thread;
 
+use nix::unistd::gettid;
 use pidwait::{Backend, PidHandle};
 
 use crate::common;
@@ -92,8 +95,28 @@ pub(crate) fn trace_stopped() -> Child {
 
 /// A running child that leads its own process group.
 pub(crate) fn leader() -> PidHandle {
-    let mut command = common::shell("exec sleep 600");
-    open(command.process_group(0).spawn().expect("sh starts").id())
+    open(lead(&mut common::shell("exec sleep 600")).id())
+}
+
+/// A zombie that exited with 3 and leads its own process group.
+pub(crate) fn leader_zombie() -> PidHandle {
+    leader_zombie_of("exit 3")
+}
+
+/// The same, with a running member. `before` runs in the shell that starts it.
+pub(crate) fn leader_zombie_with_member(before: &str) -> PidHandle {
+    leader_zombie_of(&format!("{before}sleep 600 & exit 3"))
+}
+
+fn leader_zombie_of(script: &str) -> PidHandle {
+    let child = lead(&mut common::shell(script));
+    common::await_zombie(child.id());
+    open(child.id())
+}
+
+/// Spawns a command as the leader of a group.
+pub(crate) fn lead(command: &mut Command) -> Child {
+    command.process_group(0).spawn().expect("sh starts")
 }
 
 /// Calls `call` while the process has no file descriptor left.
@@ -102,6 +125,19 @@ pub(crate) fn without_descriptors<T>(call: impl FnOnce() -> T) -> T {
     let result = call();
     common::limit_descriptors(256);
     result
+}
+
+/// Calls `call` with the ID of a thread that is no process.
+pub(crate) fn with_thread_id(call: impl FnOnce(u32) -> String) -> String {
+    let (end, until_end) = mpsc::channel::<()>();
+    let (send_tid, tid) = mpsc::channel();
+    thread::spawn(move || {
+        send_tid.send(gettid().as_raw()).expect("the test receives");
+        until_end.recv()
+    });
+    let outcome = call(tid.recv().expect("a thread ID").unsigned_abs());
+    drop(end);
+    outcome
 }
 
 pub(crate) fn open(pid: u32) -> PidHandle {

@@ -1,17 +1,15 @@
 //! What `ChildExt` returns, and std's own methods after it.
 
-use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, Stdio};
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
 use nix::libc;
 use pidwait::{Capture, ChildExt};
 
 use crate::cases::*;
 use crate::common::{
-    await_zombie, ignoring_sigterm, reap_externally, sh, shell, sleep, sleeper, state_of,
-    with_piped_stdout, zombie,
+    await_gone, await_zombie, ignoring_sigterm, kill, reap_externally, sh, shell, sleep, sleeper,
+    state_of, with_piped_stdout, zombie,
 };
 use crate::outcome::Describe;
 use crate::{both, row, Row};
@@ -76,14 +74,23 @@ pub(crate) fn rows() -> Vec<Row> {
             format!("{result}, {}", if state_of(pid) == Some('Z') { "still a zombie" } else { "gone" })
         }),
 
-        row("group leader, running", "`pidfd_signal_process_group`, `pidfd_wait`", both("Ok, Ok(signal 15)"), || {
-            let mut child = leading_child();
+        row("running", "`pidfd_reap_in_background`; once it was killed: is it reaped?", both("true"), || {
+            let child = sleeper();
+            let pid = child.id();
+            child.pidfd_reap_in_background();
+            kill(pid, libc::SIGKILL);
+            await_gone(pid);
+            true.describe()
+        }),
+
+        row("group leader", "`pidfd_signal_process_group`, `pidfd_wait`", both("Ok, Ok(signal 15)"), || {
+            let mut child = lead(&mut sleep());
             format!("{}, {}", child.pidfd_signal_process_group(libc::SIGTERM).describe(), child.pidfd_wait().describe())
         }),
         row("not a group leader", "`pidfd_signal_process_group`", both("ESRCH"), || sleeper().pidfd_signal_process_group(libc::SIGTERM).describe()),
-        row("reaped by std's `wait`", "`pidfd_signal_process_group`", both("ECHILD"), || reaped_by_std().pidfd_signal_process_group(libc::SIGTERM).describe()),
-        row("group leader, running", "`pidfd_terminate_process_group`, std's `wait`", both("Ok(signal 15), Ok(signal 15)"), || {
-            let mut child = leading_child();
+        row("reaped by `pidfd_wait`", "`pidfd_signal_process_group`", both("ECHILD"), || reaped_by_us().pidfd_signal_process_group(0).describe()),
+        row("group leader", "`pidfd_terminate_process_group`, std's `wait`", both("Ok(signal 15), Ok(signal 15)"), || {
+            let mut child = lead(&mut sleep());
             format!("{}, {}", child.pidfd_terminate_process_group(Duration::MAX).describe(), child.wait().describe())
         }),
         row("not a group leader", "`pidfd_terminate_process_group`, `pidfd_try_wait`", both("ESRCH, Ok(None)"), || {
@@ -97,6 +104,7 @@ pub(crate) fn rows() -> Vec<Row> {
             child.pidfd_reap_in_background();
             state_of(pid).map_or("gone".to_owned(), |state| format!("{state:?}"))
         }),
+        row("reaped by `pidfd_wait`", "`pidfd_terminate_process_group`", both("ECHILD"), || reaped_by_us().pidfd_terminate_process_group(SHORT).describe()),
 
         row("writes and exits", "`pidfd_output_timeout`", both("Ok(exit 3, \"out\")"), || {
             with_piped_stdout("printf out; exit 3").pidfd_output_timeout(Duration::MAX).describe()
@@ -136,10 +144,20 @@ pub(crate) fn rows() -> Vec<Row> {
             });
             format!("{}, {:?}", captured.describe(), String::from_utf8_lossy(&got))
         }),
-        row("writes and keeps running; the sink fails", "`Capture::run_with`, std's `try_wait`", both("ENOSPC, \"out\", Ok(None)"), || {
+        row("writes, and the sink fails with EIO", "`Capture::run_with`; stdout still open?", both("EIO, \"out\", true"), || {
             let mut child = with_piped_stdout("printf out; exec sleep 600");
-            let captured = Capture::new().run_with(&mut child, |_, _| Err(Errno::ENOSPC.into()));
-            format!("{}, {}", captured.describe(), child.try_wait().describe())
+            let failed = Capture::new().run_with(&mut child, |_, _| Err(std::io::Error::from_raw_os_error(libc::EIO)));
+            format!("{}, {}", failed.describe(), child.stdout.is_some())
+        }),
+        row("keeps running", "`Capture::run`, timeout 2 ms, then `into_output`", both("TimedOut"), || {
+            let capture = Capture::new().timeout(SHORT);
+            let captured = capture.run(&mut with_piped_stdout("exec sleep 600")).expect("no error");
+            captured.into_output().map(drop).describe()
+        }),
+        row("exits with 0 after the timeout", "`Capture::output`, timeout 2 ms, then `into_output`", both("TimedOut"), || {
+            let capture = Capture::new().timeout(SHORT).terminate_on_timeout(Duration::MAX);
+            let captured = capture.output(&mut shell("trap 'exit 0' TERM; while :; do sleep 0.01; done"));
+            captured.expect("no error").into_output().map(drop).describe()
         }),
         row("stdin is not piped", "`Capture::run` with input", both("InvalidInput"), || {
             Capture::new().input("in").run(&mut sleeper()).describe()
@@ -171,10 +189,6 @@ fn reaped_by_others() -> Child {
     let child = zombie("exit 3");
     reap_externally(child.id());
     child
-}
-
-fn leading_child() -> Child {
-    sleep().process_group(0).spawn().expect("sleep starts")
 }
 
 fn reader() -> Child {

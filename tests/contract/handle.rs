@@ -1,11 +1,9 @@
 //! What the waits, signals and `release` of a handle return.
 
-use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::libc;
-use nix::unistd::gettid;
 use pidwait::PidHandle;
 
 use crate::cases::*;
@@ -25,7 +23,7 @@ pub(crate) fn rows() -> Vec<Row> {
         row("no such process", "`kill`", both("ECHILD"), || missing().kill().describe()),
         row("PID 0", "`open`", both("InvalidInput"), || open_outcome(0)),
         row("PID above `i32::MAX`", "`open`", both("InvalidInput"), || open_outcome(1 << 31)),
-        row("thread ID, not a PID", "`open`", ["EINVAL", "Ok"], open_thread_id),
+        row("thread ID, not a PID", "`open`", ["EINVAL", "Ok"], || with_thread_id(open_outcome)),
         row("out of descriptors", "`open`", ["EMFILE", "Ok"], || {
             let child = common::sleeper();
             PidHandle::open(child.id()).expect("the probe runs while there are descriptors");
@@ -112,18 +110,6 @@ pub(crate) fn rows() -> Vec<Row> {
 
 fn open_outcome(pid: u32) -> String {
     PidHandle::open(pid).map(drop).describe()
-}
-
-fn open_thread_id() -> String {
-    let (end, until_end) = mpsc::channel::<()>();
-    let (send_tid, tid) = mpsc::channel();
-    thread::spawn(move || {
-        send_tid.send(gettid().as_raw()).expect("the test receives");
-        until_end.recv()
-    });
-    let outcome = open_outcome(tid.recv().expect("a thread ID").unsigned_abs());
-    drop(end);
-    outcome
 }
 
 fn killed_by(signal: i32) -> String {

@@ -86,6 +86,11 @@ pub(crate) fn rows() -> Vec<Row> {
             let start = start.parse::<u64>().expect("a number") + 1;
             reopened(&parsed(&format!("{pid}:{start}:{boot}"))).kill().describe()
         }),
+        row("identity with a PID that is a thread's now", "`open_identity`, `kill`", both("ECHILD"), || {
+            // A thread that starts now would have the start time of a process that starts now.
+            let [_, _, boot] = parts(&identity(&running()));
+            with_thread_id(|tid| reopened(&parsed(&format!("{tid}:1:{boot}"))).kill().describe())
+        }),
         row("identity of another boot", "`open_identity`, `kill`", both("ECHILD"), || {
             let [pid, start, _] = parts(&identity(&running()));
             let other = "0c7a3a1c-9c11-4d6c-8a4e-0d5a0f2c5a11";

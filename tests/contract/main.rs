@@ -10,7 +10,7 @@ mod common;
 
 mod cases;
 mod child;
-mod groups;
+mod group;
 mod handle;
 mod identity;
 mod others;
@@ -62,8 +62,8 @@ fn tables() -> [(&'static str, Vec<Row>); 5] {
         ),
         ("`PidHandle` and `WaitSet`: all other calls", others::rows()),
         (
-            "`ProcessGroup`, `KillOnDrop` and the background reaper",
-            groups::rows(),
+            "`ProcessGroup`, `KillOnDrop`, `reap_in_background`",
+            group::rows(),
         ),
         ("`ChildExt` and `Capture`", child::rows()),
     ]

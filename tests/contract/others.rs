@@ -32,6 +32,10 @@ pub(crate) fn rows() -> Vec<Row> {
         row("zombie", "`Spawned::from`, `wait_usage`", both("Ok(exit 3, usage)"), || {
             Spawned::from(common::zombie("exit 3")).handle.wait_usage().describe()
         }),
+        row("zombie", "`Spawned::from`, `release`, `wait_shared`, `exit_status`", both("Ok, EINVAL, None"), || {
+            let handle = Spawned::from(common::zombie("exit 3")).handle;
+            format!("{}, {}, {}", handle.release().describe(), handle.wait_shared().describe(), handle.exit_status().describe())
+        }),
         row("out of descriptors", "`Spawned::from`, `backend`, `wait` after `kill`", both("waitpid, Ok(signal 9)"), || {
             let child = common::sleeper();
             let handle = without_descriptors(|| Spawned::from(child).handle);
@@ -72,20 +76,6 @@ pub(crate) fn rows() -> Vec<Row> {
         row("done", "`exit_fd`", both("ECHILD"), || done().exit_fd().map(drop).describe()),
         row("released", "`exit_fd`", both("EINVAL"), || released().exit_fd().map(drop).describe()),
 
-        row("group leader, running", "`process_group().signal`, `wait`", both("Ok, Ok(signal 15)"), || {
-            let handle = leader();
-            format!("{}, {}", handle.process_group().signal(libc::SIGTERM).describe(), handle.wait().describe())
-        }),
-        row("group leader, zombie", "`process_group().signal`", both("Ok"), || {
-            let handle = leader();
-            handle.kill().expect("kill");
-            handle.wait_exited().expect("it exits");
-            handle.process_group().signal(libc::SIGTERM).describe()
-        }),
-        row("not a group leader", "`process_group().signal`", both("ESRCH"), || running().process_group().signal(libc::SIGTERM).describe()),
-        row("done", "`process_group().signal`", both("ECHILD"), || done().process_group().signal(libc::SIGTERM).describe()),
-        row("released", "`process_group().signal`", both("EINVAL"), || released().process_group().signal(libc::SIGTERM).describe()),
-
         row("zombie", "`terminate`", both("Ok(exit 3)"), || exited().terminate(Duration::MAX).describe()),
         row("running", "`terminate`", both("Ok(signal 15)"), || running().terminate(Duration::MAX).describe()),
         row("stopped", "`terminate`", both("Ok(signal 15)"), || stopped().terminate(Duration::MAX).describe()),
@@ -95,8 +85,9 @@ pub(crate) fn rows() -> Vec<Row> {
             non_child_zombie().terminate(SHORT).describe()
         }),
         row("done", "`terminate`", both("ECHILD"), || done().terminate(SHORT).describe()),
+        row("released", "`terminate`", both("EINVAL"), || released().terminate(SHORT).describe()),
         row("running", "`terminate_with(SIGUSR1)`", both("Ok(signal 10)"), || running().terminate_with(libc::SIGUSR1, Duration::MAX).describe()),
-        row("running", "`terminate_with` and no such signal, `try_wait`", both("EINVAL, Ok(None)"), || {
+        row("no such signal", "`terminate_with`, `try_wait`", both("EINVAL, Ok(None)"), || {
             let handle = running();
             format!("{}, {}", handle.terminate_with(65, SHORT).describe(), handle.try_wait().describe())
         }),
@@ -145,8 +136,6 @@ pub(crate) fn rows() -> Vec<Row> {
             let reported = exited.map(|exited| exited.map(|exited| exited.status)).describe();
             format!("{reported}, {}", usage.expect("a report").describe())
         }),
-        row("empty set", "`WaitSet::ready_fd` readable?", both("false"), || is_ready(&WaitSet::<()>::new().expect("a set"), 0)),
-        row("running member", "`WaitSet::ready_fd` readable?", both("false"), || is_ready(&set_of(running()).0, 0)),
         row("member about to exit", "`WaitSet::ready_fd` readable? And after the report?", both("true, false"), || {
             let mut set = set_of(exiting()).0;
             let before = is_ready(&set, LONG);
@@ -159,11 +148,33 @@ pub(crate) fn rows() -> Vec<Row> {
             let found = other.get(key).map(|_| ()).describe();
             format!("{found}, {}", other.remove(key).map(|_| ()).describe())
         }),
-        row("clone of a member", "`WaitSet::insert`", both("EEXIST"), || {
+        row("zombie", "`WaitSet::wait_exited`, `wait` of its handle", both("None, Ok(exit 3)"), || {
+            let mut set = WaitSet::new().expect("a set");
+            set.insert(exited(), ()).expect("insert");
+            let exited = set.wait_exited().expect("no error").expect("an exit");
+            format!("{}, {}", exited.status.describe(), exited.handle.wait().describe())
+        }),
+        row("zombie", "`WaitSet::remove`, `wait_timeout`, `wait` of its handle", both("Ok(None), Ok(exit 3)"), || {
+            let mut set = WaitSet::new().expect("a set");
+            let key = set.insert(exited(), ()).expect("insert");
+            let (handle, ()) = set.remove(key).expect("it is a member");
+            let next = set.wait_timeout(SHORT).map(|exited| exited.map(|exited| exited.status));
+            format!("{}, {}", next.describe(), handle.wait().describe())
+        }),
+        row("empty set, running member, zombie", "`WaitSet::ready_fd` readable?", both("false, false, true"), || {
+            let mut set = WaitSet::new().expect("a set");
+            let mut seen = vec![is_ready(&set, 0)];
+            for (handle, millis) in [(running(), 0), (exited(), LONG)] {
+                set.insert(handle, ()).expect("insert");
+                seen.push(is_ready(&set, millis));
+            }
+            seen.join(", ")
+        }),
+        row("a clone is a member", "`WaitSet::insert`", both("EEXIST"), || {
             let handle = running();
-            let mut set = set_of(handle.clone()).0;
-            let refused = set.insert(handle, ()).expect_err("insert must fail");
-            std::io::Result::<()>::Err(refused.error).describe()
+            let mut set = WaitSet::new().expect("a set");
+            set.insert(handle.clone(), ()).expect("the first insert");
+            set.insert(handle, ()).map(drop).map_err(std::io::Error::from).describe()
         }),
         row("done", "`WaitSet::insert`", both("ECHILD"), || inserted(done())),
         row("released", "`WaitSet::insert`", both("EINVAL"), || inserted(released())),

@@ -107,6 +107,8 @@ fn released_handle_from_zombie_fails_with_einval() {
     assert_eq!(errno(handle.wait()), EINVAL);
     assert_eq!(errno(handle.try_wait()), EINVAL);
     assert_eq!(errno(handle.signal(0)), EINVAL);
+    assert_eq!(errno(handle.wait_shared()), EINVAL);
+    assert_eq!(handle.exit_status(), None);
     assert!(!exists(pid));
 }
 

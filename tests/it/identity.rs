@@ -193,6 +193,27 @@ fn open_identity_of_another_process_returns_a_done_handle() {
     assert!(exists(pid));
 }
 
+/// Threads get their IDs from the same numbers as processes.
+#[test]
+fn open_identity_after_the_pid_went_to_a_thread_returns_a_done_handle() {
+    const TEST: &str =
+        "identity::open_identity_after_the_pid_went_to_a_thread_returns_a_done_handle";
+    if !enter_with_each_backend(TEST) {
+        return;
+    }
+    std::thread::scope(|scope| {
+        let (stop, stopped) = std::sync::mpsc::channel::<()>();
+        let other = crate::common::Waiter::spawn(scope, move || stopped.recv());
+        let identity = parse(&format!("{}:1:{}", other.tid, boot_id())).unwrap();
+        let handle = PidHandle::open_identity(&identity);
+        drop(stop);
+        let handle = handle.unwrap();
+        assert_eq!(handle.id(), identity.pid());
+        assert_eq!(errno(handle.kill()), ECHILD);
+        assert!(handle.has_exited().unwrap());
+    });
+}
+
 #[test]
 fn errors_name_the_bad_part() {
     const PID: &str = "the PID is not a plain number from 1 to 2147483647";

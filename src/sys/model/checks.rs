@@ -238,7 +238,8 @@ impl Oracle {
             && self.scenario != Scenario::Missing
             && self.life() == Life::Reaped
             && !released;
-        let is_known = has_status || is_recorded || self.scenario == Scenario::ReapedEarly;
+        let is_kept = self.scenario == Scenario::ReapedEarly && !released;
+        let is_known = has_status || is_recorded || is_kept;
         let status = with(|kernel| kernel.status(self.process));
         assert_eq!(handle.exit_status(), is_known.then_some(status));
     }
