@@ -115,7 +115,8 @@
 //! In a process that was forked and has not exec'ed, the handles are copies, and their processes
 //! are non-children: waits fail with ECHILD, and signals reach the process. [`KillOnDrop`] does
 //! nothing there. Descriptors are close-on-exec. A handle whose lock another thread held at the
-//! moment of the fork cannot be used in the forked process.
+//! moment of the fork cannot be used in the forked process. In a forked process that is in another
+//! PID namespace, signals fail with EINVAL, and so does all that goes by the PID.
 //!
 //! # Async
 //!
