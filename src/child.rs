@@ -26,7 +26,8 @@ mod sealed {
 ///
 /// Each method reaps through the `Child`, so it can be mixed with std's own methods: std's `wait` then
 /// returns the same status again, and std's `kill` sends nothing. Once the child was reaped, by this
-/// trait or by std, each method fails with ECHILD ([`is_echild`](crate::is_echild)).
+/// trait or by std, each method fails with ECHILD ([`is_echild`](crate::is_echild)); the platform
+/// notes have the exceptions.
 ///
 /// To use a child from several threads, use [`PidHandle::spawn`](crate::PidHandle::spawn), or
 /// `Spawned::from(child)` for a `Child` that other code spawned.
@@ -46,9 +47,10 @@ mod sealed {
 ///
 /// # Platform notes
 ///
-/// A `Child` has nothing but its PID. If code other than this trait and std reaps the child, and its PID
-/// then goes to *another child of this process*, the two cannot be told apart: a wait returns the
-/// status of the other child. A [`PidHandle`](crate::PidHandle) tells them apart.
+/// A `Child` has nothing but its PID. Once it was reaped, its PID can go to *another child of this
+/// process*. If code other than this trait and std has reaped it, a wait returns the status of the
+/// other child. Even if std has reaped it, a method that signals, or ends a process group, reaches
+/// the other child. A [`PidHandle`](crate::PidHandle) tells the two apart.
 pub trait ChildExt: sealed::Sealed {
     /// Waits for the child to exit, and reaps it.
     ///
