@@ -27,7 +27,8 @@ mod sealed {
 ///
 /// Each method reaps through the `Child`, so it can be mixed with std's own methods: std's `wait` then
 /// returns the same status again, and std's `kill` sends nothing. Once the child was reaped, by this
-/// trait or by std, each wait and each signal fails with ECHILD ([`is_echild`](crate::is_echild)).
+/// trait or by std, each wait and each signal fails with ECHILD ([`is_echild`](crate::is_echild)); the
+/// platform notes list the exceptions.
 ///
 /// The trait is sealed: `Child` is the only type that has it.
 ///
@@ -49,10 +50,11 @@ mod sealed {
 ///
 /// # Platform notes
 ///
-/// std's `Child` identifies the process only by its PID. If code other than this trait and std reaps
-/// the child, and the PID is then given to *another child of this process*, the two cannot be told
-/// apart: a wait returns the status of the other child, and a signal reaches it. A
-/// [`PidHandle`](crate::PidHandle) tells them apart.
+/// std's `Child` identifies the process only by its PID. Once it was reaped, that PID can be given to
+/// *another child of this process*, and the two cannot be told apart. If code other than this trait and
+/// std reaped the child, a wait returns the status of the other child. Even if std reaped it, a method
+/// that signals, or ends a process group, reaches the other child. A [`PidHandle`](crate::PidHandle)
+/// tells them apart.
 pub trait ChildExt: sealed::Sealed {
     /// Waits for the child to exit and reaps it.
     ///

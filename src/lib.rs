@@ -125,7 +125,8 @@
 //! In a process that was forked and has not exec'ed, the handles are copies, and their processes
 //! are non-children: waits fail with ECHILD, and signals reach the process. [`KillOnDrop`] does
 //! nothing there. All descriptors are close-on-exec. If another thread held a handle's lock at the
-//! moment of the fork, calls on that handle block forever in the forked process.
+//! moment of the fork, calls on that handle block forever in the forked process. In a forked process
+//! that is in another PID namespace, signals and other calls by PID fail with EINVAL.
 //!
 //! # Async
 //!

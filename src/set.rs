@@ -20,6 +20,8 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::{Mutex, PoisonError};
 
+use nix::errno::Errno;
+
 use crate::handle::ExitFd;
 use crate::PidHandle;
 
@@ -363,6 +365,12 @@ impl<T> WaitSet<T> {
         if self.poller.is_forked() {
             let mut poller = Poller::new()?;
             for (slot, entry) in self.entries.iter_mut() {
+                // By PID it is notified by a thread of the parent, which may end first.
+                match entry.handle.exit_fd() {
+                    Ok(exit) => entry.exit = exit,
+                    Err(error) if is_final(&error) => {}
+                    Err(error) => return Err(error),
+                }
                 poller.add(&entry.exit, slot)?;
                 entry.is_quiet = false;
             }
@@ -379,6 +387,13 @@ impl<T> WaitSet<T> {
     fn slot(&self, key: WaitKey) -> Option<SlotKey> {
         (key.set == self.id).then_some(key.slot)
     }
+}
+
+/// Whether an error of a handle means that it is done or released.
+fn is_final(error: &io::Error) -> bool {
+    [Errno::ECHILD, Errno::EINVAL]
+        .map(|errno| Some(errno as i32))
+        .contains(&error.raw_os_error())
 }
 
 /// Not an atomic: some targets have none of 64 bits, and a smaller number could be reused.

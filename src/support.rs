@@ -198,7 +198,7 @@ fn missing() -> io::Result<Option<Missing>> {
     static MISSING: OnceCell<Option<Missing>> = OnceCell::new();
     let known = MISSING.get_or_try_init(|| match probe() {
         Ok(()) => Ok(None),
-        Err((_, Some(errno @ (Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM)))) => Err(errno),
+        Err((_, Some(errno))) if sys::is_shortage(errno) => Err(errno),
         Err((call, errno)) => Ok(Some(Missing {
             call,
             errno: errno.map(|errno| errno as i32),

@@ -205,3 +205,39 @@ fn capture_needs_no_descriptor() {
         drop(files);
     }
 }
+
+/// The start time tells a non-child from a later process of its PID. Where it cannot be read for lack
+/// of a descriptor, no handle is made without it, and no signal is sent.
+#[cfg(target_os = "linux")]
+#[test]
+fn waitpid_handle_of_a_non_child_sends_nothing_without_descriptors() {
+    use common::pid_namespace::{in_pid_namespace, ForeignReusedPid};
+
+    if !in_pid_namespace("waitpid_handle_of_a_non_child_sends_nothing_without_descriptors") {
+        return;
+    }
+    let mut non_child = common::NonChild::new();
+    let handle = PidHandle::open_with(non_child.pid, Backend::Waitpid).unwrap();
+    let identity = handle.identity().unwrap();
+    let files = exhaust();
+    let opened = PidHandle::open_with(non_child.pid, Backend::Waitpid);
+    assert_eq!(errno(opened), EMFILE);
+    assert_eq!(errno(PidHandle::open_identity(&identity)), EMFILE);
+    assert_eq!(errno(handle.signal(0)), EMFILE);
+    assert_eq!(errno(handle.process_group().signal(0)), EMFILE);
+    // Waits look again, so that a lack which passes does not end them.
+    assert!(!handle.has_exited().unwrap());
+    let short = Duration::from_millis(1);
+    assert!(!handle.wait_exited_timeout(short).unwrap());
+    drop(files);
+    handle.signal(0).unwrap();
+
+    non_child.finish();
+    let reused = ForeignReusedPid::with_pid(non_child.pid);
+    let files = exhaust();
+    assert_eq!(errno(handle.kill()), EMFILE);
+    drop(files);
+    assert_eq!(errno(handle.kill()), ECHILD);
+    assert!(handle.has_exited().unwrap());
+    reused.assert_untouched();
+}

@@ -11,8 +11,10 @@ use std::os::unix::net::UnixStream;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::time::Duration;
 
+use common::isolated::enter;
 use common::{
-    await_zombie, backends, errno, kill, readable, reap_externally, sleeper, NonChild, Waiter,
+    await_zombie, backends, become_subreaper, errno, kill, pause, readable, reap_externally,
+    sleeper, NonChild, Waiter,
 };
 use nix::libc::{self, ECHILD, SIGKILL};
 use pidwait::{ChildExt, PidHandle, WaitSet};
@@ -204,6 +206,74 @@ fn handle_in_a_process_forked_during_a_wait_does_not_block() {
             waiter.join().unwrap();
         });
     }
+}
+
+/// The watcher of the parent does not run in the forked process, which starts its own. It serves all
+/// descriptors there.
+#[test]
+fn all_exit_fds_of_a_forked_process_become_readable() {
+    for backend in backends() {
+        for fork in Fork::KINDS {
+            let child = sleeper();
+            let handle = PidHandle::open_with(child.id(), backend).unwrap();
+            let of_parent = handle.exit_fd().unwrap();
+            let (mut parent_end, mut fork_end) = UnixStream::pair().unwrap();
+            let forked = fork.run(|| {
+                let fds = [(); 3].map(|()| handle.exit_fd().unwrap());
+                fork_end.write_all(b"1").unwrap();
+                fds.iter().all(|fd| readable(fd, BEFORE_THE_FORK_ENDS))
+            });
+            parent_end.read_exact(&mut [0]).unwrap();
+            handle.kill().unwrap();
+            handle.wait().unwrap();
+            assert_eq!(reap_externally(forked), 0);
+            assert!(readable(&of_parent, 0));
+        }
+    }
+}
+
+/// A daemon forks, and its parent ends, with the watchers: the set of the daemon still reports.
+#[test]
+fn set_in_a_forked_process_reports_after_the_parent_has_ended() {
+    if !enter("set_in_a_forked_process_reports_after_the_parent_has_ended") {
+        return;
+    }
+    become_subreaper();
+    for backend in backends() {
+        let (mut end, mut other_end) = UnixStream::pair().unwrap();
+        end.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let parent = Fork::Libc.run(|| {
+            let child = fork_that_pauses();
+            let mut set = WaitSet::new().unwrap();
+            let handle = PidHandle::open_with(child, backend).unwrap();
+            set.insert(handle, ()).unwrap();
+            let daemon = Fork::Libc.run(|| {
+                other_end.read_exact(&mut [0]).unwrap();
+                let timeout = Duration::from_millis(BEFORE_THE_FORK_ENDS.into());
+                set.wait_timeout(timeout).unwrap().is_some()
+            });
+            other_end.write_all(&child.to_ne_bytes()).unwrap();
+            other_end.write_all(&daemon.to_ne_bytes()).unwrap();
+            true
+        });
+        let mut pids = [0; 8];
+        end.read_exact(&mut pids).unwrap();
+        let [child, daemon] =
+            [&pids[..4], &pids[4..]].map(|bytes| u32::from_ne_bytes(bytes.try_into().unwrap()));
+        assert_eq!(reap_externally(parent), 0);
+        end.write_all(b"1").unwrap();
+        kill(child, SIGKILL);
+        assert_eq!(reap_externally(child), SIGKILL);
+        assert_eq!(reap_externally(daemon), 0, "{backend}: not reported");
+    }
+}
+
+/// It does not end with its parent.
+fn fork_that_pauses() -> u32 {
+    Fork::Libc.run(|| {
+        pause();
+        false
+    })
 }
 
 #[test]

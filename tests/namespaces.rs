@@ -8,14 +8,17 @@ mod common;
 
 use std::io::ErrorKind;
 use std::os::fd::AsRawFd;
+use std::os::unix::process::CommandExt;
+use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use common::isolated::{current_part, enter, run_isolated_under};
+use common::isolated::{current_part, enter, enter_with_each_backend, run_isolated_under};
 use common::seccomp::{deny, DeniedCall};
 use common::{
-    backends, errno, is_root, pidfd_open, pidfds_supported, reap_externally, skip, sleeper, LONG,
+    backends, errno, exit, fork, is_root, lead_group, pidfd_open, pidfds_supported,
+    reap_externally, skip, sleeper, unshare_pids, LONG,
 };
 use nix::libc::{self, EAGAIN, EMFILE};
 use pidwait::{Backend, PidHandle, WaitSet};
@@ -202,4 +205,64 @@ fn waits_work_where_no_thread_can_be_started() {
     assert!(second.wait_exited_timeout(long).unwrap());
     second.wait().unwrap();
     third.terminate(long).unwrap();
+}
+
+/// For each PID, starts a process that has it in a nested PID namespace, leads a group there and runs
+/// a closure. After that this process cannot start threads.
+fn fork_in_a_nested_namespace(pids: &[u32], run: impl Fn(u32)) {
+    /// A panic must not unwind into the test harness, whose other threads do not exist there.
+    fn checked_fork(run: impl FnOnce()) -> u32 {
+        fork(|| {
+            if catch_unwind(AssertUnwindSafe(run)).is_err() {
+                exit(1);
+            }
+        })
+    }
+    unshare_pids();
+    let init = checked_fork(|| {
+        for &pid in pids {
+            std::fs::write("/proc/sys/kernel/ns_last_pid", (pid - 1).to_string()).unwrap();
+            let forked = checked_fork(|| {
+                lead_group();
+                run(pid);
+            });
+            assert_eq!(forked, pid);
+            assert_eq!(reap_externally(forked), 0, "in the nested namespace");
+        }
+    });
+    assert_eq!(reap_externally(init), 0);
+}
+
+/// A PID is a number of one PID namespace: in a nested one it means another process.
+#[test]
+fn handle_in_a_nested_pid_namespace_spares_the_process_of_that_pid() {
+    let test = "handle_in_a_nested_pid_namespace_spares_the_process_of_that_pid";
+    if !is_root() {
+        return skip("unshare(CLONE_NEWPID) needs root");
+    }
+    if !enter_with_each_backend(test) {
+        return;
+    }
+    let mut command = common::sleep();
+    let child = PidHandle::spawn(command.process_group(0)).unwrap().handle;
+    let mut non_child = common::NonChild::new();
+    let handles = [child, PidHandle::open(non_child.pid).unwrap()];
+    let fds = [0, 1].map(|index: usize| handles[index].exit_fd().unwrap());
+    let pids = [0, 1].map(|index: usize| handles[index].id());
+    fork_in_a_nested_namespace(&pids, |pid| {
+        let handle = handles.iter().find(|handle| handle.id() == pid).unwrap();
+        // Each would signal the process that runs this.
+        handle.kill().unwrap_err();
+        handle.signal(libc::SIGTERM).unwrap_err();
+        handle.process_group().kill().unwrap_err();
+        handle.process_group().signal(libc::SIGTERM).unwrap_err();
+        handle.terminate(Duration::ZERO).unwrap_err();
+    });
+    for (handle, fd) in handles.iter().zip(&fds) {
+        assert!(!common::readable(fd, 0));
+        assert!(!handle.has_exited().unwrap());
+    }
+    handles[0].kill().unwrap();
+    handles[0].wait().unwrap();
+    non_child.finish();
 }

@@ -8,9 +8,10 @@ mod common;
 
 use std::time::Duration;
 
-use common::pid_namespace::{in_pid_namespace, ForeignReusedPid, ReusedPid};
+use common::pid_namespace::{in_pid_namespace, without_proc, ForeignReusedPid, ReusedPid};
 use common::{
-    await_zombie, backends, errno, kill, readable, reap_externally, sleeper, zombie, NonChild, LONG,
+    await_zombie, backends, become_subreaper, errno, kill, readable, reap_externally, sleeper,
+    zombie, NonChild, LONG,
 };
 use nix::libc::{ECHILD, SIGKILL};
 use pidwait::{PidHandle, WaitSet};
@@ -168,6 +169,55 @@ fn calls_after_an_unseen_end_of_a_non_child_spare_the_new_process() {
             first_call(&handle);
             assert_gone(&handle);
             reused.assert_untouched();
+        }
+    }
+}
+
+/// An init without `/proc`: it adopts a process whose start time is not known, sees its exit, and
+/// reaps it by other code.
+#[test]
+fn calls_after_a_seen_exit_of_an_adopted_process_spare_the_new_process() {
+    if !in_pid_namespace("calls_after_a_seen_exit_of_an_adopted_process_spare_the_new_process") {
+        return;
+    }
+    become_subreaper();
+    let looks: [fn(&PidHandle); 3] = [
+        |handle| assert!(handle.has_exited().unwrap()),
+        |handle| handle.wait_exited().unwrap(),
+        |handle| assert!(readable(&handle.exit_fd().unwrap(), LONG)),
+    ];
+    let first_calls: [fn(&PidHandle); 3] = [
+        |handle| assert_eq!(errno(handle.kill()), ECHILD),
+        |handle| assert!(handle.has_exited().unwrap()),
+        |handle| assert_eq!(errno(handle.process_group().kill()), ECHILD),
+    ];
+    for backend in backends() {
+        for (look, first_call) in looks
+            .into_iter()
+            .flat_map(|look| first_calls.map(|it| (look, it)))
+        {
+            for foreign in [false, true] {
+                let mut non_child = NonChild::new();
+                let pid = non_child.pid;
+                let handle = without_proc(|| PidHandle::open_with(pid, backend).unwrap());
+                kill(non_child.parent.id(), SIGKILL);
+                non_child.parent.wait().unwrap();
+                await_zombie(pid);
+                look(&handle);
+                handle.signal(SIGKILL).unwrap(); // To a zombie.
+                reap_externally(pid);
+                if foreign {
+                    let reused = ForeignReusedPid::leading_group(pid);
+                    first_call(&handle);
+                    assert_gone(&handle);
+                    reused.assert_untouched();
+                } else {
+                    let reused = ReusedPid::running(pid);
+                    first_call(&handle);
+                    assert_gone(&handle);
+                    reused.assert_untouched();
+                }
+            }
         }
     }
 }

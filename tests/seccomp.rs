@@ -7,11 +7,14 @@ mod common;
 
 use std::io::ErrorKind;
 use std::os::unix::process::ExitStatusExt;
+use std::thread;
 
 use common::isolated::{current_part, run_isolated};
 use common::seccomp::{deny, deny_in, DeniedCall};
 use common::smoke::check_core_calls;
-use common::{errno, pidfds_supported, reap_externally, skip, sleeper, zombie};
+use common::{
+    errno, fork_and_exit, pidfds_supported, reap_externally, rounds, skip, sleeper, zombie,
+};
 use nix::libc::{self, ECHILD, EINVAL, ENOSYS, ENOTTY, EPERM, SIGKILL};
 use pidwait::{support, Backend, ChildExt, PidHandle, Spawned};
 
@@ -270,4 +273,34 @@ fn pidfd_open_einval() {
     let done = PidHandle::open(reaped).unwrap();
     assert_eq!(errno(done.wait()), ECHILD);
     assert_eq!(errno(done.signal(0)), ECHILD);
+}
+
+/// Without the kernel's record a status is known only once a wait has noted it. Whatever call sees
+/// first that the process is gone, the status is there.
+#[test]
+fn call_that_fails_finds_the_status_at_once() {
+    let test = "call_that_fails_finds_the_status_at_once";
+    if current_part().is_none() {
+        if filters_work() {
+            run_isolated(test, "no records", |command| {
+                command.env_remove("PIDWAIT_BACKEND");
+                deny_in(command, &[NO_INFO]);
+            });
+        }
+        return;
+    }
+    for backend in common::all_backends() {
+        for round in 0..rounds(1000) {
+            let handle = PidHandle::open_with(fork_and_exit(5), backend).unwrap();
+            let status = thread::scope(|scope| {
+                scope.spawn(|| handle.wait());
+                match round % 2 {
+                    0 => while handle.signal(0).is_ok() {},
+                    _ => drop(handle.wait()),
+                }
+                handle.exit_status()
+            });
+            assert_eq!(status.and_then(|it| it.code()), Some(5), "{backend}");
+        }
+    }
 }

@@ -5,7 +5,7 @@ use nix::errno::Errno;
 
 use super::esrch_to_echild;
 use crate::exit::Event;
-use crate::sys::{Arc, NotifyFd, Weak};
+use crate::sys::{self, Arc, NotifyFd, Weak};
 
 /// What calls have seen of a process so far.
 #[derive(Debug, Default)]
@@ -19,6 +19,8 @@ pub(crate) struct Seen {
     pub(super) gone: bool,
     /// Notified when the process is seen to have exited.
     notify: Weak<NotifyFd>,
+    /// The fork number of the process whose watcher does that.
+    watcher_forks: u32,
 }
 
 impl Seen {
@@ -43,8 +45,16 @@ impl Seen {
         self.notify.upgrade()
     }
 
+    /// Whether a watcher of this process notifies that descriptor. A forked process has the
+    /// descriptor, but not the watcher.
+    pub(crate) fn is_watched(&self) -> bool {
+        !sys::is_forked_since(self.watcher_forks)
+    }
+
+    /// Stores the descriptor of a watcher that was just started.
     pub(crate) fn set_notify_fd(&mut self, fd: &Arc<NotifyFd>) {
         self.notify = Arc::downgrade(fd);
+        self.watcher_forks = sys::fork_number();
     }
 
     pub(crate) fn check_present(&self) -> nix::Result<()> {

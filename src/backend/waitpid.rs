@@ -31,7 +31,7 @@ impl Process {
             }
             Err(Errno::ECHILD) => {
                 let process = Self {
-                    start_time: start_time_at_open(pid),
+                    start_time: start_time_at_open(pid)?,
                     ..Self::of_child(pid)
                 };
                 // After the start time was read. In the other order, a process that is reaped in between
@@ -110,23 +110,33 @@ impl Process {
     }
 
     pub(crate) fn has_exited(&self, seen: &mut Seen) -> nix::Result<bool> {
-        if seen.gone {
+        // Not looked for again: the PID may be another process's by now.
+        if seen.has_exited() {
             return Ok(true);
         }
         let found = match self.is_child(seen) {
             true => self.peek(seen),
             false => self.peek_adopted(seen),
         };
+        let found = match found {
+            Err(Errno::ECHILD) if seen.gone => return Ok(true),
+            Err(Errno::ECHILD) => self.still_exists(seen).map(|exists| !exists),
+            found => found.map(|event| event.exited().is_some()),
+        };
         match found {
-            Ok(event) => Ok(event.exited().is_some()),
-            Err(Errno::ECHILD) if seen.gone => Ok(true),
-            Err(Errno::ECHILD) => Ok(!self.still_exists(seen)?),
-            Err(errno) => Err(errno),
+            // Not known now. It is no reason to end a wait: that looks again.
+            Err(errno) if sys::is_shortage(errno) => Ok(false),
+            found => found,
         }
     }
 
     pub(crate) fn signal(&self, seen: &mut Seen, signal: c_int) -> nix::Result<()> {
         self.check_exists(seen)?;
+        // No signal has an effect on a zombie. So none is sent: other code may reap it now.
+        let signal = match seen.exited && sys::is_signal(signal) {
+            true => 0,
+            false => signal,
+        };
         seen.note_gone(sys::kill(self.pid, signal))
     }
 
@@ -174,6 +184,9 @@ impl Process {
                 Err(Errno::ECHILD) if !seen.gone => {} // In a forked process.
                 found => return found.map(drop),
             }
+        } else if seen.exited && !self.is_forked() {
+            // It was adopted, and its zombie is a child until it is reaped.
+            return seen.note(sys::peek_by_pid(self.pid)).map(drop);
         }
         match self.still_exists(seen)? {
             true => Ok(()),
@@ -183,14 +196,19 @@ impl Process {
 
     /// Whether the non-child still exists: by its start time if that is known, otherwise by its PID.
     fn still_exists(&self, seen: &mut Seen) -> nix::Result<bool> {
+        if sys::is_in_another_pid_namespace(self.forks) {
+            return Err(Errno::EINVAL); // As the kernel fails for a pidfd.
+        }
         let same = match self.start_time.map(|then| (then, start_time(self.pid))) {
             None => exists(self.pid)?,
-            Some((then, Some(now))) => then == now,
+            Some((then, Ok(Some(now)))) => then == now,
             // It is gone, or /proc can no longer be read: check the PID. If that exists, another
             // process may have got it between the two checks: hence a third one.
-            Some((then, None)) => {
-                exists(self.pid)? && start_time(self.pid).map_or(true, |now| then == now)
+            Some((then, Ok(None))) => {
+                exists(self.pid)? && start_time(self.pid)?.map_or(true, |now| then == now)
             }
+            Some((_, Err(errno))) if exists(self.pid)? => return Err(errno),
+            Some((_, Err(_))) => false,
         };
         if !same {
             seen.set_gone();
@@ -218,12 +236,18 @@ fn exists(pid: pid_t) -> nix::Result<bool> {
 }
 
 /// `None` also if `/proc` belongs to another PID namespace.
-fn start_time_at_open(pid: pid_t) -> Option<u64> {
-    let is_own = sys::proc_is_own().unwrap_or(false);
-    is_own.then(|| start_time(pid)).flatten()
+fn start_time_at_open(pid: pid_t) -> nix::Result<Option<u64>> {
+    match sys::proc_is_own()? {
+        true => start_time(pid),
+        false => Ok(None),
+    }
 }
 
-/// `None`: there is no such process, or `/proc` cannot be read.
-fn start_time(pid: pid_t) -> Option<u64> {
-    sys::proc_stat(pid).ok().map(|stat| stat.start_time)
+/// `None`: there is no such process, or `/proc` does not tell. An error: it cannot be read just now.
+fn start_time(pid: pid_t) -> nix::Result<Option<u64>> {
+    match sys::proc_stat(pid) {
+        Ok(stat) => Ok(Some(stat.start_time)),
+        Err(errno) if sys::is_shortage(errno) => Err(errno),
+        Err(_) => Ok(None),
+    }
 }

@@ -106,11 +106,13 @@ impl PidHandle {
     /// By PID: returns the descriptor that is notified of the exit, and starts the watcher thread
     /// unless it runs already.
     pub(super) fn watch(&self, guard: &mut Guard<'_>) -> nix::Result<Arc<NotifyFd>> {
-        // A forked process has the descriptors, but not the watcher.
-        if let Some(fd) = guard.seen.notify_fd().filter(|_| !guard.is_forked()) {
-            return Ok(fd);
-        }
-        let fd = Arc::new(NotifyFd::new()?);
+        let fd = match guard.seen.notify_fd() {
+            Some(fd) if guard.seen.is_watched() => return Ok(fd),
+            // Of the process that this one was forked from. Its watcher sees a zombie, and the one
+            // of this process sees the exit even if that process has ended.
+            Some(fd) => fd,
+            None => Arc::new(NotifyFd::new()?),
+        };
         if guard.seen.has_exited() || guard.is_reaped_early() {
             fd.notify();
             return Ok(fd);
@@ -137,6 +139,8 @@ impl PidHandle {
                 fd.notify();
             })?;
             state.in_flight += 1;
+        } else if process.has_exited(&mut state.seen)? {
+            fd.notify();
         } else {
             let listeners = Arc::downgrade(&fd);
             sys::spawn_thread(move || watch_non_child(&shared, &listeners))?;

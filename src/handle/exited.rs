@@ -8,6 +8,7 @@ use nix::errno::Errno;
 
 use super::{settle, with_process, Phase, PidHandle};
 use crate::backend::Process;
+use crate::support::Backend;
 use crate::sys;
 use crate::wait::{poll_until, Timeout};
 
@@ -138,7 +139,22 @@ impl PidHandle {
         drop(guard);
         let recorded = lease.exit_record();
         // A wait may have got the status meanwhile; a kernel without records has only that.
-        recorded.or_else(|| self.shared.lock().status)
+        recorded.or_else(|| self.status_of_waits())
+    }
+
+    /// The status that a wait through this handle got. Thread A may have reaped and not noted it yet,
+    /// and thread B has seen that the process is gone: B lets A finish.
+    fn status_of_waits(&self) -> Option<ExitStatus> {
+        let mut guard = self.shared.lock();
+        // By PID a reap notes it under the lock. In a forked process no thread is left that would.
+        let by_pidfd = self.backend == Backend::Pidfd && !guard.is_forked();
+        if by_pidfd && guard.in_flight > 0 && guard.status.is_none() {
+            let (process, state) = guard.parts()?;
+            if process.peek(&mut state.seen) == Err(Errno::ECHILD) {
+                guard = guard.wait_until(|state| state.in_flight == 0 || state.status.is_some());
+            }
+        }
+        guard.status
     }
 
     /// Whether a wait would return the status now. Nothing is reaped.

@@ -23,6 +23,8 @@ pub(super) struct Poller {
     backoff: Backoff,
     /// Fetched entries that were not handed out yet.
     ready: VecDeque<SlotKey>,
+    /// When it was made.
+    forks: u32,
 }
 
 impl Poller {
@@ -32,12 +34,13 @@ impl Poller {
             quiet: Vec::new(),
             backoff: Backoff::new(),
             ready: VecDeque::new(),
+            forks: sys::fork_number(),
         })
     }
 
     /// Whether another process uses the same registrations.
     pub(super) fn is_forked(&self) -> bool {
-        false
+        sys::fork_number() != self.forks
     }
 
     pub(super) fn add(&mut self, exit: &ExitFd, key: SlotKey) -> nix::Result<()> {

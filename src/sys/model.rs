@@ -35,6 +35,8 @@ pub(crate) use by_pidfd::{
 };
 pub(crate) use fd::{is_readable, poll_readable, NotifyFd};
 pub(crate) use shuttle::sync::{Condvar, Mutex, MutexGuard};
-pub(crate) use thread::{fork_number, is_forked_since, now, sleep, spawn_thread};
+pub(crate) use thread::{
+    fork_number, is_forked_since, is_in_another_pid_namespace, now, sleep, spawn_thread,
+};
 
 pub(crate) type Pidfd = fd::Descriptor;

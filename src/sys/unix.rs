@@ -53,6 +53,11 @@ fn retry<T: ErrnoSentinel + PartialEq>(mut call: impl FnMut() -> T) -> Result<T>
     }
 }
 
+/// Whether a call failed for lack of descriptors or memory, and may succeed later.
+pub(crate) fn is_shortage(errno: Errno) -> bool {
+    matches!(errno, Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM)
+}
+
 /// The errno of a system call that std made.
 fn errno_of(error: io::Error) -> Errno {
     error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)

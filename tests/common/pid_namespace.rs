@@ -6,7 +6,7 @@ use std::io::Write;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
-use nix::libc::SIGTERM;
+use nix::libc::{self, SIGTERM};
 
 use super::isolated::{current_part, run_isolated_under};
 use super::{
@@ -63,6 +63,18 @@ pub(crate) fn in_pid_namespace_with_each_backend(test: &str) -> bool {
         });
     }
     false
+}
+
+/// Hides `/proc` during a call. Only in a namespace of this module, which has mounts of its own.
+pub(crate) fn without_proc<T>(call: impl FnOnce() -> T) -> T {
+    let (proc, tmpfs) = (c"/proc".as_ptr(), c"tmpfs".as_ptr());
+    // SAFETY: the strings end with a zero, and the call accepts null data.
+    let mounted = unsafe { libc::mount(tmpfs, proc, tmpfs, 0, std::ptr::null()) };
+    assert_eq!(mounted, 0, "mount: {}", std::io::Error::last_os_error());
+    let result = call();
+    // SAFETY: the string ends with a zero.
+    assert_eq!(unsafe { libc::umount2(proc, libc::MNT_DETACH) }, 0);
+    result
 }
 
 /// Makes the kernel give this PID, which must be free, to the next process.

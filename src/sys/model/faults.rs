@@ -2,8 +2,8 @@
 
 use super::kernel::Fault;
 use super::runs::{
-    child_seen_to_exit, fork, non_child_seen_gone, non_child_with_start_time, release_beside_wait,
-    signal_beside_wait,
+    child_seen_to_exit, exec_in_a_thread, fork, non_child_seen_gone, non_child_with_start_time,
+    release_beside_wait, signal_beside_wait,
 };
 use super::scenario::{Call, Run, Scenario};
 use super::schedules::assert_finds;
@@ -85,6 +85,12 @@ fn finds_a_fork_that_waits_for_threads_of_its_parent() {
         ..Run::new(Pidfd, Scenario::OwnChild, vec![vec![Call::Wait]])
     };
     assert_finds(Fault::IgnoreForks, &[DEADLOCK], run);
+}
+
+#[test]
+fn finds_a_poll_that_is_believed() {
+    let run = || exec_in_a_thread(Scenario::NonChild);
+    assert_finds(Fault::RepeatEarlyPolls, &[EARLY], run);
 }
 
 /// Makes this call after the PID was reused, and no calls in other threads.

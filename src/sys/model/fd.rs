@@ -124,7 +124,7 @@ pub(crate) fn is_readable(fd: &impl AsFd) -> Result<bool> {
     step();
     Ok(with(|kernel| {
         let file = kernel.files.get(fd.as_fd().as_raw_fd());
-        kernel.is_readable(file)
+        kernel.poll(file)
     }))
 }
 
@@ -132,11 +132,9 @@ pub(crate) fn poll_readable(fd: &impl AsFd, deadline: Option<Instant>) -> Result
     step();
     let file = with(|kernel| kernel.files.get(fd.as_fd().as_raw_fd()));
     let Some(deadline) = deadline else {
-        return Ok(block_until(|kernel| {
-            kernel.is_readable(file).then_some(true)
-        }));
+        return Ok(block_until(|kernel| kernel.poll(file).then_some(true)));
     };
-    while !with(|kernel| kernel.is_readable(file)) {
+    while !with(|kernel| kernel.poll(file)) {
         if now() >= deadline {
             return Ok(false);
         }

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use shuttle::current::{me, TaskId};
 use shuttle::future::block_on;
+use shuttle::rand::{thread_rng, Rng};
 
 use super::files::{File, Files};
 use super::process::{Id, Life, Process};
@@ -39,6 +40,8 @@ pub(super) struct Rules {
     /// A signal by PID may hit the next process with that PID, if the target had the PID at the sender's
     /// last check. This is the window that other code that reaps leaves.
     pub(super) signal_window: bool,
+    /// `poll` may report a running process as exited, once: while one of its threads execs.
+    pub(super) early_poll: bool,
     /// The kernel has PIDFD_SIGNAL_PROCESS_GROUP.
     pub(super) group_signals: bool,
     pub(super) fault: Option<Fault>,
@@ -73,6 +76,8 @@ pub(super) enum Fault {
     IgnoreStartTimes,
     /// A forked process mistakes the parent's children for its own, so ECHILD means "reaped" to it.
     IgnoreForks,
+    /// `poll` reports a running process as exited again and again, as if no second look were made.
+    RepeatEarlyPolls,
 }
 
 #[derive(Debug)]
@@ -214,6 +219,16 @@ impl Kernel {
             File::Notify(pair) => self.files.pair_is_readable(pair),
             File::Peer(_) => false,
         }
+    }
+
+    /// What `poll` reports, which can be too early.
+    pub(super) fn poll(&mut self, file: File) -> bool {
+        let may_be_early = self.rules.early_poll && matches!(file, File::Pidfd(_));
+        if may_be_early && !self.is_readable(file) && thread_rng().gen_ratio(1, 3) {
+            self.rules.early_poll = self.rules.fault == Some(Fault::RepeatEarlyPolls);
+            return true;
+        }
+        self.is_readable(file)
     }
 
     // ---- time ----

@@ -84,6 +84,7 @@ impl Run {
             signal_window: self.scenario == Scenario::NonChild && self.backend == Backend::Waitpid,
             group_signals: true,
             procfs,
+            early_poll: self.early_poll,
             fault: self.fault,
             ..Rules::default()
         });

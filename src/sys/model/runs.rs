@@ -22,6 +22,15 @@ pub(super) fn exits_last(backend: Backend, scenario: Scenario) -> Run {
     }
 }
 
+/// A thread of the process execs that is not its main thread. The process runs on.
+pub(super) fn exec_in_a_thread(scenario: Scenario) -> Run {
+    Run {
+        exits_last: true,
+        early_poll: true,
+        ..random_calls(&Call::LOOK_TWICE, Backend::Pidfd, scenario)
+    }
+}
+
 /// A fork at a random moment. The process may run on until all calls have returned.
 pub(super) fn fork(backend: Backend, scenario: Scenario) -> Run {
     let run = match thread_rng().gen() {

@@ -107,6 +107,15 @@ impl Call {
         Call::ExitStatus,
     ];
 
+    /// Those that look more than once at what `poll` reports, and return even if the process never
+    /// exits.
+    pub(super) const LOOK_TWICE: [Call; 4] = [
+        Call::TryWait,
+        Call::WaitTimeout,
+        Call::HasExited,
+        Call::WaitExitedTimeout,
+    ];
+
     pub(super) fn without_release() -> Vec<Call> {
         let mut calls = Self::ALL.to_vec();
         calls.retain(|call| *call != Call::Release);
@@ -127,6 +136,8 @@ pub(super) struct Run {
     pub(super) reuse: Option<Reuse>,
     /// Whether `/proc` is readable. At random if it is not given.
     pub(super) procfs: Option<bool>,
+    /// Whether `poll` may report an exit too early, once.
+    pub(super) early_poll: bool,
     pub(super) fault: Option<Fault>,
 }
 
@@ -140,6 +151,7 @@ impl Run {
             exits_last: false,
             reuse: None,
             procfs: None,
+            early_poll: false,
             fault: None,
         }
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::kernel::with;
 use super::runs::{
-    any_calls, child_seen_to_exit, exits_last, fork, non_child_seen_gone,
+    any_calls, child_seen_to_exit, exec_in_a_thread, exits_last, fork, non_child_seen_gone,
     non_child_with_start_time, only_waits, open_beside_reap, peek_beside_reap, release_beside_wait,
     signal_beside_wait, terminate_beside_waits,
 };
@@ -56,6 +56,8 @@ explorations! {
         non_child_with_start_time_by_pid: non_child_with_start_time();
         adopted_by_pidfd: any_calls(Pidfd, Scenario::Adopted);
         adopted_by_pid: any_calls(Waitpid, Scenario::Adopted);
+        exec_in_a_thread_of_a_child: exec_in_a_thread(Scenario::OwnChild);
+        exec_in_a_thread_of_a_non_child: exec_in_a_thread(Scenario::NonChild);
         fork_by_pidfd: fork(Pidfd, Scenario::OwnChild);
         fork_by_pid: fork(Waitpid, Scenario::OwnChild);
         fork_with_non_child_by_pidfd: fork(Pidfd, Scenario::NonChild);

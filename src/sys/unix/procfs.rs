@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use nix::libc::pid_t;
 use nix::Result;
 
-use super::errno_of;
+use super::{errno_of, is_shortage};
 
 /// Some fields of `/proc/PID/stat`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +40,7 @@ pub(crate) fn proc_is_own() -> Result<bool> {
             Ok(link.as_os_str().as_bytes() == own.as_bytes())
         }
         Err(error) => match errno_of(error) {
-            errno @ (Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM) => Err(errno),
+            errno if is_shortage(errno) => Err(errno),
             _ => Ok(false),
         },
     }

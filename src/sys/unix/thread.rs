@@ -1,5 +1,6 @@
 //! Clock, threads and forks.
 
+use std::os::unix::process::parent_id;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::Once;
 use std::thread;
@@ -52,7 +53,7 @@ pub(crate) fn fork_number() -> u32 {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         OWNER.store(std::process::id(), Relaxed);
-        // SAFETY: the handler makes one system call and changes atomics, which is safe in a forked
+        // SAFETY: the handler makes two system calls and changes atomics, which is safe in a forked
         // process. If there is no memory for it, `is_forked_since` still counts.
         let _ = unsafe { libc::pthread_atfork(None, None, Some(count_fork)) };
     });
@@ -67,11 +68,24 @@ pub(crate) fn is_forked_since(number: u32) -> bool {
     fork_number() != number
 }
 
+/// Whether this process was forked since `fork_number` returned that number, into another PID
+/// namespace: PIDs from before the fork mean other processes here.
+pub(crate) fn is_in_another_pid_namespace(number: u32) -> bool {
+    is_forked_since(number) && NESTED_SINCE.load(Relaxed) > number
+}
+
+/// The number of the last fork into another PID namespace.
+static NESTED_SINCE: AtomicU32 = AtomicU32::new(0);
 static FORKS: AtomicU32 = AtomicU32::new(0);
 /// The process that `FORKS` was last counted in.
 static OWNER: AtomicU32 = AtomicU32::new(0);
 
 extern "C" fn count_fork() {
     OWNER.store(std::process::id(), Relaxed);
-    FORKS.fetch_add(1, Relaxed);
+    let number = FORKS.fetch_add(1, Relaxed) + 1;
+    // The parent is of an outer namespace. Elsewhere only the system's first process has none, and
+    // that is not forked.
+    if parent_id() == 0 {
+        NESTED_SINCE.store(number, Relaxed);
+    }
 }
