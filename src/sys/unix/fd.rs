@@ -12,21 +12,20 @@ use nix::Result;
 
 use super::{errno_of, now, retry, Pidfd};
 
-#[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
-mod ppoll {
-    use super::*;
+#[path = "no_ppoll.rs"]
+mod no_ppoll;
 
-    pub(super) fn poll_once(fds: &mut [PollFd<'_>], limit: Option<Duration>) -> Result<usize> {
-        let ready = nix::poll::ppoll(fds, limit.map(Into::into), None)?;
-        Ok(usize::try_from(ready).unwrap_or(0))
+#[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+fn poll_once(fds: &mut [PollFd<'_>], limit: Option<Duration>) -> Result<usize> {
+    match nix::poll::ppoll(fds, limit.map(Into::into), None) {
+        // A sandbox may allow only the older call.
+        Err(Errno::ENOSYS | Errno::EPERM) => no_ppoll::poll_once(fds, limit),
+        ready => Ok(usize::try_from(ready?).unwrap_or(0)),
     }
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
-#[path = "no_ppoll.rs"]
-mod ppoll;
-
-use ppoll::poll_once;
+use no_ppoll::poll_once;
 
 /// Waits until one of `fds` is ready, and returns how many are; 0 only once the deadline has
 /// passed.

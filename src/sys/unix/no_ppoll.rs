@@ -1,4 +1,4 @@
-//! Where there is no `ppoll`, which takes nanoseconds.
+//! Where there is no `ppoll`, which takes nanoseconds, or a sandbox denies it.
 
 use std::time::Duration;
 
