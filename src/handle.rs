@@ -259,17 +259,20 @@ fn settle(mut guard: Guard<'_>, status: Option<ExitStatus>) {
 impl fmt::Debug for PidHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let guard = self.shared.lock();
-        let mut debug = f.debug_struct("PidHandle");
-        debug
-            .field("pid", &self.pid)
-            .field("backend", &self.backend);
         let phase = match guard.phase {
             Phase::Live | Phase::ReapedEarly(_) => "live",
             Phase::Done => "done",
             Phase::Released => "released",
         };
-        debug.field("state", &format_args!("{phase}"));
-        debug.field("status", &guard.status).finish()
+        let status = guard.status;
+        // Not printed under the lock: where the text goes may block, or use the handle.
+        drop(guard);
+        f.debug_struct("PidHandle")
+            .field("pid", &self.pid)
+            .field("backend", &self.backend)
+            .field("state", &format_args!("{phase}"))
+            .field("status", &status)
+            .finish()
     }
 }
 

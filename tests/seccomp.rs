@@ -87,6 +87,13 @@ const SYSTEMS: &[System] = &[
         denied: &[fails_with(libc::SYS_pidfd_send_signal, EPERM)],
         missing: Some(("pidfd_send_signal", EPERM)),
     },
+    // Where there is no `poll`, libc's is `ppoll`.
+    #[cfg(target_arch = "x86_64")]
+    System {
+        name: "a sandbox without ppoll",
+        denied: &[fails_with(libc::SYS_ppoll, EPERM)],
+        missing: None,
+    },
     System {
         name: "Linux before 6.9",
         denied: &[NO_GROUPS, NO_INFO],

@@ -243,7 +243,8 @@ fn start_time_at_open(pid: pid_t) -> nix::Result<Option<u64>> {
     }
 }
 
-/// `None`: there is no such process, or `/proc` does not tell. An error: it cannot be read just now.
+/// `None`: there is no such process, or `/proc` does not tell. EMFILE, ENFILE, ENOMEM: it cannot be
+/// read just now.
 fn start_time(pid: pid_t) -> nix::Result<Option<u64>> {
     match sys::proc_stat(pid) {
         Ok(stat) => Ok(Some(stat.start_time)),

@@ -72,14 +72,15 @@ impl<'a> HandleWait<'a> {
     #[inline]
     fn lock(&self) -> io::Result<Guard<'a>> {
         let guard = self.handle.shared.lock();
+        self.check_live(&guard)?;
+        Ok(guard)
+    }
+
+    fn check_live(&self, guard: &Guard<'_>) -> nix::Result<()> {
         match guard.check_live() {
-            Err(Errno::EINVAL) if self.lease.is_some() => {
-                // Another wait may have reaped since this one began. The PID is not used after that.
-                guard.seen.check_present()?;
-                Ok(guard)
-            }
-            Err(errno) => Err(errno.into()),
-            Ok(()) => Ok(guard),
+            // Another wait may have reaped since this one began. The PID is not used after that.
+            Err(Errno::EINVAL) if self.lease.is_some() => guard.seen.check_present(),
+            checked => checked,
         }
     }
 
@@ -140,8 +141,10 @@ impl Waitable for HandleWait<'_> {
             if !matches!(found, Ok(Event::Exited(_))) {
                 return self.finish(guard, found);
             }
-            drop(guard.wait_until(|state| state.in_flight == 0));
-            guard = self.lock()?;
+            // The lock is held from here to the reap: otherwise another thread that has seen the
+            // child running could begin to block in a peek between the two.
+            guard = guard.wait_until(|state| state.in_flight == 0);
+            self.check_live(&guard)?;
         }
         let (process, state) = guard.parts().ok_or(Errno::EINVAL)?;
         let found = process.try_reap(&mut state.seen, self.usage.as_deref_mut());

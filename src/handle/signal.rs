@@ -35,6 +35,8 @@ impl PidHandle {
     /// - ECHILD: the process was reaped, by any code, or did not exist when it was opened.
     /// - EINVAL: the handle is released, or there is no such signal.
     /// - EPERM: no permission to signal the process.
+    /// - EMFILE, ENFILE, ENOMEM: [`Backend::Waitpid`](crate::Backend::Waitpid) had no descriptor or
+    ///   memory to check that a non-child still has its PID. Nothing is sent.
     ///
     /// # Platform notes
     ///

@@ -3,15 +3,13 @@
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod epoll;
 mod fd;
+mod no_ppoll;
 #[cfg_attr(
     not(any(target_os = "linux", target_os = "android")),
     path = "unix/no_pidfd.rs"
 )]
 mod pidfd;
-#[cfg_attr(
-    not(any(target_os = "linux", target_os = "android", target_os = "freebsd")),
-    path = "unix/no_ppoll.rs"
-)]
+#[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
 mod ppoll;
 #[cfg_attr(
     not(any(target_os = "linux", target_os = "android")),
@@ -39,6 +37,11 @@ pub(crate) use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
 pub(crate) use thread::*;
 pub(crate) use wait::*;
 pub(crate) use write::*;
+
+#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
+use no_ppoll::poll_once;
+#[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+use ppoll::poll_once;
 
 /// A pidfd.
 pub(crate) type Pidfd = OwnedFd;

@@ -3,6 +3,7 @@
 
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::thread;
+use std::time::Duration;
 
 use nix::libc::{ECHILD, EINVAL, ESRCH, SIGKILL, SIGTERM};
 use pidwait::{Backend, ChildExt, PidHandle, Spawned};
@@ -47,6 +48,9 @@ fn check_running_child(backend: Backend, handle: &PidHandle) {
     assert_eq!(handle.backend(), backend);
     assert_eq!(handle.try_wait().expect("the child runs"), None);
     handle.signal(0).expect("the child runs");
+    assert!(!handle.has_exited().expect("the child runs"));
+    let timeout = Duration::from_millis(1);
+    assert_eq!(handle.wait_timeout(timeout).expect("the child runs"), None);
     handle.signal(SIGTERM).expect("the child runs");
     let status = handle.wait().expect("the status");
     assert_eq!(status.signal(), Some(SIGTERM));

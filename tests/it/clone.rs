@@ -1,5 +1,6 @@
 //! Clones of a `PidHandle`: they are one handle.
 
+use std::fmt::{self, Write};
 use std::io::ErrorKind;
 use std::mem::size_of;
 use std::os::unix::process::ExitStatusExt;
@@ -104,6 +105,27 @@ fn clones_share_what_a_call_has_found() {
             format!("{clone:?}").contains("done"),
             backend == Backend::Waitpid
         );
+    }
+}
+
+/// A reader of the text that is slow, or uses the handle itself, blocks no call of a clone.
+#[test]
+fn debug_output_is_not_written_under_the_lock() {
+    struct Writer<'a>(&'a PidHandle);
+
+    impl fmt::Write for Writer<'_> {
+        fn write_str(&mut self, _text: &str) -> fmt::Result {
+            assert!(!self.0.has_exited().unwrap());
+            Ok(())
+        }
+    }
+
+    for backend in backends() {
+        let child = sleeper();
+        let handle = PidHandle::open_with(child.id(), backend).unwrap();
+        write!(Writer(&handle), "{handle:?}").unwrap();
+        handle.kill().unwrap();
+        handle.wait().unwrap();
     }
 }
 

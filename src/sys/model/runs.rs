@@ -103,6 +103,15 @@ pub(super) fn release_beside_wait(backend: Backend) -> Run {
     }
 }
 
+/// By PID, a reap that has let blocking waits end, while another one begins.
+pub(super) fn try_wait_beside_waits(backend: Backend) -> Run {
+    let threads = vec![vec![Call::Wait], vec![Call::Wait], vec![Call::TryWait; 3]];
+    Run {
+        reuse: Some(Reuse::ByRunningChild),
+        ..Run::new(backend, Scenario::OwnChild, threads)
+    }
+}
+
 pub(super) fn open_beside_reap(backend: Backend) -> Run {
     let threads = vec![
         vec![Call::OpenAgain; 2],

@@ -6,7 +6,7 @@ use super::kernel::with;
 use super::runs::{
     any_calls, child_seen_to_exit, exec_in_a_thread, exits_last, fork, non_child_seen_gone,
     non_child_with_start_time, only_waits, open_beside_reap, peek_beside_reap, release_beside_wait,
-    signal_beside_wait, terminate_beside_waits,
+    signal_beside_wait, terminate_beside_waits, try_wait_beside_waits,
 };
 use super::scenario::Scenario;
 use super::schedules::explore;
@@ -80,6 +80,8 @@ explorations! {
         peek_beside_reap_by_pid: peek_beside_reap(Waitpid);
         terminate_beside_waits_by_pidfd: terminate_beside_waits(Pidfd);
         terminate_beside_waits_by_pid: terminate_beside_waits(Waitpid);
+        try_wait_beside_waits_by_pidfd: try_wait_beside_waits(Pidfd);
+        try_wait_beside_waits_by_pid: try_wait_beside_waits(Waitpid);
         release_beside_wait_by_pidfd: release_beside_wait(Pidfd);
         release_beside_wait_by_pid: release_beside_wait(Waitpid);
     }

@@ -10,8 +10,7 @@ use nix::libc::{self, c_int};
 use nix::poll::{PollFd, PollFlags};
 use nix::Result;
 
-use super::ppoll::poll_once;
-use super::{errno_of, now, retry, Pidfd};
+use super::{errno_of, now, poll_once, retry, Pidfd};
 
 /// Waits until one of `fds` is ready, and returns how many are. 0 only once the deadline has passed.
 pub(crate) fn poll(fds: &mut [PollFd<'_>], deadline: Option<Instant>) -> Result<usize> {

@@ -1,4 +1,4 @@
-//! `poll`, for systems without `ppoll` and its nanoseconds.
+//! `poll`, where there is no `ppoll` with its nanoseconds, or a sandbox denies it.
 
 use std::time::Duration;
 

@@ -23,8 +23,11 @@ pub(crate) fn now() -> Instant {
 /// Not with std's `sleep`, which restarts with the remaining time after each signal handler and does
 /// not count the time in between: frequent signals would prolong it without limit.
 pub(crate) fn sleep(time: Duration) {
-    // With no descriptors, poll can only report that the time is over.
-    let _ = poll(&mut [], now().checked_add(time));
+    // With no descriptors, poll can only report that the time is over. It fails where a sandbox denies
+    // it; repeated looks must not spin there.
+    if poll(&mut [], now().checked_add(time)).is_err() {
+        thread::sleep(time);
+    }
 }
 
 /// Starts a thread with all signals blocked and a small stack.
