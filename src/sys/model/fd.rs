@@ -132,9 +132,7 @@ pub(crate) fn poll_readable(fd: &impl AsFd, deadline: Option<Instant>) -> Result
     step();
     let file = with(|kernel| kernel.files.get(fd.as_fd().as_raw_fd()));
     let Some(deadline) = deadline else {
-        return Ok(block_until(|kernel| {
-            kernel.poll(file).then_some(true)
-        }));
+        return Ok(block_until(|kernel| kernel.poll(file).then_some(true)));
     };
     while !with(|kernel| kernel.poll(file)) {
         if now() >= deadline {
