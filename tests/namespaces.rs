@@ -76,7 +76,7 @@ fn from_pidfd_under_a_foreign_proc_fails_with_unsupported() {
     assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
     let text = error.to_string();
     assert!(text.contains(&number) && text.contains("/proc"), "{text}");
-    assert!(text.contains("mount a proc file system"), "{text}");
+    assert!(text.contains("mount a new proc file system"), "{text}");
     // The process is unchanged, and a handle that needs no `/proc` works.
     let handle = PidHandle::open_with(child.id(), Backend::Pidfd).unwrap();
     assert!(!handle.has_exited().unwrap());
