@@ -299,8 +299,9 @@ impl ProcessGroup {
     /// Those of [`terminate`](Self::terminate), and EINVAL if there is no such signal.
     #[doc(alias = "killpg")]
     pub fn terminate_with(&self, signal: c_int, grace: Duration) -> io::Result<ExitStatus> {
-        group::end(&mut self.leader.leader()?, signal, grace)?;
-        self.leader.wait()
+        let mut leader = self.leader.leader()?;
+        group::end(&mut leader, signal, grace)?;
+        leader.wait()
     }
 
     fn exited_within(&self, timeout: Timeout) -> io::Result<bool> {

@@ -2,6 +2,7 @@
 //! continue if the handle is released.
 
 use std::io;
+use std::process::ExitStatus;
 
 use nix::libc::{c_int, pid_t};
 
@@ -29,6 +30,11 @@ pub(crate) struct HandleLeader<'a> {
 }
 
 impl HandleLeader<'_> {
+    /// Waits for the leader and reaps it, even if its handle was released meanwhile.
+    pub(crate) fn wait(self) -> io::Result<ExitStatus> {
+        self.handle.wait_leased(self.lease)
+    }
+
     fn with<T>(
         &mut self,
         call: impl FnOnce(&Process, &mut Seen) -> nix::Result<T>,

@@ -22,6 +22,13 @@ impl PidHandle {
         wait.try_reap()
     }
 
+    /// Waits for the child, as a wait that began when the lease was taken.
+    pub(super) fn wait_leased<'a>(&'a self, lease: Lease<'a>) -> io::Result<ExitStatus> {
+        let mut wait = HandleWait::new(self, None);
+        wait.lease = Some(lease);
+        wait::reap_unlimited(&mut wait)
+    }
+
     pub(crate) fn reap(&self, timeout: Timeout) -> io::Result<Option<ExitStatus>> {
         wait::reap(&mut HandleWait::new(self, None), timeout)
     }
@@ -160,8 +167,8 @@ impl Waitable for HandleWait<'_> {
         let lease = self.handle.lease(&mut guard)?;
         begin_blocking(guard);
         let found = lease.reap_blocking(self.usage.as_deref_mut());
+        self.lease = Some(lease); // Not under the lock, which the end of an earlier lease takes.
         let guard = self.handle.end_blocking();
-        self.lease = Some(lease);
         self.finish(guard, found.unwrap_or(Ok(Event::Running)))
     }
 

@@ -13,8 +13,8 @@ use super::{leader, leader_that_left};
 use crate::common::isolated::enter;
 use crate::common::{
     await_zombie, backends, blocked_on_stdin, drop_privileges, errno, exists, fork_chain, is_root,
-    kill, leads_group, line, pause, reap_externally, shell, skip, sleep, stop, NonChild,
-    UNPRIVILEGED_UID,
+    kill, leads_group, line, pause, reap_externally, shell, skip, sleep, stop, while_asleep,
+    NonChild, UNPRIVILEGED_UID,
 };
 
 const LONG: Duration = Duration::from_secs(60);
@@ -283,5 +283,29 @@ fn leader_that_is_reaped_meanwhile_gives_echild() {
         assert_eq!(errno(handle.process_group().terminate(LONG)), ECHILD);
         assert_eq!(handle.backend() == Backend::Pidfd, handle.exit_fd().is_ok());
         drop(members);
+    }
+}
+
+/// As a blocked wait does. The member holds the call up until its input closes.
+#[test]
+fn terminate_returns_the_status_despite_release() {
+    for backend in backends() {
+        let mut command =
+            shell("trap '' TERM; exec 3<&0; sh -c 'read x' <&3 & exec 3<&- </dev/null; exit 3");
+        command.process_group(0).stdin(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        await_zombie(child.id());
+        let handle = PidHandle::open_with(child.id(), backend).unwrap();
+        let group = handle.process_group();
+        let terminated = while_asleep(
+            || group.terminate(LONG),
+            || {
+                handle.release().unwrap();
+                assert_eq!(errno(group.terminate(LONG)), EINVAL);
+                drop(child.stdin.take());
+            },
+        );
+        assert_eq!(terminated.unwrap().code(), Some(3));
+        assert!(!exists(child.id()));
     }
 }
