@@ -48,8 +48,9 @@ use crate::PidHandle;
 ///
 /// On Linux the members are read from `/proc`. If `/proc` is missing, or belongs to another PID
 /// namespace, the waits and `terminate` fail with [`Unsupported`](io::ErrorKind::Unsupported). If
-/// `/proc` hides the processes of other users (`hidepid`), the waits do not see such members. On other
-/// systems members cannot be listed: the waits check repeatedly whether the group can be signalled.
+/// `/proc` hides the processes of other users (`hidepid`), the waits do not see such members, except
+/// the leader. On other systems members cannot be listed: the waits check repeatedly whether the group
+/// can be signalled.
 #[derive(Clone, Debug)]
 pub struct ProcessGroup {
     leader: PidHandle,
@@ -268,6 +269,7 @@ impl ProcessGroup {
     /// - EPERM: a member may not be signalled. All other members have exited.
     /// - ECHILD: other code, or another wait through the handle, reaped the leader before all members
     ///   had exited, so the group can no longer be signalled.
+    /// - EMFILE, ENFILE: no descriptor was left to look for members. Terminate the group again.
     #[doc(alias = "killpg")]
     pub fn terminate(&self, grace: Duration) -> io::Result<ExitStatus> {
         self.terminate_with(FIRST_SIGNAL, grace)
