@@ -128,6 +128,10 @@
 //! moment of the fork, calls on that handle block forever in the forked process. In a forked process
 //! that is in another PID namespace, signals and other calls by PID fail with EINVAL.
 //!
+//! A process that was made by the bare `clone` system call, and not by libc's `fork`, must not use a
+//! [`WaitSet`] of its parent, because both share its registrations. With the waitpid backend it must
+//! not mix its parent's handles with its own.
+//!
 //! # Async
 //!
 //! The features `tokio` and `async-io` have handles whose waits are futures. A future that is

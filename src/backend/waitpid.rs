@@ -124,8 +124,8 @@ impl Process {
             found => found.map(|event| event.exited().is_some()),
         };
         match found {
-            // Not known now. It is no reason to end a wait: that looks again.
-            Err(errno) if sys::is_shortage(errno) => Ok(false),
+            // Whether a non-child is the same process is not known now. A wait checks again.
+            Err(errno) if sys::is_shortage(errno) && !self.is_child(seen) => Ok(false),
             found => found,
         }
     }
