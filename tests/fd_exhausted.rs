@@ -3,14 +3,13 @@
 
 mod common;
 
-use std::fs::File;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use common::isolated::{current_part, run_isolated};
 use common::smoke::check_core_calls;
-use common::{errno, limit_descriptors, pidfds_supported, shell, sleeper, zombie};
+use common::{errno, exhaust_descriptors, pidfds_supported, shell, sleeper, zombie};
 use nix::libc::{ECHILD, EMFILE, SIGKILL, SIGTERM};
 use pidwait::{support, Backend, Capture, ChildExt, PidHandle, Spawned};
 
@@ -28,17 +27,6 @@ fn isolated_with_pidfds(test: &str) -> bool {
     false
 }
 
-/// Uses up all descriptors until the returned files are dropped.
-fn exhaust() -> Vec<File> {
-    limit_descriptors(64);
-    let null = File::open("/dev/null").expect("/dev/null");
-    let mut files = vec![null];
-    while let Ok(file) = files[0].try_clone() {
-        files.push(file);
-    }
-    files
-}
-
 /// docs/contract.md, backend selection: only a definite result is kept. When the first probe fails,
 /// `support` and `open` return EMFILE. A later probe finds pidfds, and that result is kept. (Go keeps
 /// the first result, whatever it is.)
@@ -48,7 +36,7 @@ fn emfile_in_the_probe_is_not_kept() {
         return;
     }
     let child = sleeper();
-    let files = exhaust();
+    let files = exhaust_descriptors();
     for _ in 0..2 {
         assert_eq!(errno(support()), EMFILE);
         assert_eq!(errno(PidHandle::open(child.id())), EMFILE);
@@ -61,7 +49,7 @@ fn emfile_in_the_probe_is_not_kept() {
     check_core_calls(Backend::Pidfd);
 
     // The result stays even when descriptors run out again.
-    let _files = exhaust();
+    let _files = exhaust_descriptors();
     assert_eq!(support().unwrap().backend(), Backend::Pidfd);
     assert_eq!(errno(PidHandle::open(child.id())), EMFILE);
 }
@@ -79,7 +67,7 @@ fn emfile_in_a_required_probe_is_not_unsupported() {
         }
         return;
     }
-    let files = exhaust();
+    let files = exhaust_descriptors();
     assert_eq!(errno(support()), EMFILE);
     drop(files);
     assert_eq!(support().unwrap().backend(), Backend::Pidfd);
@@ -97,7 +85,7 @@ fn children_fall_back_to_waitpid() {
         let (exited, mut zombie_child) = (zombie("exit 3"), zombie("exit 3"));
         let mut reaped = zombie("exit 3");
         reaped.wait().unwrap();
-        let _files = exhaust();
+        let _files = exhaust_descriptors();
 
         let handle = Spawned::from(running).handle;
         assert_eq!(handle.backend(), Backend::Waitpid);
@@ -138,7 +126,7 @@ fn spawned_children_fall_back_to_waitpid() {
     sleep.arg("600");
     exit.args(["-c", "exit 3"]);
     let mut spawn_without_descriptors = || {
-        let files = exhaust();
+        let files = exhaust_descriptors();
         let running = PidHandle::spawn(&mut sleep).unwrap().handle;
         let exits = PidHandle::spawn(&mut exit).unwrap().handle;
         drop(files);
@@ -165,7 +153,7 @@ fn waitpid_handles_need_no_descriptor() {
         return;
     }
     let child = sleeper();
-    let _files = exhaust();
+    let _files = exhaust_descriptors();
     let handle = PidHandle::open_with(child.id(), Backend::Waitpid).unwrap();
     assert_eq!(handle.try_wait().unwrap(), None);
     handle.kill().unwrap();
@@ -188,7 +176,7 @@ fn capture_needs_no_descriptor() {
         let mut child = piped("cat; exec sleep 600").spawn().unwrap();
         let mut spawned = PidHandle::spawn(&mut piped("cat; exit 3")).unwrap();
         let mut command = piped("exit 3");
-        let files = exhaust();
+        let files = exhaust_descriptors();
         let capture = Capture::new().input("in");
         let captured = capture.run(&mut spawned).unwrap();
         assert_eq!(captured.stdout, b"in");

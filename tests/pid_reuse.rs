@@ -15,10 +15,11 @@ use common::pid_namespace::{
     in_pid_namespace, in_pid_namespace_with_each_backend, ForeignReusedPid, ReusedPid,
 };
 use common::{
-    await_zombie, backends, errno, kill, reap_externally, rounds, run_at_idle_priority, sh, shell,
-    sleeper, thread_time, with_piped_stdout, zombie, NonChild, Waiter,
+    await_zombie, backends, errno, exhaust_descriptors, kill, reap_externally, rounds,
+    run_at_idle_priority, sh, shell, sleeper, thread_time, with_piped_stdout, zombie, NonChild,
+    Waiter,
 };
-use nix::libc::{ECHILD, SIGKILL};
+use nix::libc::{ECHILD, EMFILE, SIGKILL};
 use pidwait::{Backend, Capture, ChildExt, PidHandle, Spawned};
 
 /// Asserts that every call that could harm the new process fails with ECHILD.
@@ -182,6 +183,30 @@ fn calls_after_the_observed_end_of_a_non_child_spare_the_new_process() {
             assert_all_echild(&handle);
             reused.assert_untouched();
         }
+    }
+}
+
+/// Without a free descriptor a waitpid handle cannot read the start time of the process that has the
+/// PID: it sends nothing, and a wait does not take the new process for an adopted child.
+#[test]
+fn calls_without_descriptors_spare_the_new_process() {
+    if !in_pid_namespace("calls_without_descriptors_spare_the_new_process") {
+        return;
+    }
+    for reuse in ReusedPid::KINDS {
+        let mut non_child = NonChild::new();
+        let handle = PidHandle::open_with(non_child.pid, Backend::Waitpid).unwrap();
+        kill(non_child.pid, SIGKILL);
+        non_child.finish();
+        let reused = reuse(non_child.pid);
+        let files = exhaust_descriptors();
+        assert_eq!(errno(handle.signal(SIGKILL)), EMFILE);
+        assert_eq!(errno(handle.try_wait()), EMFILE);
+        assert!(!handle.has_exited().unwrap());
+        drop(files);
+        assert!(handle.has_exited().unwrap());
+        assert_all_echild(&handle);
+        reused.assert_untouched();
     }
 }
 

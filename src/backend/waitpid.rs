@@ -133,11 +133,16 @@ impl Process {
             true => self.peek(seen),
             false => self.peek_adopted(seen),
         };
-        match found {
+        let exited = match found {
             Ok(event) => Ok(event.exited().is_some()),
             Err(Errno::ECHILD) if seen.gone => Ok(true),
-            Err(Errno::ECHILD) => Ok(!self.still_exists(seen)?),
+            Err(Errno::ECHILD) => self.still_exists(seen).map(|exists| !exists),
             Err(errno) => Err(errno),
+        };
+        match exited {
+            // A non-child cannot be told from another process with its PID just now; a wait looks again.
+            Err(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM) if !self.is_child(seen) => Ok(false),
+            exited => exited,
         }
     }
 
@@ -198,14 +203,17 @@ impl Process {
 
     /// Whether the non-child is there: by its start time if that is known, otherwise by its PID.
     fn still_exists(&self, seen: &mut Seen) -> nix::Result<bool> {
-        let same = match self.start_time.map(|then| (then, start_time(self.pid))) {
+        let same = match self.start_time {
             None => exists(self.pid)?,
-            Some((then, Some(now))) => then == now,
-            // It is gone, or /proc cannot be read any more: the PID tells. If it exists, another
-            // process may have got it between the two looks: hence the third.
-            Some((then, None)) => {
-                exists(self.pid)? && start_time(self.pid).map_or(true, |now| then == now)
-            }
+            Some(then) => match start_time(self.pid) {
+                Ok(Some(now)) => then == now,
+                // It is gone, or /proc cannot be read any more: the PID tells. If it exists, another
+                // process may have got it between the two looks: hence the third. Where that lacks a
+                // descriptor, which process has the PID is not known.
+                Ok(None) | Err(_) => {
+                    exists(self.pid)? && start_time(self.pid)?.map_or(true, |now| then == now)
+                }
+            },
         };
         if !same {
             seen.set_gone();
@@ -330,10 +338,15 @@ fn exists(pid: pid_t) -> nix::Result<bool> {
 /// `None` if `/proc` is of another PID namespace, too.
 fn start_time_at_open(pid: pid_t) -> Option<u64> {
     let is_own = sys::proc_is_own().unwrap_or(false);
-    is_own.then(|| start_time(pid)).flatten()
+    is_own.then(|| start_time(pid).ok().flatten()).flatten()
 }
 
-/// `None`: there is no such process, or `/proc` does not tell.
-fn start_time(pid: pid_t) -> Option<u64> {
-    sys::proc_stat(pid).ok().map(|stat| stat.start_time)
+/// `None`: there is no such process, or `/proc` does not tell. EMFILE, ENFILE, ENOMEM: it cannot be
+/// read just now.
+fn start_time(pid: pid_t) -> nix::Result<Option<u64>> {
+    match sys::proc_stat(pid) {
+        Ok(stat) => Ok(Some(stat.start_time)),
+        Err(errno @ (Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM)) => Err(errno),
+        Err(_) => Ok(None),
+    }
 }

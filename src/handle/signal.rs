@@ -34,6 +34,8 @@ impl PidHandle {
     /// - ECHILD: the process was reaped, by any code, or there was none.
     /// - EINVAL: the handle is released, or there is no such signal.
     /// - EPERM: no permission.
+    /// - EMFILE, ENFILE, ENOMEM: [`Backend::Waitpid`](crate::Backend::Waitpid), of a non-child: lack
+    ///   of a descriptor or memory to check that the PID is still its own. Nothing is sent.
     ///
     /// # Platform notes
     ///

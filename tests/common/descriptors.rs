@@ -136,6 +136,17 @@ pub(crate) fn limit_descriptors(most: libc::rlim_t) {
     set_descriptor_limit(limit).expect("setrlimit");
 }
 
+/// Uses up all descriptors until the returned files are dropped.
+pub(crate) fn exhaust_descriptors() -> Vec<File> {
+    limit_descriptors(64);
+    let null = File::open("/dev/null").expect("/dev/null");
+    let mut files = vec![null];
+    while let Ok(file) = files[0].try_clone() {
+        files.push(file);
+    }
+    files
+}
+
 /// Sets the soft limit on the address space of this process, and returns the one before.
 pub(crate) fn limit_memory(most: libc::rlim_t) -> libc::rlim_t {
     let mut limit = MaybeUninit::<libc::rlimit>::zeroed();
