@@ -24,7 +24,8 @@ pub(crate) struct Leased<T, S> {
 
 struct Inner<S> {
     open: bool,
-    leases: u32,
+    /// As wide as the count of an `Arc`, so that leases that are forgotten cannot make it wrap.
+    leases: usize,
     /// Threads that wait on `changed`: a notification that no thread needs costs a system call.
     sleepers: u32,
     state: S,
