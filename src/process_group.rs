@@ -48,8 +48,9 @@ use crate::PidHandle;
 ///
 /// On Linux the members are read from `/proc`. If `/proc` is missing, or is that of another PID
 /// namespace, the waits and `terminate` return [`Unsupported`](io::ErrorKind::Unsupported). A `/proc`
-/// that hides the processes of other users (`hidepid`) hides such members, too. On other systems
-/// members cannot be listed: waits look repeatedly whether the group can still be signalled.
+/// that hides the processes of other users (`hidepid`) hides such members, too, except the leader. On
+/// other systems members cannot be listed: waits look repeatedly whether the group can still be
+/// signalled.
 #[derive(Clone, Debug)]
 pub struct ProcessGroup {
     leader: PidHandle,
@@ -267,6 +268,7 @@ impl ProcessGroup {
     /// - EPERM: a member may not be signalled. All others are gone.
     /// - ECHILD: other code, or another thread's wait, has reaped the leader meanwhile, so that the
     ///   group could not be signalled any more.
+    /// - EMFILE, ENFILE: no descriptor was left to look for members. Terminate the group again.
     pub fn terminate(&self, grace: Duration) -> io::Result<ExitStatus> {
         self.terminate_with(FIRST_SIGNAL, grace)
     }

@@ -8,6 +8,7 @@ mod common;
 
 use std::io::ErrorKind;
 use std::os::fd::AsRawFd;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
@@ -15,7 +16,8 @@ use std::time::Duration;
 use common::isolated::{current_part, enter, run_isolated_under};
 use common::seccomp::{deny, DeniedCall};
 use common::{
-    backends, errno, is_root, pidfd_open, pidfds_supported, reap_externally, skip, sleeper, LONG,
+    backends, drop_privileges, errno, is_root, pidfd_open, pidfds_supported, reap_externally, skip,
+    sleep, sleeper, LONG,
 };
 use nix::libc::{self, EAGAIN, EMFILE};
 use pidwait::{Backend, PidHandle, WaitSet};
@@ -176,4 +178,58 @@ fn waits_work_where_no_thread_can_be_started() {
     assert!(second.wait_exited_timeout(long).unwrap());
     second.wait().unwrap();
     third.terminate(long).unwrap();
+}
+
+/// Runs a test in a PID namespace with a `/proc` that hides the processes of other users. Returns
+/// false outside of it.
+fn enter_hiding_proc(test: &str) -> bool {
+    if current_part().is_some() {
+        return true;
+    }
+    if !is_root() {
+        skip("in a user namespace of its own nothing is hidden from this process");
+        return false;
+    }
+    // With `gid`, because the group of that number sees all, and it is root's if it is not given.
+    let hide = "mount -t proc -o hidepid=2,gid=65534 proc /proc";
+    let run = format!("{hide} && exec \"$@\"");
+    let wrapper = ["unshare", "-m", "-p", "-f", "sh", "-c", &run, "sh"];
+    let tried = Command::new(wrapper[0])
+        .args(&wrapper[1..])
+        .arg("true")
+        .output();
+    match tried {
+        Ok(output) if output.status.success() => {
+            run_isolated_under(&wrapper, test, "alone", |_| {});
+        }
+        _ => skip("no `/proc` with hidepid can be mounted"),
+    }
+    false
+}
+
+/// Also if `/proc` hides the leader, as it does a process of the same user that has become
+/// non-dumpable. A group that seems to be empty would be killed without its grace.
+#[test]
+fn a_hidden_leader_is_alive() {
+    if !enter_hiding_proc("a_hidden_leader_is_alive") {
+        return;
+    }
+    for backend in backends() {
+        let child = sleep().process_group(0).spawn().unwrap();
+        let handle = PidHandle::open_with(child.id(), backend).unwrap();
+        let group = handle.process_group();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                drop_privileges();
+                let stat = format!("/proc/{}/stat", child.id());
+                assert!(std::fs::read(stat).is_err(), "it is hidden");
+                assert!(!group.has_exited().unwrap());
+                let timeout = Duration::from_millis(1);
+                assert!(!group.wait_exited_timeout(timeout).unwrap());
+            });
+        });
+        let grace = Duration::from_millis(LONG.into());
+        let status = group.terminate(grace).unwrap();
+        assert_eq!(status.signal(), Some(libc::SIGTERM));
+    }
 }

@@ -39,7 +39,7 @@ impl Members {
 
     /// The leader if it is alive, otherwise all members that are.
     pub(super) fn first(&self, leader: &mut impl Leader) -> io::Result<Vec<pid_t>> {
-        match self.is_alive(self.group)? {
+        match self.is_alive(leader, self.group)? {
             true => Ok(vec![self.group]),
             false => self.find(leader),
         }
@@ -51,26 +51,35 @@ impl Members {
     /// part that was scanned before, and exits before the scan gets to A. Hence no member is alive
     /// only if a scan finds none and no PID was given out meanwhile; those that were are looked at,
     /// too.
-    pub(super) fn find(&self, _leader: &mut impl Leader) -> io::Result<Vec<pid_t>> {
+    ///
+    /// A leader that `/proc` hides is not in the list, and is looked at last.
+    pub(super) fn find(&self, leader: &mut impl Leader) -> io::Result<Vec<pid_t>> {
         let mut before = sys::last_pid()?;
-        let mut alive = self.alive_of(sys::list_pids()?)?;
+        let mut alive = self.alive_of(leader, sys::list_pids()?)?;
         while alive.is_empty() {
             let last = sys::last_pid()?;
             alive = match last.wrapping_sub(before) {
                 0 => break,
-                1..=FEW => self.alive_of((before..=last).skip(1))?,
+                1..=FEW => self.alive_of(leader, (before..=last).skip(1))?,
                 // Many, or the numbers start again at the lowest one.
-                _ => self.alive_of(sys::list_pids()?)?,
+                _ => self.alive_of(leader, sys::list_pids()?)?,
             };
             before = last;
+        }
+        if alive.is_empty() {
+            alive = self.alive_of(leader, [self.group])?;
         }
         Ok(alive)
     }
 
-    fn alive_of(&self, pids: impl IntoIterator<Item = pid_t>) -> nix::Result<Vec<pid_t>> {
+    fn alive_of(
+        &self,
+        leader: &mut impl Leader,
+        pids: impl IntoIterator<Item = pid_t>,
+    ) -> nix::Result<Vec<pid_t>> {
         let mut alive = Vec::new();
         for pid in pids {
-            if self.is_alive(pid)? {
+            if self.is_alive(leader, pid)? {
                 alive.push(pid);
             }
         }
@@ -79,7 +88,7 @@ impl Members {
 
     /// Whether the process with that PID is a member and alive. A zombie is not, because its parent
     /// may never reap it.
-    fn is_alive(&self, pid: pid_t) -> nix::Result<bool> {
+    fn is_alive(&self, leader: &mut impl Leader, pid: pid_t) -> nix::Result<bool> {
         // Much faster than /proc, and nearly all processes are in other groups.
         match sys::group_of(pid) {
             Ok(group) if group != self.group => return Ok(false),
@@ -88,7 +97,8 @@ impl Members {
         }
         match sys::proc_stat(pid) {
             Ok(stat) => Ok(stat.group == self.group && !stat.is_zombie()),
-            Err(Errno::ESRCH) => Ok(false),
+            // Gone, or hidden: other ways are left to look at the leader.
+            Err(Errno::ESRCH) => Ok(pid == self.group && !leader.has_exited()?),
             Err(errno) => Err(errno),
         }
     }
@@ -96,7 +106,7 @@ impl Members {
     /// Blocks until none of these processes is an alive member; false once the deadline has passed.
     pub(super) fn block(
         &self,
-        _leader: &mut impl Leader,
+        leader: &mut impl Leader,
         pids: &[pid_t],
         deadline: Option<Instant>,
     ) -> io::Result<bool> {
@@ -105,7 +115,7 @@ impl Members {
             // All have to exit, so it does not matter which of them is waited for first.
             while let Some(&pid) = left.last() {
                 match sys::pidfd_open(pid) {
-                    Ok(fd) if self.block_by_pidfd(pid, &fd, deadline)? => {}
+                    Ok(fd) if self.block_by_pidfd(leader, pid, &fd, deadline)? => {}
                     Ok(_) => return Ok(false),
                     Err(Errno::ESRCH) => {}
                     Err(_) => break, // Out of descriptors.
@@ -113,9 +123,15 @@ impl Members {
                 left.pop();
             }
         }
+        // One at a time here, too: a look at all of a large group would take much of a CPU.
         let found = poll_until(deadline, || -> nix::Result<_> {
-            left = self.alive_of(left.iter().copied())?;
-            Ok(left.is_empty().then_some(()))
+            while let Some(&pid) = left.last() {
+                if self.is_alive(leader, pid)? {
+                    return Ok(None);
+                }
+                left.pop();
+            }
+            Ok(Some(()))
         })?;
         Ok(found.is_some())
     }
@@ -124,6 +140,7 @@ impl Members {
     /// no member, or the next scan finds it.
     fn block_by_pidfd(
         &self,
+        leader: &mut impl Leader,
         pid: pid_t,
         fd: &sys::Pidfd,
         deadline: Option<Instant>,
@@ -133,7 +150,7 @@ impl Members {
         const FIRST_CHECK: Duration = Duration::from_millis(1);
         const LONGEST: Duration = Duration::from_secs(1);
         let mut until_check = FIRST_CHECK;
-        while self.is_alive(pid)? {
+        while self.is_alive(leader, pid)? {
             let check = sys::now() + until_check;
             let next = deadline.map_or(check, |deadline| deadline.min(check));
             if sys::poll_readable(fd, Some(next))? {
