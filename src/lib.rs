@@ -117,6 +117,10 @@
 //! nothing there. Descriptors are close-on-exec. A handle whose lock another thread held at the
 //! moment of the fork cannot be used in the forked process.
 //!
+//! A process made by the bare `clone` system call, past libc's `fork`, must not use a [`WaitSet`] of
+//! its parent: they share its registrations. By PID, it must not mix handles of its parent with its
+//! own.
+//!
 //! # Async
 //!
 //! The features `tokio` and `async-io` have handles whose waits are futures. A future that is
