@@ -23,7 +23,7 @@ use once_cell::sync::OnceCell;
 use crate::handle::{ExitFd, Held};
 use crate::support::Backend;
 use crate::sys;
-use crate::wait::Backoff;
+use crate::wait::{is_final, Backoff};
 use crate::PidHandle;
 
 use poller::Poller;
@@ -64,11 +64,12 @@ impl PidHandle {
     ///
     /// [epoll_wait(2)]: https://man7.org/linux/man-pages/man2/epoll_wait.2.html
     pub fn reap_in_background(&self) {
-        let Ok(found) = self.try_wait() else {
-            return;
+        let found = match self.try_wait() {
+            Err(error) if is_final(&error) => return,
+            found => found,
         };
         let reaper = Reaper::current();
-        if found.is_none() {
+        if !matches!(found, Ok(Some(_))) {
             reaper.add(self);
         }
         reaper.ensure_running();

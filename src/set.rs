@@ -20,9 +20,8 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::{Mutex, PoisonError};
 
-use nix::errno::Errno;
-
 use crate::handle::ExitFd;
+use crate::wait::is_final;
 use crate::PidHandle;
 
 pub use insert_error::InsertError;
@@ -387,13 +386,6 @@ impl<T> WaitSet<T> {
     fn slot(&self, key: WaitKey) -> Option<SlotKey> {
         (key.set == self.id).then_some(key.slot)
     }
-}
-
-/// Whether an error of a handle means that it is done or released.
-fn is_final(error: &io::Error) -> bool {
-    [Errno::ECHILD, Errno::EINVAL]
-        .map(|errno| Some(errno as i32))
-        .contains(&error.raw_os_error())
 }
 
 /// Not an atomic: some targets have none of 64 bits, and a smaller number could be reused.

@@ -217,3 +217,9 @@ pub(crate) const FIRST_SIGNAL: c_int = SIGTERM;
 pub fn is_echild(error: &io::Error) -> bool {
     error.raw_os_error() == Some(Errno::ECHILD as i32)
 }
+
+/// Whether an error of a wait through a handle is final: the handle is done or released, or the process
+/// is a non-child.
+pub(crate) fn is_final(error: &io::Error) -> bool {
+    is_echild(error) || error.raw_os_error() == Some(Errno::EINVAL as i32)
+}

@@ -59,12 +59,30 @@ pub(crate) const CASES: &[(&str, Case)] = &[
         unless_emfile(emfile.during(|| handle.signal(libc::SIGTERM)));
         settle(&handle, None);
     }),
-    ("signal_group", |emfile, backend| {
-        let mut command = common::shell("exec sleep 600");
-        let child = command.process_group(0).spawn().expect("sh starts");
-        let handle = open(child.id(), backend);
+    ("ProcessGroup::signal", |emfile, backend| {
+        let handle = leader(backend);
         unless_emfile(emfile.during(|| handle.process_group().signal(libc::SIGTERM)));
         settle(&handle, None);
+    }),
+    ("ProcessGroup::has_exited", |emfile, backend| {
+        let handle = leader(backend);
+        let has_exited = || handle.process_group().has_exited();
+        let result = unless_unreadable(emfile, |it| it.during(has_exited));
+        assert_ne!(result, Some(true));
+        settle(&handle, None);
+    }),
+    ("ProcessGroup::wait_exited_timeout", |emfile, backend| {
+        let handle = leader(backend);
+        let wait = || handle.process_group().wait_exited_timeout(SHORT);
+        let result = unless_unreadable(emfile, |it| it.during(wait));
+        assert_ne!(result, Some(true));
+        settle(&handle, None);
+    }),
+    ("ProcessGroup::terminate", |emfile, backend| {
+        let handle = leader(backend);
+        let terminate = || handle.process_group().terminate(LONG);
+        let status = unless_unreadable(emfile, |it| it.during(terminate));
+        settle(&handle, status);
     }),
     ("terminate, zombie", |emfile, backend| {
         let handle = zombie(backend);
@@ -144,6 +162,16 @@ pub(crate) const CASES: &[(&str, Case)] = &[
         }
         settle(&handle, None);
     }),
+    ("reap_in_background", |emfile, backend| {
+        let handle = running(backend);
+        emfile.during(|| handle.reap_in_background());
+        if emfile.failed_call() == Some(libc::SYS_epoll_ctl) {
+            // To wake the thread needs no descriptor, so no kernel fails there.
+            handle.reap_in_background();
+        }
+        handle.kill().expect("it runs");
+        common::eventually("it is reaped", || handle.exit_status().is_some());
+    }),
     ("KillOnDrop", |emfile, backend| {
         let handle = running(backend);
         let pid = handle.id();
@@ -154,6 +182,12 @@ pub(crate) const CASES: &[(&str, Case)] = &[
         }
     }),
 ];
+
+fn leader(backend: Backend) -> PidHandle {
+    let mut command = common::shell("exec sleep 600");
+    let child = command.process_group(0).spawn().expect("sh starts");
+    open(child.id(), backend)
+}
 
 /// Like [`unless_emfile`]. If the `readlink` of /proc fails, /proc counts as that of another PID
 /// namespace. (A real kernel needs no descriptor for it.)
