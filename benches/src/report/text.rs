@@ -12,7 +12,7 @@ const INTRODUCTION: &str = "\
 
 Written by `cargo run --bin report` from the results of `cargo bench`.
 
-The contenders of a question take turns: each of 10 to 50 rounds measures every contender once, in a
+The contenders of a question take turns: each of 20 to 50 rounds measures every contender once, in a
 new random order. A time is the median of all rounds. A ratio is the median of the ratios of the rounds.
 In brackets are its quartiles: half of the rounds have a ratio in that range. If the range includes 1,
 the difference is smaller than the noise, and the table says *same*. If it includes the limit of a claim,
