@@ -46,11 +46,8 @@ impl Fork {
             // this test could hold, and exits.
             Fork::Libc => unsafe { libc::c_long::from(libc::fork()) },
             #[cfg(target_os = "linux")]
-            Fork::RawClone => {
-                let (flags, none) = (libc::c_long::from(libc::SIGCHLD), 0_usize);
-                // SAFETY: without a stack argument it is a fork; see above.
-                unsafe { libc::syscall(libc::SYS_clone, flags, none, none, none, none) }
-            }
+            // SAFETY: see above.
+            Fork::RawClone => unsafe { common::raw_clone(libc::SIGCHLD) },
         };
         if pid == 0 {
             let passed = catch_unwind(AssertUnwindSafe(run)).unwrap_or(false);

@@ -97,10 +97,8 @@ pub(crate) fn fork_and_exit(code: i32) -> u32 {
 /// ignore a child whose exit signal is not SIGCHLD.
 #[cfg(target_os = "linux")]
 pub(crate) fn clone_and_exit(signal: i32, code: i32) -> u32 {
-    const NONE: libc::c_long = 0;
-    let flags = libc::c_long::from(signal);
-    // SAFETY: without a stack argument it is a fork, and the child only calls `_exit`.
-    match unsafe { libc::syscall(libc::SYS_clone, flags, NONE, NONE, NONE, NONE) } {
+    // SAFETY: the child only calls `_exit`.
+    match unsafe { super::fork::raw_clone(signal) } {
         // SAFETY: async-signal-safe, and does not return.
         0 => unsafe { libc::_exit(code) },
         pid => u32::try_from(pid).expect("clone"),

@@ -25,11 +25,25 @@ pub(crate) fn raw_fork(run: impl FnOnce()) -> u32 {
 }
 
 fn clone_with(exit_signal: libc::c_int, run: impl FnOnce()) -> u32 {
-    const NONE: libc::c_long = 0;
-    let flags = libc::c_long::from(exit_signal);
-    // SAFETY: without a stack argument it is a fork, and the child only makes system calls.
-    let pid = unsafe { libc::syscall(libc::SYS_clone, flags, NONE, NONE, NONE, NONE) };
+    // SAFETY: the child only makes system calls, as the callers promise.
+    let pid = unsafe { raw_clone(exit_signal) };
     run_in(libc::pid_t::try_from(pid).expect("a PID"), run)
+}
+
+/// Forks by the bare `clone` system call.
+///
+/// # Safety
+///
+/// As for `fork`: the child may only make async-signal-safe calls.
+pub(crate) unsafe fn raw_clone(exit_signal: libc::c_int) -> libc::c_long {
+    const NO_STACK: libc::c_long = 0;
+    let flags = libc::c_long::from(exit_signal);
+    let (first, second) = match cfg!(target_arch = "s390x") {
+        true => (NO_STACK, flags),
+        false => (flags, NO_STACK),
+    };
+    // SAFETY: without a stack it is a fork, and the caller promises the rest.
+    unsafe { libc::syscall(libc::SYS_clone, first, second, 0_usize, 0_usize, 0_usize) }
 }
 
 fn run_in(pid: libc::pid_t, run: impl FnOnce()) -> u32 {
