@@ -1,7 +1,6 @@
 //! Non-children that become children, by adoption. A separate binary, because that is a property of
 //! the whole process.
 #![cfg(target_os = "linux")]
-#![allow(unsafe_code)] // prctl.
 
 mod common;
 
@@ -11,9 +10,10 @@ use std::time::Duration;
 
 use common::isolated::enter;
 use common::{
-    await_state, backends, errno, eventually, kill, line, readable, shell, while_asleep, LONG,
+    await_state, backends, become_subreaper, errno, eventually, kill, line, readable, shell,
+    while_asleep, LONG,
 };
-use nix::libc::{self, ECHILD, SIGKILL};
+use nix::libc::{ECHILD, SIGKILL};
 use pidwait::{PidHandle, WaitSet};
 
 /// A grandchild, and its parent, which is killed to make it an orphan.
@@ -40,12 +40,6 @@ impl Grandchild {
             stat.rsplit(") ").next().unwrap().split(' ').nth(1) == Some(&own_pid)
         });
     }
-}
-
-fn become_subreaper() {
-    // SAFETY: this prctl takes integers.
-    let set = unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) };
-    assert_eq!(set, 0, "{}", std::io::Error::last_os_error());
 }
 
 #[test]

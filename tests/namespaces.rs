@@ -10,11 +10,11 @@ use std::io::ErrorKind;
 use std::os::fd::AsRawFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::panic::{catch_unwind, AssertUnwindSafe};
-use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use common::isolated::{current_part, enter, enter_with_each_backend, run_isolated_under};
+use common::isolated::{current_part, enter, enter_under, enter_with_each_backend};
+use common::pid_namespace::enter_foreign_proc;
 use common::seccomp::{deny, DeniedCall};
 use common::{
     backends, drop_privileges, errno, exit, fork, is_root, lead_group, pidfd_open,
@@ -34,29 +34,6 @@ fn unshare(flags: libc::c_int) {
     // SAFETY: the call takes an integer.
     let done = unsafe { libc::unshare(flags) };
     assert_eq!(done, 0, "unshare: {}", std::io::Error::last_os_error());
-}
-
-/// Runs a test in a PID namespace that still has the outer `/proc`: `unshare -p -f` without
-/// `--mount-proc`. Returns false outside of it.
-fn enter_foreign_proc(test: &str) -> bool {
-    if current_part().is_some() {
-        return true;
-    }
-    let mut wrapper = vec!["unshare", "-p", "-f"];
-    if !is_root() {
-        wrapper.extend(["-U", "-r"]);
-    }
-    let tried = Command::new(wrapper[0])
-        .args(&wrapper[1..])
-        .arg("true")
-        .output();
-    match tried {
-        Ok(output) if output.status.success() => {
-            run_isolated_under(&wrapper, test, "alone", |_| {});
-        }
-        _ => skip("no PID namespace"),
-    }
-    false
 }
 
 #[test]
@@ -271,10 +248,7 @@ fn handle_in_a_nested_pid_namespace_spares_the_process_of_that_pid() {
 /// Runs a test in a PID namespace with a `/proc` that hides the processes of other users. Returns
 /// false outside of it.
 fn enter_hiding_proc(test: &str) -> bool {
-    if current_part().is_some() {
-        return true;
-    }
-    if !is_root() {
+    if current_part().is_none() && !is_root() {
         skip("in a user namespace of its own nothing is hidden from this process");
         return false;
     }
@@ -282,17 +256,7 @@ fn enter_hiding_proc(test: &str) -> bool {
     let hide = "mount -t proc -o hidepid=2,gid=65534 proc /proc";
     let run = format!("{hide} && exec \"$@\"");
     let wrapper = ["unshare", "-m", "-p", "-f", "sh", "-c", &run, "sh"];
-    let tried = Command::new(wrapper[0])
-        .args(&wrapper[1..])
-        .arg("true")
-        .output();
-    match tried {
-        Ok(output) if output.status.success() => {
-            run_isolated_under(&wrapper, test, "alone", |_| {});
-        }
-        _ => skip("no `/proc` with hidepid can be mounted"),
-    }
-    false
+    enter_under(&wrapper, test, "no `/proc` with hidepid can be mounted")
 }
 
 /// Also if `/proc` hides the leader, as it does a process of the same user that has become

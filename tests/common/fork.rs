@@ -156,7 +156,8 @@ pub(crate) fn has_execed(pid: u32) -> bool {
 /// Makes this process adopt orphans among its descendants.
 pub(crate) fn become_subreaper() {
     // SAFETY: this prctl takes integers.
-    unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) };
+    let set = unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) };
+    assert_eq!(set, 0, "{}", std::io::Error::last_os_error());
 }
 
 /// Puts later children of this process into a new PID namespace. After that this process cannot start

@@ -58,6 +58,21 @@ pub(crate) fn enter(test: &str) -> bool {
     true
 }
 
+/// Like [`enter`], under a wrapper program. Skips the test, and says why, if the wrapper fails here.
+pub(crate) fn enter_under(wrapper: &[&str], test: &str, why: &str) -> bool {
+    if current_part().is_some() {
+        return true;
+    }
+    let mut trial = Command::new(wrapper[0]);
+    match trial.args(&wrapper[1..]).arg("true").output() {
+        Ok(output) if output.status.success() => {
+            run_isolated_under(wrapper, test, "alone", |_| {});
+        }
+        _ => super::skip(why),
+    }
+    false
+}
+
 /// Returns true in a process that runs only the calling test, where new handles use one backend.
 /// Elsewhere starts such a process for each backend, waits for them to pass and returns false.
 pub(crate) fn enter_with_each_backend(test: &str) -> bool {

@@ -8,7 +8,7 @@ use std::thread;
 
 use nix::libc::{self, SIGTERM};
 
-use super::isolated::{current_part, run_isolated_under};
+use super::isolated::{current_part, enter_under, run_isolated_under};
 use super::{
     await_zombie, eventually, exists, fork_and_exit, is_root, kill, leads_group, line,
     reap_externally, shell, skip, sleeper, state_of, zombie,
@@ -50,6 +50,16 @@ pub(crate) fn in_pid_namespace_with(test: &str, prepare: impl FnOnce(&mut Comman
         Err(error) => skip(&format!("no {}: {error}", wrapper[0])),
     }
     false
+}
+
+/// Runs a test in a PID namespace that still has the outer `/proc`: `unshare -p -f` without
+/// `--mount-proc`. Returns false outside of it.
+pub(crate) fn enter_foreign_proc(test: &str) -> bool {
+    let mut wrapper = vec!["unshare", "-p", "-f"];
+    if !is_root() {
+        wrapper.extend(["-U", "-r"]);
+    }
+    enter_under(&wrapper, test, "no PID namespace")
 }
 
 /// Like [`in_pid_namespace`], once for each backend, which new handles then use.

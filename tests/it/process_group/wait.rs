@@ -8,7 +8,8 @@ use nix::libc::{ECHILD, EINVAL, ESRCH, SIGKILL};
 use pidwait::PidHandle;
 
 use super::leader;
-use crate::common::isolated::{current_part, enter, run_isolated_under};
+use crate::common::isolated::enter;
+use crate::common::pid_namespace::enter_foreign_proc;
 use crate::common::{
     await_state, backends, become_subreaper, errno, eventually, exit_main_thread, fork, fork_chain,
     kill, lead_group, leads_group, line, reap_externally, shell, sleep, sleeper, state_of,
@@ -159,12 +160,8 @@ fn wait_does_not_hang_when_the_leader_is_reaped() {
 #[test]
 fn foreign_proc_is_unsupported() {
     let test = "process_group::wait::foreign_proc_is_unsupported";
-    if current_part().is_none() {
-        let wrapper = ["unshare", "-p", "-f"];
-        if crate::common::is_root() {
-            return run_isolated_under(&wrapper, test, "alone", |_| {});
-        }
-        return crate::common::skip("only root can create a PID namespace without a new user");
+    if !enter_foreign_proc(test) {
+        return;
     }
     for backend in backends() {
         let child = sleep().process_group(0).spawn().unwrap();
