@@ -199,16 +199,16 @@ impl Process {
         if sys::is_in_another_pid_namespace(self.forks) {
             return Err(Errno::EINVAL); // As the kernel fails for a pidfd.
         }
-        let same = match self.start_time.map(|then| (then, start_time(self.pid))) {
+        let same = match self.start_time {
             None => exists(self.pid)?,
-            Some((then, Ok(Some(now)))) => then == now,
-            // It is gone, or /proc can no longer be read: check the PID. If that exists, another
-            // process may have got it between the two checks: hence a third one.
-            Some((then, Ok(None))) => {
-                exists(self.pid)? && start_time(self.pid)?.map_or(true, |now| then == now)
-            }
-            Some((_, Err(errno))) if exists(self.pid)? => return Err(errno),
-            Some((_, Err(_))) => false,
+            Some(then) => match start_time(self.pid) {
+                Ok(Some(now)) => then == now,
+                // It is gone, or /proc can no longer be read: check the PID. If that exists, another
+                // process may have got it between the two checks: hence a third one.
+                Ok(None) | Err(_) => {
+                    exists(self.pid)? && start_time(self.pid)?.map_or(true, |now| then == now)
+                }
+            },
         };
         if !same {
             seen.set_gone();

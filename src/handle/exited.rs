@@ -146,12 +146,10 @@ impl PidHandle {
     /// and thread B has seen that the process is gone: B lets A finish.
     fn status_of_waits(&self) -> Option<ExitStatus> {
         let mut guard = self.shared.lock();
-        // By PID a reap notes it under the lock. In a forked process no thread is left that would.
-        let by_pidfd = self.backend == Backend::Pidfd && !guard.is_forked();
-        if by_pidfd && guard.in_flight > 0 && guard.status.is_none() {
+        if self.backend == Backend::Pidfd && guard.in_flight > 0 && guard.status.is_none() {
             let (process, state) = guard.parts()?;
             if process.peek(&mut state.seen) == Err(Errno::ECHILD) {
-                guard = guard.wait_until(|state| state.in_flight == 0 || state.status.is_some());
+                guard = self.await_other_reaps(guard);
             }
         }
         guard.status

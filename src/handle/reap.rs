@@ -43,6 +43,15 @@ impl PidHandle {
         found
     }
 
+    /// After ECHILD: another thread may have reaped and not stored the status yet. Waits until it has.
+    /// By PID a reap stores it under the lock. In a forked process no other thread exists that could.
+    pub(super) fn await_other_reaps<'a>(&self, guard: Guard<'a>) -> Guard<'a> {
+        if self.backend != Backend::Pidfd || guard.is_forked() {
+            return guard;
+        }
+        guard.wait_until(|state| state.in_flight == 0 || state.status.is_some())
+    }
+
     fn end_blocking(&self) -> Guard<'_> {
         let mut guard = self.shared.lock();
         guard.in_flight -= 1;
@@ -106,7 +115,7 @@ impl<'a> HandleWait<'a> {
     #[inline]
     fn finish(
         &self,
-        mut guard: Guard<'a>,
+        guard: Guard<'a>,
         found: nix::Result<Event>,
     ) -> io::Result<Option<ExitStatus>> {
         match found {
@@ -116,13 +125,7 @@ impl<'a> HandleWait<'a> {
             }
             Ok(_) => Ok(None),
             Err(Errno::ECHILD) => {
-                // Another thread may have reaped and not stored the status yet. By PID a reap stores
-                // it under the lock. In a forked process no other thread exists that could.
-                if self.handle.backend == Backend::Pidfd && !guard.is_forked() {
-                    guard =
-                        guard.wait_until(|state| state.in_flight == 0 || state.status.is_some());
-                }
-                settle(guard, None);
+                settle(self.handle.await_other_reaps(guard), None);
                 Err(Errno::ECHILD.into())
             }
             Err(errno) => {

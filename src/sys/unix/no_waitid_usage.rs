@@ -11,7 +11,8 @@ use nix::Result;
 use super::{decode, id_of, retry};
 use crate::exit::{Event, ResourceUsage};
 
-pub(super) fn peek(
+/// `waitid(P_PID)`.
+pub(super) fn waitid_by_pid(
     pid: pid_t,
     options: c_int,
     _usage: Option<&mut ResourceUsage>,

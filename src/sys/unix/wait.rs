@@ -20,12 +20,12 @@ pub(crate) use waitid::reap_by_pid;
 
 /// `waitid(P_PID, pid, WEXITED | WNOHANG | WNOWAIT)`: peeks at a child without reaping it.
 pub(crate) fn peek_by_pid(pid: pid_t) -> Result<Event> {
-    waitid::peek(pid, WEXITED | WNOHANG | WNOWAIT, None)
+    waitid::waitid_by_pid(pid, WEXITED | WNOHANG | WNOWAIT, None)
 }
 
 /// The same, with the usage of a zombie if [`PEEK_HAS_USAGE`].
 pub(crate) fn peek_usage_by_pid(pid: pid_t, usage: &mut ResourceUsage) -> Result<Event> {
-    waitid::peek(pid, WEXITED | WNOHANG | WNOWAIT, Some(usage))
+    waitid::waitid_by_pid(pid, WEXITED | WNOHANG | WNOWAIT, Some(usage))
 }
 
 /// Whether a peek returns the resource usage of a zombie.
@@ -33,7 +33,7 @@ pub(crate) const PEEK_HAS_USAGE: bool = cfg!(any(target_os = "linux", target_os 
 
 /// Like [`peek_by_pid`], but blocks until there is an exit or a trace stop.
 pub(crate) fn block_by_pid(pid: pid_t) -> Result<Event> {
-    waitid::peek(pid, WEXITED | WNOWAIT, None)
+    waitid::waitid_by_pid(pid, WEXITED | WNOWAIT, None)
 }
 
 fn id_of(pid: pid_t) -> Result<libc::id_t> {

@@ -11,10 +11,6 @@ use nix::Result;
 use super::{decode, id_of, retry};
 use crate::exit::{Event, ResourceUsage};
 
-pub(super) fn peek(pid: pid_t, options: c_int, usage: Option<&mut ResourceUsage>) -> Result<Event> {
-    waitid_by_pid(pid, options, usage)
-}
-
 /// Reaps a child by PID: `waitpid(pid, WNOHANG | __WALL)`, which is faster than `waitid`, or
 /// `waitid` for the usage.
 pub(crate) fn reap_by_pid(pid: pid_t, usage: Option<&mut ResourceUsage>) -> Result<Event> {
@@ -32,7 +28,8 @@ pub(crate) fn reap_by_pid(pid: pid_t, usage: Option<&mut ResourceUsage>) -> Resu
     })
 }
 
-fn waitid_by_pid(
+/// `waitid(P_PID)`.
+pub(super) fn waitid_by_pid(
     pid: pid_t,
     options: c_int,
     mut usage: Option<&mut ResourceUsage>,
