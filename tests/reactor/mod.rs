@@ -160,13 +160,14 @@ fn register<R: Reactor>(handle: PidHandle) -> R::Handle {
     R::Handle::new(&handle).unwrap()
 }
 
+/// Polls a future once.
+async fn poll_now<T>(mut future: Pin<&mut (impl Future<Output = T> + ?Sized)>) -> Poll<T> {
+    poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await
+}
+
 /// Polls a future once and asserts that it is pending.
-async fn poll_once<T>(mut future: Pin<&mut impl Future<Output = T>>) {
-    poll_fn(|context| {
-        assert!(future.as_mut().poll(context).is_pending());
-        Poll::Ready(())
-    })
-    .await;
+async fn poll_once<F: Future>(future: Pin<&mut F>) {
+    assert!(poll_now(future).await.is_pending());
 }
 
 /// Polls a future once, asserts that it is pending and drops it.
