@@ -170,7 +170,7 @@ fn terminate_and_kill_on_drop_end_the_process() {
         drop(KillOnDrop::new(
             PidHandle::open_with(child.id(), backend).unwrap(),
         ));
-        assert!(second.has_exited().unwrap());
+        second.wait_exited().unwrap();
         assert_recorded(&second, ExitStatus::from_raw(SIGKILL));
     }
 }

@@ -83,6 +83,7 @@ pub(crate) fn rows() -> Vec<Row> {
         row("running", "`KillOnDrop` is dropped; `wait` and `exit_status` of a clone", both("ECHILD, Some(signal 9)"), || {
             let handle = running();
             drop(KillOnDrop::new(handle.clone()));
+            common::await_gone(handle.id());
             format!("{}, {}", handle.wait().describe(), handle.exit_status().describe())
         }),
         row("zombie", "`KillOnDrop` is dropped; `exit_status` of a clone", both("Some(exit 3)"), || {
@@ -102,6 +103,7 @@ pub(crate) fn rows() -> Vec<Row> {
         row("not a group leader", "`KillOnDrop::process_group` is dropped; `exit_status` of a clone", both("Some(signal 9)"), || {
             let handle = running();
             drop(KillOnDrop::process_group(handle.clone()));
+            common::await_gone(handle.id());
             handle.exit_status().describe()
         }),
         row("released", "`KillOnDrop` is dropped, then process state", both("still running"), || {

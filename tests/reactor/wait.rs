@@ -10,7 +10,8 @@ use super::{cancel, on_each, poll_once, register, AsyncHandle, Reactor};
 #[cfg(target_os = "linux")]
 use crate::common::pid_namespace::{in_pid_namespace, ReusedPid};
 use crate::common::{
-    await_state, errno, readable, reap_externally, sleeper, zombie, IdleCheck, NonChild, LONG,
+    await_gone, await_state, errno, readable, reap_externally, sleeper, zombie, IdleCheck,
+    NonChild, LONG,
 };
 #[cfg(target_os = "linux")]
 use crate::common::{traceable_sleeper, Tracer};
@@ -237,6 +238,7 @@ pub(crate) fn kill_on_drop_works_around_it<R: Reactor>() {
         let handle = open(pid);
         let child = register::<R>(handle.clone());
         drop(KillOnDrop::new(child));
+        await_gone(pid);
         assert_eq!(handle.exit_status().unwrap().signal(), Some(SIGKILL));
     });
 }
