@@ -2,7 +2,7 @@
 //!
 //! A backend is a module with a type `Process`, which refers to one process and has a few primitives.
 //! None of them fails with EINTR. Those that take `&mut Seen` never block; the caller holds the lock
-//! of that state. The others may block, and are called without the lock.
+//! of that state, or has a state of its own. The others may block, and are called without the lock.
 //!
 //! - `try_reap`: reaps the child if that is possible now. ECHILD: not a child, or reaped already.
 //! - `reap_blocking`: blocks and reaps in one call. `None`: this backend has no such call.

@@ -213,6 +213,26 @@ fn handle_in_a_process_forked_during_a_wait_does_not_block() {
     }
 }
 
+/// By PID the watchers of a non-child check for the exit again and again, also while the process forks.
+#[test]
+fn handle_in_a_process_forked_beside_watchers_does_not_block() {
+    if !enter("handle_in_a_process_forked_beside_watchers_does_not_block") {
+        return;
+    }
+    for backend in backends() {
+        let non_child = NonChild::new();
+        // The more watchers, the more likely one is in the midst of a check.
+        let handles = [(); 50].map(|()| PidHandle::open_with(non_child.pid, backend).unwrap());
+        let _fds = handles.each_ref().map(|handle| handle.exit_fd().unwrap());
+        for _ in 0..20 {
+            Fork::Libc.assert_passes(|| {
+                nix::unistd::alarm::set(20); // Ends the process if it hangs.
+                handles.iter().all(|handle| handle.signal(0).is_ok())
+            });
+        }
+    }
+}
+
 /// The watcher of the parent does not run in the forked process, which starts its own. It serves all
 /// descriptors there.
 #[test]

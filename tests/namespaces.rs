@@ -224,8 +224,7 @@ fn handle_in_a_nested_pid_namespace_spares_the_process_of_that_pid() {
     let child = PidHandle::spawn(command.process_group(0)).unwrap().handle;
     let mut non_child = common::NonChild::new();
     let handles = [child, PidHandle::open(non_child.pid).unwrap()];
-    // Not of the non-child: by PID its watcher may hold the lock of the handle at the fork.
-    let fd = handles[0].exit_fd().unwrap();
+    let fds = [0, 1].map(|index: usize| handles[index].exit_fd().unwrap());
     let pids = [0, 1].map(|index: usize| handles[index].id());
     fork_in_a_nested_namespace(&pids, |pid| {
         let handle = handles.iter().find(|handle| handle.id() == pid).unwrap();
@@ -236,8 +235,8 @@ fn handle_in_a_nested_pid_namespace_spares_the_process_of_that_pid() {
         handle.process_group().signal(libc::SIGTERM).unwrap_err();
         handle.terminate(Duration::ZERO).unwrap_err();
     });
-    assert!(!common::readable(&fd, 0));
-    for handle in &handles {
+    for (handle, fd) in handles.iter().zip(&fds) {
+        assert!(!common::readable(fd, 0));
         assert!(!handle.has_exited().unwrap());
     }
     handles[0].kill().unwrap();

@@ -88,6 +88,17 @@ impl Seen {
         found
     }
 
+    /// Adds what a watcher has seen of the same process.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.child |= other.child;
+        if other.exited {
+            self.set_exited();
+        }
+        if other.gone {
+            self.set_gone();
+        }
+    }
+
     fn set_exited(&mut self) {
         let before = std::mem::replace(&mut self.exited, true);
         self.notify_if(!before && !self.gone);

@@ -10,8 +10,7 @@ use crate::exit::{Event, ResourceUsage};
 use crate::sys;
 use crate::wait::poll_until;
 
-#[derive(Debug)]
-#[cfg_attr(test, derive(Clone))]
+#[derive(Clone, Debug)]
 pub(crate) struct Process {
     pid: pid_t,
     /// The fork number when it was opened: in a forked process, the parent's child is a non-child.

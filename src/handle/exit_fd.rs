@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use nix::errno::Errno;
 
 use super::{settle, Guard, PidHandle, Shared, State};
-use crate::backend::{waitpid, Process};
+use crate::backend::{waitpid, Process, Seen};
 use crate::support::Backend;
 use crate::sys::{self, Arc, NotifyFd, Pidfd, Weak};
 use crate::wait::poll_until;
@@ -142,27 +142,38 @@ impl PidHandle {
         } else if process.has_exited(&mut state.seen)? {
             fd.notify();
         } else {
-            let listeners = Arc::downgrade(&fd);
-            sys::spawn_thread(move || watch_non_child(&shared, &listeners))?;
+            let (process, listeners) = (process.clone(), Arc::downgrade(&fd));
+            sys::spawn_thread(move || {
+                let _ = watch_non_child(&process, &shared, &listeners);
+            })?;
         }
         state.seen.set_notify_fd(&fd);
         Ok(fd)
     }
 }
 
-/// Checks for the exit until it has happened or no listener is left. The check that sees the exit
-/// stores it in `Seen`, which notifies the listeners.
-fn watch_non_child(shared: &Weak<Shared>, listeners: &Weak<NotifyFd>) {
-    let _ = poll_until(None, || -> Result<Option<()>, Errno> {
-        let Some(shared) = shared.upgrade().filter(|_| listeners.strong_count() > 0) else {
+/// Checks for the exit until it has happened or no listener is left.
+///
+/// It checks without the lock: a process that is forked while a thread holds the lock could not use
+/// its copy of the handle. So it keeps what it has seen apart until the exit.
+fn watch_non_child(
+    process: &waitpid::Process,
+    shared: &Weak<Shared>,
+    listeners: &Weak<NotifyFd>,
+) -> nix::Result<()> {
+    let mut seen = Seen::default();
+    poll_until(None, || {
+        let Some(fd) = listeners.upgrade() else {
             return Ok(Some(()));
         };
-        let mut guard = shared.lock();
-        let Some((process, state)) = guard.parts() else {
-            return Ok(Some(()));
-        };
-        Ok(process.has_exited(&mut state.seen)?.then_some(()))
-    });
+        // Readable: another thread has seen the exit. It may have reaped the process since.
+        let has_exited = sys::is_readable(&*fd)? || process.has_exited(&mut seen)?;
+        Ok(has_exited.then_some(()))
+    })?;
+    if let Some(shared) = shared.upgrade() {
+        shared.lock().seen.merge(&seen);
+    }
+    Ok(())
 }
 
 impl AsFd for ExitFd {
