@@ -2,14 +2,13 @@
 
 use std::os::unix::process::ExitStatusExt;
 use std::thread;
-use std::time::Duration;
 
 use crate::common::{
     await_state, await_zombie, backends, errno, interrupt_calls, interruptions, kill, kill_thread,
-    reap_externally, sh, sleeper, thread_time, zombie, NonChild, Waiter,
+    reap_externally, sh, sleeper, zombie, NonChild, Waiter,
 };
 #[cfg(target_os = "linux")]
-use crate::common::{detach, trace_stopped};
+use crate::common::{detach, trace_stopped, while_asleep};
 use nix::libc::{ECHILD, SIGCONT, SIGKILL, SIGSTOP, SIGUSR1};
 use pidwait::{Backend, ChildExt, PidHandle};
 
@@ -92,35 +91,15 @@ fn stop_and_continue_end_no_wait() {
     }
 }
 
-/// Runs a wait for a child in a trace stop and asserts that it sleeps until the detach. This thread
-/// burns CPU time meanwhile, of which a wait that spins would get about the same amount.
-#[cfg(target_os = "linux")]
-fn assert_sleeps<T: Send>(pid: u32, wait: impl FnOnce() -> T + Send) -> T {
-    let (result, cpu_time) = thread::scope(|scope| {
-        let waiter = Waiter::spawn(scope, || (wait(), thread_time()));
-        let start = thread_time();
-        while thread_time() - start < Duration::from_millis(200) {
-            assert!(!waiter.is_finished(), "the trace stop ended the wait");
-        }
-        detach(pid);
-        waiter.join()
-    });
-    assert!(
-        cpu_time < Duration::from_millis(50),
-        "it spins: {cpu_time:?}"
-    );
-    result
-}
-
-/// The kernel reports a trace stop even to a wait for exits only. A wait that simply retried would
-/// spin until the detach.
+/// The kernel reports a trace stop even to a wait for exits only. That the wait does not spin then, is
+/// tested in `tests/idle.rs`.
 #[cfg(target_os = "linux")]
 #[test]
-fn wait_sleeps_during_trace_stop() {
+fn trace_stop_does_not_end_a_wait() {
     for backend in backends() {
         let child = trace_stopped("exit 4");
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
-        let status = assert_sleeps(child.id(), || handle.wait());
+        let status = while_asleep(|| handle.wait(), || detach(child.id()));
         assert_eq!(status.unwrap().code(), Some(4));
 
         let child = trace_stopped("exit 4");
@@ -136,12 +115,13 @@ fn wait_sleeps_during_trace_stop() {
 /// std's `wait` would mistake the trace stop for the exit.
 #[cfg(target_os = "linux")]
 #[test]
-fn pidfd_wait_sleeps_during_trace_stop() {
+fn trace_stop_does_not_end_pidfd_wait() {
     let mut child = trace_stopped("exit 4");
     for _ in 0..3 {
         assert_eq!(child.pidfd_try_wait().unwrap(), None);
     }
-    let status = assert_sleeps(child.id(), || child.pidfd_wait());
+    let pid = child.id();
+    let status = while_asleep(|| child.pidfd_wait(), || detach(pid));
     assert_eq!(status.unwrap().code(), Some(4));
     assert_eq!(child.wait().unwrap().code(), Some(4));
 }
