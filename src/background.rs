@@ -233,7 +233,9 @@ impl Reaper {
 
     fn try_reap_unpolled(&self) {
         let mut children = std::mem::take(&mut self.lock().unpolled);
-        children.retain(|child| matches!(child.try_reap(), Ok(None)));
+        children.retain_mut(|child| {
+            matches!(child.has_exited(), Ok(false)) || matches!(child.try_reap(), Ok(None))
+        });
         self.lock().unpolled.append(&mut children);
     }
 }

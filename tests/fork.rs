@@ -225,12 +225,34 @@ fn handle_in_a_process_forked_beside_watchers_does_not_block() {
         let handles = [(); 50].map(|()| PidHandle::open_with(non_child.pid, backend).unwrap());
         let _fds = handles.each_ref().map(|handle| handle.exit_fd().unwrap());
         for _ in 0..20 {
-            Fork::Libc.assert_passes(|| {
-                nix::unistd::alarm::set(20); // Ends the process if it hangs.
-                handles.iter().all(|handle| handle.signal(0).is_ok())
-            });
+            assert_fork_can_use(&handles);
         }
     }
+}
+
+/// By PID the background thread checks its children again and again, also while the process forks.
+#[test]
+fn handle_in_a_process_forked_beside_the_background_thread_does_not_block() {
+    if !enter("handle_in_a_process_forked_beside_the_background_thread_does_not_block") {
+        return;
+    }
+    for backend in backends() {
+        let children = [(); 50].map(|()| sleeper());
+        let handles = children.map(|child| PidHandle::open_with(child.id(), backend).unwrap());
+        for _ in 0..20 {
+            // The thread checks often after each call.
+            handles.iter().for_each(PidHandle::reap_in_background);
+            assert_fork_can_use(&handles);
+        }
+        handles.iter().for_each(|handle| handle.kill().unwrap());
+    }
+}
+
+fn assert_fork_can_use(handles: &[PidHandle]) {
+    Fork::Libc.assert_passes(|| {
+        nix::unistd::alarm::set(20); // Ends the process if it hangs.
+        handles.iter().all(|handle| handle.signal(0).is_ok())
+    });
 }
 
 /// The watcher of the parent does not run in the forked process, which starts its own. It serves all

@@ -5,7 +5,7 @@ use std::io;
 use std::process::ExitStatus;
 
 use super::{PidHandle, Shared, State};
-use crate::backend::Process;
+use crate::backend::{Process, Seen};
 use crate::sys::{self, Arc};
 
 impl PidHandle {
@@ -17,7 +17,8 @@ impl PidHandle {
         drop(guard);
         Some(Held {
             handle: self.clone(),
-            _lease: lease,
+            lease,
+            seen: Seen::of_child(),
         })
     }
 }
@@ -25,10 +26,18 @@ impl PidHandle {
 /// A child that is reaped later, even if its handle is released meanwhile.
 pub(crate) struct Held {
     handle: PidHandle,
-    _lease: sys::Lease<Arc<Shared>, Process, State>,
+    lease: sys::Lease<Arc<Shared>, Process, State>,
+    /// What `has_exited` has seen of the child.
+    seen: Seen,
 }
 
 impl Held {
+    /// Whether the child has exited. Checks without the lock: a process that is forked while a thread
+    /// holds the lock could not use its copy of the handle.
+    pub(crate) fn has_exited(&mut self) -> io::Result<bool> {
+        Ok(self.lease.has_exited(&mut self.seen)?)
+    }
+
     /// Reaps the child if it has exited.
     pub(crate) fn try_reap(&self) -> io::Result<Option<ExitStatus>> {
         self.handle.try_wait_released()
