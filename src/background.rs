@@ -17,6 +17,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use nix::errno::Errno;
 use once_cell::race::OnceBox;
 use once_cell::sync::OnceCell;
 
@@ -166,10 +167,13 @@ impl Reaper {
         // Before the poller has it, so that the thread finds the entry of each event.
         state.polled.insert(key, entry);
         drop(state);
-        if poller.add(&exit, key).is_ok() {
+        let Err(errno) = poller.add(&exit, key) else {
             return Ok(());
-        }
+        };
         drop(self.remove(key));
+        if errno == Errno::EEXIST {
+            return Ok(()); // An earlier call has added it.
+        }
         Arc::into_inner(child).map_or(Ok(()), Err) // No event has shown it to the thread.
     }
 

@@ -40,6 +40,9 @@ const LIMITS: &[(&str, usize)] = &[
     ("try_clone_pidfd", 1),
     ("clone", 0),
     ("release", 1),
+    // A check for the exit, `getpid` and `epoll_ctl`.
+    ("reap_in_background", 3),
+    ("reap_in_background, again", 3),
     ("WaitSet::insert", 1),
     // One `epoll_wait` for all; for each exit a wait and two calls to take it out of the set.
     ("WaitSet::wait, ten exits", 10 * 3 + 1),
@@ -74,6 +77,7 @@ fn make_measured_calls() {
     measure_handle();
     measure_exited();
     measure_child_ext();
+    measure_background();
     measure_set();
     measure_waitpid();
     measure_final_states();
@@ -126,6 +130,16 @@ fn measure_exited() {
     measured("wait_timeout, exited", || {
         handle.wait_timeout(Duration::from_secs(60)).unwrap()
     });
+}
+
+fn measure_background() {
+    let first = PidHandle::open(sleeper().id()).unwrap();
+    first.reap_in_background(); // Starts the thread.
+    let handle = PidHandle::open(sleeper().id()).unwrap();
+    measured("reap_in_background", || handle.reap_in_background());
+    measured("reap_in_background, again", || handle.reap_in_background());
+    first.kill().unwrap();
+    handle.kill().unwrap();
 }
 
 fn measure_child_ext() {
