@@ -157,12 +157,16 @@ pub(crate) fn wait_sleeps_while_tracer_holds_zombie<R: Reactor>() {
         let child = register::<R>(open(pid));
         child.handle().kill().unwrap();
         await_state(pid, 'Z');
-        let idle = IdleCheck::start();
-        tokio::select! {
-            status = child.wait() => panic!("{status:?}"),
-            () = R::sleep(Duration::from_millis(500)) => {}
+        let mut check = IdleCheck::start();
+        loop {
+            tokio::select! {
+                status = child.wait() => panic!("{status:?}"),
+                () = R::sleep(Duration::from_millis(500)) => {}
+            }
+            if check.was_idle() {
+                break;
+            }
         }
-        idle.finish();
         let end_tracer = async { tracer.end() };
         let (status, ()) = tokio::join!(child.wait(), end_tracer);
         assert_eq!(status.unwrap().signal(), Some(SIGKILL));

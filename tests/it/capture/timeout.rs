@@ -165,7 +165,7 @@ fn timed_out_is_no_output() {
 fn call_sleeps_while_child_is_silent() {
     for kind in kinds() {
         let (mut child, _opener) = kind.gated("read go");
-        assert_idle(|| child.timed_out(Duration::from_millis(500)));
+        assert_idle(|| drop(child.timed_out(Duration::from_millis(500))));
         child.end();
     }
 }
@@ -175,8 +175,8 @@ fn call_sleeps_while_child_is_silent() {
 fn call_sleeps_after_child_closed_its_output() {
     for kind in kinds() {
         let (mut child, _opener) = kind.gated("exec >&- 2>&-; read go");
-        assert_idle(|| child.timed_out(Duration::from_millis(500)));
-        assert_idle(|| child.timed_out(Duration::from_millis(500)));
+        assert_idle(|| drop(child.timed_out(Duration::from_millis(500))));
+        assert_idle(|| drop(child.timed_out(Duration::from_millis(500))));
         child.end();
     }
 }
@@ -207,10 +207,11 @@ fn call_sleeps_while_tracer_holds_zombie() {
         };
         drop((command, opener));
         await_state(child.pid(), 'Z');
-        let late = assert_idle(|| child.timed_out(Duration::from_millis(500)));
+        let mut stdout = Vec::new();
+        assert_idle(|| stdout.extend(child.timed_out(Duration::from_millis(500)).stdout));
         tracer.end();
         let captured = child.exited(LONG);
         assert_eq!(code(&captured), Some(3));
-        assert_eq!([late.stdout, captured.stdout].concat(), b"out\n");
+        assert_eq!([stdout, captured.stdout].concat(), b"out\n");
     }
 }
