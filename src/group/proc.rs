@@ -97,7 +97,10 @@ impl Members {
         match sys::proc_stat(pid) {
             Ok(stat) => Ok(stat.group == self.group && !stat.is_zombie()),
             // Gone, or hidden: other ways are left to look at the leader.
-            Err(Errno::ESRCH) => Ok(pid == self.group && !leader.has_exited()?),
+            Err(Errno::ESRCH | Errno::EPERM) if pid == self.group => Ok(!leader.has_exited()?),
+            Err(Errno::ESRCH) => Ok(false),
+            // With `hidepid=1` it is in /proc, but not whether it is a zombie.
+            Err(Errno::EPERM) => Ok(true),
             Err(errno) => Err(errno),
         }
     }

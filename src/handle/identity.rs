@@ -84,8 +84,10 @@ impl Identity {
         }
         let start_time = match sys::proc_stat(pid) {
             Ok(stat) => stat.start_time,
-            // The caller has seen the process, so the mount hides it.
-            Err(Errno::ESRCH) => return Err(unsupported("/proc hides this process (hidepid)")),
+            // The caller has seen the process, so the mount hides it. EPERM: with `hidepid=1`.
+            Err(Errno::ESRCH | Errno::EPERM) => {
+                return Err(unsupported("/proc hides this process (hidepid)"))
+            }
             Err(errno) => return Err(errno.into()),
         };
         let boot = BootId::read()?;
