@@ -48,7 +48,7 @@ use crate::wait::is_echild;
 /// # Platform notes
 ///
 /// Linux only. An identity is valid within one PID namespace and one time namespace: in others the same
-/// process has another PID or another start time.
+/// process has another PID or another start time. Start times are counted in clock ticks (10 ms).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Identity {
     pid: pid_t,
