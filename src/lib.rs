@@ -81,14 +81,13 @@
 //!
 //! # Errors
 //!
-//! All errors are [`std::io::Error`] with the errno in
-//! [`raw_os_error`](std::io::Error::raw_os_error):
+//! All calls fail with a [`std::io::Error`], which [`CaptureError`] and [`InsertError`] contain. The errno
+//! is in [`raw_os_error`](std::io::Error::raw_os_error):
 //!
 //! - **ECHILD**: there is no status to wait for, or no process to signal. The process was reaped, by
 //!   any code, or never existed; or, for a wait, it is not a child of this process. [`is_echild`]
 //!   tests for it.
-//! - **ESRCH**: the process leads no group. Only the calls of a [`ProcessGroup`] and of [`ChildExt`]
-//!   on groups fail with it.
+//! - **ESRCH**: the process leads no group. Only calls on process groups fail with it.
 //! - **EINVAL**: the handle is released, or there is no such signal.
 //! - **EPERM**: no permission to signal the process.
 //! - **EMFILE, ENFILE, ENOMEM, EAGAIN**: no descriptor, memory or thread is available. A later call
