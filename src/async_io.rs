@@ -83,6 +83,11 @@ impl AsyncIoPidHandle {
     /// - ECHILD: the handle is done.
     /// - EINVAL: the handle is released.
     /// - Those of [`PidHandle::exit_fd`], and of the reactor: EMFILE, ENOMEM, ENOSPC.
+    ///
+    /// # Panics
+    ///
+    /// async-io panics if it cannot start, at its first use in the program: if no descriptor, memory or
+    /// thread is available for its reactor.
     pub fn new(handle: &PidHandle) -> io::Result<Self> {
         let registered = Registration::register(handle, Async::new_nonblocking)?;
         Ok(Self {

@@ -60,8 +60,8 @@ impl PidHandle {
     /// children. With [`Backend::Waitpid`] it checks the children repeatedly,
     /// at first 1 ms and later up to 50 ms apart, or less often if there are thousands.
     ///
-    /// If the thread cannot be started, the next call of `reap_in_background`, on any handle, tries
-    /// again and reaps the children that have exited.
+    /// If the thread cannot be started, the children stay zombies when they exit. The next call, for any
+    /// child, reaps those and tries again.
     ///
     /// [epoll_wait(2)]: https://man7.org/linux/man-pages/man2/epoll_wait.2.html
     pub fn reap_in_background(&self) {

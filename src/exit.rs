@@ -65,7 +65,8 @@ pub struct ResourceUsage {
     /// CPU time spent in the kernel (`ru_stime`), to the microsecond.
     pub system_time: Duration,
     /// The largest resident set size (`ru_maxrss`), in **bytes** on every platform. If the process had
-    /// children, that of the largest single process.
+    /// children, that of the largest single process. On Linux it starts at the peak of the process that
+    /// spawned it.
     pub max_rss: u64,
     /// Page faults served without I/O (`ru_minflt`).
     pub minor_faults: u64,

@@ -81,31 +81,31 @@
 //!
 //! # Errors
 //!
-//! All errors are [`std::io::Error`] with the errno in
-//! [`raw_os_error`](std::io::Error::raw_os_error):
+//! All calls fail with a [`std::io::Error`], which [`CaptureError`] and [`InsertError`] contain. The errno
+//! is in [`raw_os_error`](std::io::Error::raw_os_error):
 //!
 //! - **ECHILD**: there is no status to wait for, or no process to signal. The process was reaped, by
 //!   any code, or never existed; or, for a wait, it is not a child of this process. [`is_echild`]
 //!   tests for it.
-//! - **ESRCH**: the process leads no group. Only the calls of a [`ProcessGroup`] and of [`ChildExt`]
-//!   on groups fail with it.
+//! - **ESRCH**: the process leads no group. Only calls on process groups fail with it.
 //! - **EINVAL**: the handle is released, or there is no such signal.
 //! - **EPERM**: no permission to signal the process.
 //! - **EMFILE, ENFILE, ENOMEM, EAGAIN**: no descriptor, memory or thread is available. A later call
 //!   may succeed.
 //!
-//! Three kinds carry a text instead of an errno:
+//! Calls that can fail with another errno name it. Three kinds carry a text instead of an errno:
 //! [`InvalidInput`](std::io::ErrorKind::InvalidInput) names the input,
 //! [`Unsupported`](std::io::ErrorKind::Unsupported) names what the system lacks, and
 //! [`TimedOut`](std::io::ErrorKind::TimedOut) is returned only by [`Captured::into_output`].
 //!
 //! No call fails with EINTR. No call panics, except that tokio panics if its runtime was built
-//! without I/O or time: see `TokioPidHandle`.
+//! without I/O or time, and async-io if it cannot start: see `TokioPidHandle` and
+//! `AsyncIoPidHandle::new`.
 //!
 //! # Signals and zombies
 //!
 //! The crate never installs a signal handler. If the program ignores SIGCHLD, the kernel throws the
-//! statuses of its children away: waits fail with ECHILD. On Linux 6.15 and later,
+//! statuses of its children away: waits fail with ECHILD. On Linux 6.15 and later, with pidfds,
 //! [`PidHandle::exit_status`] still returns how a child ended.
 //!
 //! A process that has exited and was not reaped is a *zombie*. It keeps its PID, and signals to it
@@ -116,9 +116,9 @@
 //!
 //! All handles are `Send` and `Sync`. With pidfds the only thread is that of
 //! [`PidHandle::reap_in_background`], one for the whole program. A [`KillOnDrop`] also uses it if its
-//! child does not exit in time. With the waitpid backend a handle gets a
-//! watcher thread, with a small stack and all signals blocked, at its first timed wait or
-//! [`ExitFd`]. The thread ends when the process exits.
+//! child does not exit in time. With the waitpid backend a handle also gets a watcher thread, with a
+//! small stack and all signals blocked, at its first timed wait or [`ExitFd`]. That thread ends when the
+//! process exits or, for a non-child, when no [`ExitFd`] is left.
 //!
 //! # Forks
 //!
@@ -126,7 +126,7 @@
 //! are non-children: waits fail with ECHILD, and signals reach the process. [`KillOnDrop`] does
 //! nothing there. All descriptors are close-on-exec. If another thread held a handle's lock at the
 //! moment of the fork, calls on that handle block forever in the forked process. In a forked process
-//! that is in another PID namespace, signals and other calls by PID fail with EINVAL.
+//! that is in another PID namespace, signals fail with EINVAL, and so do other calls by PID.
 //!
 //! A process that was made by the bare `clone` system call, and not by libc's `fork`, must not use a
 //! [`WaitSet`] of its parent, because both share its registrations. With the waitpid backend it must

@@ -48,9 +48,10 @@ use crate::PidHandle;
 ///
 /// On Linux the members are read from `/proc`. If `/proc` is missing, or belongs to another PID
 /// namespace, the waits and `terminate` fail with [`Unsupported`](io::ErrorKind::Unsupported). If
-/// `/proc` hides the processes of other users (`hidepid`), the waits do not see such members, except
-/// the leader. On other systems members cannot be listed: the waits check repeatedly whether the group
-/// can be signalled.
+/// `/proc` hides the processes of other users (`hidepid=2`), the waits do not see such members, except
+/// the leader. If it lists them but denies access (`hidepid=1`), they count as alive until they are
+/// reaped. On other systems members cannot be listed: the waits check repeatedly whether the group can
+/// be signalled.
 #[derive(Clone, Debug)]
 pub struct ProcessGroup {
     leader: PidHandle,
@@ -110,6 +111,7 @@ impl ProcessGroup {
     ///   later, the group can still be signalled after *other* code reaped its leader.
     /// - EINVAL: the handle is released, or there is no such signal.
     /// - EPERM: no process of the group may be signalled.
+    /// - EMFILE, ENFILE, ENOMEM: as for [`PidHandle::signal`].
     ///
     /// # Platform notes
     ///
@@ -269,7 +271,7 @@ impl ProcessGroup {
     /// - EPERM: a member may not be signalled. All other members have exited.
     /// - ECHILD: other code, or another wait through the handle, reaped the leader before all members
     ///   had exited, so the group can no longer be signalled.
-    /// - EMFILE, ENFILE: no descriptor was left to look for members. Terminate the group again.
+    /// - EMFILE, ENFILE, ENOMEM: no descriptor or memory was left to find the members. Terminate the group again.
     #[doc(alias = "killpg")]
     pub fn terminate(&self, grace: Duration) -> io::Result<ExitStatus> {
         self.terminate_with(FIRST_SIGNAL, grace)

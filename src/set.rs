@@ -159,7 +159,7 @@ impl<T> WaitSet<T> {
     /// - EINVAL: the handle is released.
     /// - EEXIST: a clone of the handle is in the set.
     /// - ENOSPC, ENOMEM: a limit of `epoll` is reached.
-    /// - Those of [`PidHandle::exit_fd`].
+    /// - Those of [`PidHandle::exit_fd`], and in a forked process those of [`wait`](Self::wait).
     #[doc(alias = "epoll_ctl")]
     pub fn insert(&mut self, handle: PidHandle, value: T) -> Result<WaitKey, InsertError<T>> {
         let slot = self.entries.next_key();

@@ -106,7 +106,8 @@ impl TokioPidHandle {
     /// - ECHILD: the handle is done.
     /// - EINVAL: the handle is released.
     /// - [`Unsupported`](io::ErrorKind::Unsupported): the caller is not in a tokio runtime.
-    /// - Those of [`PidHandle::exit_fd`], and of the reactor: EMFILE, ENOMEM, ENOSPC.
+    /// - Those of [`PidHandle::exit_fd`], and of the reactor: EMFILE, ENOMEM, ENOSPC, and an error of
+    ///   tokio's if the runtime has shut down.
     ///
     /// # Panics
     ///

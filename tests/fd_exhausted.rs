@@ -160,7 +160,7 @@ fn waitpid_handles_need_no_descriptor() {
     assert_eq!(handle.wait().unwrap().signal(), Some(SIGKILL));
 }
 
-/// Without a pidfd a capture looks for the exit repeatedly.
+/// Without a pidfd a capture checks for the exit repeatedly.
 #[test]
 fn capture_needs_no_descriptor() {
     if !isolated_with_pidfds("capture_needs_no_descriptor") {
@@ -213,7 +213,7 @@ fn waitpid_handle_of_a_non_child_sends_nothing_without_descriptors() {
     assert_eq!(errno(PidHandle::open_identity(&identity)), EMFILE);
     assert_eq!(errno(handle.signal(0)), EMFILE);
     assert_eq!(errno(handle.process_group().signal(0)), EMFILE);
-    // Waits look again, so that a lack which passes does not end them.
+    // Waits check again, so that a temporary lack does not end them.
     assert!(!handle.has_exited().unwrap());
     let short = Duration::from_millis(1);
     assert!(!handle.wait_exited_timeout(short).unwrap());

@@ -18,7 +18,7 @@ use common::pid_namespace::enter_foreign_proc;
 use common::seccomp::{deny, DeniedCall};
 use common::{
     backends, drop_privileges, errno, exit, fork, is_root, lead_group, pidfd_open,
-    pidfds_supported, reap_externally, skip, sleep, sleeper, unshare_pids, LONG,
+    pidfds_supported, reap_externally, skip, sleep, sleeper, unshare_pids, LONG, UNPRIVILEGED_UID,
 };
 use nix::libc::{self, EAGAIN, EMFILE};
 use pidwait::{Backend, PidHandle, WaitSet};
@@ -244,15 +244,15 @@ fn handle_in_a_nested_pid_namespace_spares_the_process_of_that_pid() {
     non_child.finish();
 }
 
-/// Runs a test in a PID namespace with a `/proc` that hides the processes of other users. Returns
-/// false outside of it.
-fn enter_hiding_proc(test: &str) -> bool {
+/// Runs a test in a PID namespace with a `/proc` that hides the processes of other users: 2 hides
+/// them, 1 only denies access. Returns false outside of it.
+fn enter_hiding_proc(test: &str, hidepid: u8) -> bool {
     if current_part().is_none() && !is_root() {
         skip("in a user namespace of its own nothing is hidden from this process");
         return false;
     }
     // With `gid`, because the group of that number sees all, and it is root's if it is not given.
-    let hide = "mount -t proc -o hidepid=2,gid=65534 proc /proc";
+    let hide = format!("mount -t proc -o hidepid={hidepid},gid=65534 proc /proc");
     let run = format!("{hide} && exec \"$@\"");
     let wrapper = ["unshare", "-m", "-p", "-f", "sh", "-c", &run, "sh"];
     enter_under(&wrapper, test, "no `/proc` with hidepid can be mounted")
@@ -262,9 +262,20 @@ fn enter_hiding_proc(test: &str) -> bool {
 /// non-dumpable. A group that seems to be empty would be killed without its grace.
 #[test]
 fn a_hidden_leader_is_alive() {
-    if !enter_hiding_proc("a_hidden_leader_is_alive") {
+    if !enter_hiding_proc("a_hidden_leader_is_alive", 2) {
         return;
     }
+    check_hidden_leader();
+}
+
+#[test]
+fn a_leader_that_proc_denies_access_to_is_alive() {
+    if enter_hiding_proc("a_leader_that_proc_denies_access_to_is_alive", 1) {
+        check_hidden_leader();
+    }
+}
+
+fn check_hidden_leader() {
     for backend in backends() {
         let child = sleep().process_group(0).spawn().unwrap();
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
@@ -282,5 +293,42 @@ fn a_hidden_leader_is_alive() {
         let grace = Duration::from_millis(LONG.into());
         let status = group.terminate(grace).unwrap();
         assert_eq!(status.signal(), Some(libc::SIGTERM));
+    }
+}
+
+/// With `hidepid=1` the members of other users are listed, but not whether they are zombies.
+#[test]
+fn a_member_that_proc_denies_access_to_is_alive() {
+    if !enter_hiding_proc("a_member_that_proc_denies_access_to_is_alive", 1) {
+        return;
+    }
+    for backend in backends() {
+        let leader = sleep()
+            .process_group(0)
+            .uid(UNPRIVILEGED_UID)
+            .spawn()
+            .unwrap();
+        let number = libc::pid_t::try_from(leader.id()).unwrap();
+        let mut member = sleep().process_group(number).spawn().unwrap();
+        let handle = PidHandle::open_with(leader.id(), backend).unwrap();
+        let group = handle.process_group();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                drop_privileges();
+                handle.kill().unwrap();
+                handle.wait_exited().unwrap();
+                assert!(!group.has_exited().unwrap());
+                let error = group.terminate(Duration::from_millis(1)).unwrap_err();
+                assert_eq!(error.raw_os_error(), Some(libc::EPERM));
+                let identity = PidHandle::open_with(member.id(), backend)
+                    .unwrap()
+                    .identity();
+                assert_eq!(identity.unwrap_err().kind(), ErrorKind::Unsupported);
+            });
+        });
+        member.kill().unwrap();
+        member.wait().unwrap();
+        assert!(group.has_exited().unwrap());
+        assert_eq!(handle.wait().unwrap().signal(), Some(libc::SIGKILL));
     }
 }

@@ -15,9 +15,9 @@ impl Capture {
     ///
     /// It sets the command's standard streams: output and error are piped, and input is piped if there
     /// is [`input`](Self::input), otherwise null. No child is left behind. If the time runs out, the
-    /// child is terminated with the grace of [`terminate_on_timeout`](Self::terminate_on_timeout), or
-    /// killed if that is not set, and reaped. What it wrote until then is returned. If it leads a
-    /// process group, the whole group is ended.
+    /// child, or the process group that it leads, is terminated with the grace of
+    /// [`terminate_on_timeout`](Self::terminate_on_timeout), or killed if that is not set. The child is
+    /// reaped, and what it wrote until then is returned.
     ///
     /// # Examples
     ///
@@ -36,7 +36,8 @@ impl Capture {
     ///
     /// # Errors
     ///
-    /// Those of [`PidHandle::spawn`] and of [`run`](Self::run). On an error the child is killed.
+    /// Those of [`PidHandle::spawn`] and of [`run`](Self::run). On an error the child, or its process group,
+    /// is killed.
     pub fn output(&self, command: &mut Command) -> Result<Captured, CaptureError> {
         let stdin = match self.input.is_empty() {
             true => Stdio::null(),

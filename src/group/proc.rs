@@ -96,8 +96,11 @@ impl Members {
         }
         match sys::proc_stat(pid) {
             Ok(stat) => Ok(stat.group == self.group && !stat.is_zombie()),
-            // Gone, or hidden: other ways are left to look at the leader.
-            Err(Errno::ESRCH) => Ok(pid == self.group && !leader.has_exited()?),
+            // Gone, or hidden: other ways are left to check the leader.
+            Err(Errno::ESRCH | Errno::EPERM) if pid == self.group => Ok(!leader.has_exited()?),
+            Err(Errno::ESRCH) => Ok(false),
+            // With `hidepid=1` it is in /proc, but not whether it is a zombie.
+            Err(Errno::EPERM) => Ok(true),
             Err(errno) => Err(errno),
         }
     }
@@ -122,7 +125,7 @@ impl Members {
                 left.pop();
             }
         }
-        // One at a time here, too: a look at all of a large group would take much of a CPU.
+        // One at a time here, too: to check all of a large group each time would take much of a CPU.
         let found = poll_until(deadline, || -> nix::Result<_> {
             while let Some(&pid) = left.last() {
                 if self.is_alive(leader, pid)? {

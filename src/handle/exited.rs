@@ -29,10 +29,10 @@ impl PidHandle {
     ///
     /// # Platform notes
     ///
-    /// [`Backend::Waitpid`](crate::Backend::Waitpid) cannot tell a zombie from a running process if it
-    /// is a non-child or a tracer holds it, and returns `false` until it is reaped. If the start time
-    /// of a non-child is not known (see [`open`](Self::open)) and its PID was reused, it also returns
-    /// `false`.
+    /// [`Backend::Waitpid`](crate::Backend::Waitpid) cannot tell that a non-child is a zombie, and
+    /// returns `false` until it is reaped; nor that a child is one, as long as a tracer holds it. If the
+    /// start time of a non-child is not known (see [`open`](Self::open)) and its PID was reused, it also
+    /// returns `false`.
     pub fn has_exited(&self) -> io::Result<bool> {
         self.exited_within(Timeout::Poll)
     }
@@ -111,7 +111,9 @@ impl PidHandle {
     /// status was thrown away because SIGCHLD is ignored, or if it is a non-child.
     ///
     /// Returns `None` while the process runs or is a zombie, and on a handle that was released before
-    /// it had the status.
+    /// it had the status. A zombie that was given to
+    /// [`Spawned::from`](crate::Spawned#impl-From%3CChild%3E-for-Spawned) was reaped there, so its status
+    /// is returned before any wait.
     ///
     /// # Examples
     ///

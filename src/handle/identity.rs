@@ -48,7 +48,7 @@ use crate::wait::is_echild;
 /// # Platform notes
 ///
 /// Linux only. An identity is valid within one PID namespace and one time namespace: in others the same
-/// process has another PID or another start time.
+/// process has another PID or another start time. Start times are counted in clock ticks (10 ms).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Identity {
     pid: pid_t,
@@ -84,8 +84,10 @@ impl Identity {
         }
         let start_time = match sys::proc_stat(pid) {
             Ok(stat) => stat.start_time,
-            // The caller has seen the process, so the mount hides it.
-            Err(Errno::ESRCH) => return Err(unsupported("/proc hides this process (hidepid)")),
+            // The caller has seen the process, so the mount hides it. EPERM: with `hidepid=1`.
+            Err(Errno::ESRCH | Errno::EPERM) => {
+                return Err(unsupported("/proc hides this process (hidepid)"))
+            }
             Err(errno) => return Err(errno.into()),
         };
         let boot = BootId::read()?;

@@ -40,7 +40,8 @@ impl PidHandle {
     /// - [`InvalidInput`](io::ErrorKind::InvalidInput): the PID is 0 or above `i32::MAX`, which no
     ///   process has.
     /// - EINVAL: the PID is the ID of a thread that is not the main thread of a process.
-    /// - EMFILE, ENFILE, ENOMEM: no descriptor or memory is available for a pidfd.
+    /// - EMFILE, ENFILE, ENOMEM: no descriptor or memory is available, for a pidfd or to read the start
+    ///   time of a non-child.
     /// - Those of [`support`](fn@crate::support).
     ///
     /// # Platform notes

@@ -37,6 +37,9 @@ impl PidHandle {
     ///   from [`exit_status`](Self::exit_status). For a non-child use
     ///   [`wait_exited`](Self::wait_exited).
     /// - EINVAL: the handle is released.
+    /// - EMFILE, ENFILE, ENOMEM: [`Backend::Waitpid`](crate::Backend::Waitpid) had no descriptor or
+    ///   memory to check that a process that became a child by adoption is the one that was opened.
+    ///   Nothing is reaped.
     ///
     /// # Platform notes
     ///

@@ -24,7 +24,7 @@ pub struct Exited<T> {
     /// The value that was inserted.
     pub value: T,
     /// The status, if [`WaitSet::wait`] reaped the child. Otherwise what
-    /// [`PidHandle::exit_status`] returned at that moment: `None` for a zombie, and for a reaped
+    /// [`PidHandle::exit_status`] returned at that moment, such as `None` for a zombie, and for a reaped
     /// process of which the kernel has no record, or not yet.
     pub status: Option<ExitStatus>,
 }
@@ -53,8 +53,8 @@ impl<T> WaitSet<T> {
     ///
     /// # Errors
     ///
-    /// In a forked process, EMFILE, ENFILE, ENOMEM or ENOSPC: the set needs a new epoll instance there.
-    /// Otherwise no error is expected. An error loses no exit.
+    /// In a forked process, EMFILE, ENFILE, ENOMEM, ENOSPC or EAGAIN: the set needs a new epoll instance
+    /// there, and new watcher threads. Otherwise no error is expected. An error loses no exit.
     #[doc(alias = "epoll_wait")]
     #[doc(alias = "waitid")]
     pub fn wait(&mut self) -> io::Result<Option<Exited<T>>> {

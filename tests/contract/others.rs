@@ -32,11 +32,15 @@ pub(crate) fn rows() -> Vec<Row> {
         row("zombie", "`Spawned::from`, `wait_usage`", both("Ok(exit 3, usage)"), || {
             Spawned::from(common::zombie("exit 3")).handle.wait_usage().describe()
         }),
+        row("zombie", "`Spawned::from`, `exit_status`, `wait`", both("Some(exit 3), Ok(exit 3)"), || {
+            let handle = Spawned::from(common::zombie("exit 3")).handle;
+            format!("{}, {}", handle.exit_status().describe(), handle.wait().describe())
+        }),
         row("zombie", "`Spawned::from`, `release`, `wait_shared`, `exit_status`", both("Ok, EINVAL, None"), || {
             let handle = Spawned::from(common::zombie("exit 3")).handle;
             format!("{}, {}, {}", handle.release().describe(), handle.wait_shared().describe(), handle.exit_status().describe())
         }),
-        row("out of descriptors", "`Spawned::from`, `backend`, `wait` after `kill`", both("waitpid, Ok(signal 9)"), || {
+        row("child, out of descriptors", "`Spawned::from`, `backend`, `wait` after `kill`", both("waitpid, Ok(signal 9)"), || {
             let child = common::sleeper();
             let handle = without_descriptors(|| Spawned::from(child).handle);
             handle.kill().expect("kill");

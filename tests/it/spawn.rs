@@ -150,7 +150,7 @@ fn quick_children_by_spawn_and_wait_usage() {
 }
 
 /// The same for a `Child`, which runs or is a zombie when its handle is made. The usage of a zombie is
-/// read by the look that decides to reap it, so only a child that exits between that look and the
+/// read by the peek that decides to reap it, so only a child that exits between that peek and the
 /// reap has none.
 #[cfg(target_os = "linux")]
 #[test]

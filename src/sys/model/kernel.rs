@@ -76,7 +76,7 @@ pub(super) enum Fault {
     IgnoreStartTimes,
     /// A forked process mistakes the parent's children for its own, so ECHILD means "reaped" to it.
     IgnoreForks,
-    /// `poll` reports a running process as exited again and again, as if no second look were made.
+    /// `poll` reports a running process as exited again and again, as if no second check were made.
     RepeatEarlyPolls,
 }
 

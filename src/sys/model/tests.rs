@@ -87,7 +87,7 @@ explorations! {
     }
 }
 
-/// Where a wait looks repeatedly, an exit is seen at the next look.
+/// Where a wait checks repeatedly, an exit is seen at the next check.
 #[test]
 fn looks_are_late_by_at_most_a_twentieth_of_the_time_waited() {
     let (start, backoff) = (now(), Backoff::new());

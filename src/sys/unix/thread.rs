@@ -24,7 +24,7 @@ pub(crate) fn now() -> Instant {
 /// not count the time in between: frequent signals would prolong it without limit.
 pub(crate) fn sleep(time: Duration) {
     // With no descriptors, poll can only report that the time is over. It fails where a sandbox denies
-    // it; repeated looks must not spin there.
+    // it; repeated checks must not spin there.
     if poll(&mut [], now().checked_add(time)).is_err() {
         thread::sleep(time);
     }
