@@ -147,10 +147,11 @@ pub(crate) fn exec_in_a_thread() -> (u32, UnixStream) {
     (pid, start)
 }
 
-/// Whether a process of [`exec_in_a_thread`] has become `sleep`.
+/// Whether a process of [`exec_in_a_thread`] has become `sleep`. While the thread takes the place of the
+/// main thread, the file can be missing.
 pub(crate) fn has_execed(pid: u32) -> bool {
-    let name = fs::read_to_string(format!("/proc/{pid}/comm")).expect("it has not exited");
-    name == "sleep\n"
+    let name = fs::read_to_string(format!("/proc/{pid}/comm"));
+    name.is_ok_and(|name| name == "sleep\n")
 }
 
 /// Makes this process adopt orphans among its descendants.

@@ -9,7 +9,7 @@ use crate::common::drop_privileges;
 use crate::common::isolated::enter;
 use crate::common::{
     await_zombie, backends, errno, exists, fatal_signals, is_root, last_signal, may_signal,
-    reap_externally, reset_signal_actions, shell, skip, sleeper, state_of, status_of_zombie,
+    reap_externally, reset_signal_actions, shell, skip, sleep, sleeper, state_of, status_of_zombie,
     zombie,
 };
 use nix::libc::{c_int, ECHILD, EINVAL, EPERM, SIGKILL, SIGTERM};
@@ -18,9 +18,10 @@ use pidwait::{ChildExt, PidHandle, Spawned};
 /// Numbers that are not signals on any system.
 const INVALID_SIGNALS: [c_int; 5] = [-1, 65_000, 1 << 20, c_int::MAX, c_int::MIN];
 
-/// Starts a child that every fatal signal kills.
+/// Starts a child that every fatal signal kills. Not a shell that becomes `sleep`: a shell can ignore
+/// SIGQUIT until then.
 fn killable() -> Child {
-    let mut command = shell("exec sleep 600");
+    let mut command = sleep();
     reset_signal_actions(&mut command);
     command.spawn().unwrap()
 }
