@@ -14,10 +14,12 @@ impl Capture {
     /// Spawns a command, captures its output, and reaps it, like std's [`Command::output`].
     ///
     /// It sets the command's standard streams: output and error are piped, and input is piped if there
-    /// is [`input`](Self::input), otherwise null. No child is left behind. If the time runs out, the
-    /// child, or the process group that it leads, is terminated with the grace of
-    /// [`terminate_on_timeout`](Self::terminate_on_timeout), or killed if that is not set. The child is
-    /// reaped, and what it wrote until then is returned.
+    /// is [`input`](Self::input), otherwise null. That replaces what the command had, where std's call
+    /// keeps it. For a stream that is a file, or is inherited, spawn the command and [`run`](Self::run).
+    ///
+    /// No child is left behind. If the time runs out, the child, or the process group that it leads, is
+    /// terminated with the grace of [`terminate_on_timeout`](Self::terminate_on_timeout), or killed if
+    /// that is not set. The child is reaped, and what it wrote until then is returned.
     ///
     /// # Examples
     ///
@@ -37,7 +39,8 @@ impl Capture {
     /// # Errors
     ///
     /// Those of [`PidHandle::spawn`] and of [`run`](Self::run). On an error the child, or its process group,
-    /// is killed.
+    /// is killed, and the child is reaped. One that may not be signalled (EPERM) runs on, and is reaped in
+    /// the background.
     pub fn output(&self, command: &mut Command) -> Result<Captured, CaptureError> {
         let stdin = match self.input.is_empty() {
             true => Stdio::null(),
