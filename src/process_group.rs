@@ -269,9 +269,11 @@ impl ProcessGroup {
     /// Later, with the leader left unreaped:
     ///
     /// - EPERM: a member may not be signalled. All other members have exited.
-    /// - ECHILD: other code, or another wait through the handle, reaped the leader before all members
-    ///   had exited, so the group can no longer be signalled.
-    /// - EMFILE, ENFILE, ENOMEM: no descriptor or memory was left to find the members. Terminate the group again.
+    /// - ECHILD: other code, or another wait through the handle, reaped the leader. If members were
+    ///   alive then, they run on, because the group can no longer be signalled. So while this call runs,
+    ///   wait in other threads with [`PidHandle::wait_exited`], which does not reap.
+    /// - EMFILE, ENFILE, ENOMEM: no descriptor or memory was left to find the members. Terminate the group
+    ///   again.
     #[doc(alias = "killpg")]
     pub fn terminate(&self, grace: Duration) -> io::Result<ExitStatus> {
         self.terminate_with(FIRST_SIGNAL, grace)

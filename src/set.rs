@@ -256,8 +256,9 @@ impl<T> WaitSet<T> {
     /// Returns a descriptor that is readable while there is an exit to report, for an event loop.
     ///
     /// Poll it for reading. When it is readable, call [`wait_timeout`](Self::wait_timeout) with zero,
-    /// once or until it returns `None`: the descriptor stays readable while an exit is left. It belongs
-    /// to the set: do not read from it or change it.
+    /// once or until it returns `None`: the descriptor stays readable while an exit is left. A poller
+    /// that reports only changes, such as tokio's `AsyncFd`, needs the latter. The descriptor belongs to
+    /// the set: do not read from it or change it.
     ///
     /// It can be readable although no exit can be reported, once for each zombie that a tracer holds.
     /// The descriptor of an empty set is not readable, although a wait on an empty set returns at once.
