@@ -213,6 +213,25 @@ fn handle_in_a_process_forked_during_a_wait_does_not_block() {
     }
 }
 
+/// By PID only the parent can see the zombie. A future that waits for a readable descriptor must not
+/// find then that the process runs, and spin.
+#[test]
+fn has_exited_is_true_in_a_forked_process_once_exit_fd_is_readable() {
+    for backend in backends() {
+        let child = sleeper();
+        let handle = PidHandle::open_with(child.id(), backend).unwrap();
+        let exit = handle.exit_fd().unwrap();
+        Fork::Libc.assert_passes(|| {
+            let own = handle.exit_fd().unwrap();
+            let runs = !handle.has_exited().unwrap();
+            kill(child.id(), SIGKILL);
+            let exited = readable(&exit, BEFORE_THE_FORK_ENDS) && handle.has_exited().unwrap();
+            runs && exited && readable(&own, 0)
+        });
+        assert!(handle.wait().is_ok());
+    }
+}
+
 /// By PID the watchers of a non-child check for the exit again and again, also while the process forks.
 #[test]
 fn handle_in_a_process_forked_beside_watchers_does_not_block() {

@@ -99,7 +99,7 @@ impl Seen {
         }
     }
 
-    fn set_exited(&mut self) {
+    pub(super) fn set_exited(&mut self) {
         let before = std::mem::replace(&mut self.exited, true);
         self.notify_if(!before && !self.gone);
     }

@@ -109,6 +109,7 @@ impl Process {
     }
 
     pub(crate) fn has_exited(&self, seen: &mut Seen) -> nix::Result<bool> {
+        self.note_notified(seen);
         // Not looked for again: the PID may be another process's by now.
         if seen.has_exited() {
             return Ok(true);
@@ -175,8 +176,26 @@ impl Process {
         sys::fork_number() != self.forks
     }
 
+    /// Stores the exit if the descriptor of the listeners is readable. A forked process shares it with its
+    /// parent, but not what the parent sees, so either can be the first to see the exit.
+    pub(crate) fn note_notified(&self, seen: &mut Seen) {
+        if self.is_child(seen) || seen.has_exited() {
+            return;
+        }
+        let fd = seen.notify_fd();
+        if fd.is_some_and(|fd| sys::is_readable(&*fd) == Ok(true)) {
+            match self.is_forked() {
+                // The parent may have seen the zombie of its child.
+                true => seen.set_exited(),
+                // No forked process sees the zombie of a non-child.
+                false => seen.set_gone(),
+            }
+        }
+    }
+
     /// Before a signal: fails with ECHILD if the PID no longer belongs to the process.
     fn check_exists(&self, seen: &mut Seen) -> nix::Result<()> {
+        self.note_notified(seen);
         seen.check_present()?;
         if self.is_child(seen) {
             match self.peek(seen) {
