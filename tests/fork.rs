@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use common::isolated::enter;
 use common::{
-    await_zombie, backends, become_subreaper, errno, kill, pause, readable, reap_externally,
-    sleeper, NonChild, Waiter,
+    await_zombie, backends, become_subreaper, errno, eventually, kill, pause, readable,
+    reap_externally, sleeper, thread_count, NonChild, Waiter,
 };
 use nix::libc::{self, ECHILD, SIGKILL};
 use pidwait::{ChildExt, PidHandle, WaitSet};
@@ -226,6 +226,8 @@ fn has_exited_is_true_in_a_forked_process_once_exit_fd_is_readable() {
             let runs = !handle.has_exited().unwrap();
             kill(child.id(), SIGKILL);
             let exited = readable(&exit, BEFORE_THE_FORK_ENDS) && handle.has_exited().unwrap();
+            handle.kill().unwrap(); // To a zombie.
+            eventually("the watcher ends", || thread_count() == 1);
             runs && exited && readable(&own, 0)
         });
         assert!(handle.wait().is_ok());

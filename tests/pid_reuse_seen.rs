@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use common::pid_namespace::{in_pid_namespace, without_proc, ForeignReusedPid, ReusedPid};
 use common::{
-    await_zombie, backends, become_subreaper, errno, fork, kill, readable, reap_externally,
-    sleeper, zombie, NonChild, LONG,
+    await_zombie, backends, become_subreaper, errno, eventually, fork, kill, readable,
+    reap_externally, sleeper, thread_count, zombie, NonChild, LONG,
 };
 use nix::libc::{ECHILD, SIGKILL};
 use pidwait::{PidHandle, WaitSet};
@@ -99,15 +99,20 @@ fn kill_after_a_fork_made_exit_fd_readable_spares_the_new_process() {
         return;
     }
     for backend in backends() {
-        for reuse in ReusedPid::KINDS {
+        for (reuse, drops_it) in ReusedPid::KINDS.into_iter().zip([false, true]) {
             let mut non_child = NonChild::new();
             let pid = non_child.pid;
             let handle = without_proc(|| PidHandle::open_with(pid, backend).unwrap());
+            let before = thread_count();
             let exit = handle.exit_fd().unwrap();
             let fork = fork(|| while !handle.has_exited().unwrap() {});
             end(&mut non_child);
             reap_externally(fork);
             assert!(readable(&exit, LONG));
+            if drops_it {
+                eventually("the watcher ends", || thread_count() == before);
+                drop(exit);
+            }
             let reused = reuse(pid);
             assert_eq!(errno(handle.kill()), ECHILD);
             assert_gone(&handle);

@@ -88,9 +88,8 @@ impl Seen {
         found
     }
 
-    /// Adds what a watcher has seen of the same process.
+    /// Adds what a watcher has seen of the exit of the same process.
     pub(crate) fn merge(&mut self, other: &Self) {
-        self.child |= other.child;
         if other.exited {
             self.set_exited();
         }

@@ -170,7 +170,6 @@ fn watch_non_child(
             let mut guard = shared.lock();
             guard.seen.merge(&seen);
             process.note_notified(&mut guard.seen);
-            settle(guard, None);
         }
         fd.notify();
     }
