@@ -220,12 +220,10 @@ impl Process {
         let same = match self.start_time {
             None => exists(self.pid)?,
             Some(then) => match start_time(self.pid) {
-                Ok(Some(now)) => then == now,
+                Ok(Some(now)) if now == then => true,
                 // It is gone, or /proc can no longer be read: check the PID. If that exists, another
                 // process may have got it between the two checks: hence a third one.
-                Ok(None) | Err(_) => {
-                    exists(self.pid)? && start_time(self.pid)?.map_or(true, |now| then == now)
-                }
+                Ok(_) | Err(_) => exists(self.pid)? && !has_other_start_time(self.pid, then)?,
             },
         };
         if !same {
@@ -259,6 +257,12 @@ fn start_time_at_open(pid: pid_t) -> nix::Result<Option<u64>> {
         true => start_time(pid),
         false => Ok(None),
     }
+}
+
+/// Whether another process has the PID now. Not if `/proc` was replaced since the open, and counts the
+/// PIDs of another namespace.
+fn has_other_start_time(pid: pid_t, then: u64) -> nix::Result<bool> {
+    Ok(start_time(pid)?.is_some_and(|now| now != then) && sys::proc_is_own()?)
 }
 
 /// `None`: there is no such process, or `/proc` does not tell. EMFILE, ENFILE, ENOMEM: it cannot be
