@@ -8,6 +8,7 @@ mod common;
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
+use std::thread;
 use std::time::Duration;
 
 use common::pid_namespace::{in_pid_namespace, without_proc, ForeignReusedPid, ReusedPid};
@@ -105,6 +106,8 @@ fn kill_after_a_fork_made_exit_fd_readable_spares_the_new_process() {
             let handle = without_proc(|| PidHandle::open_with(pid, backend).unwrap());
             let before = thread_count();
             let exit = handle.exit_fd().unwrap();
+            // The watcher's checks become rarer, so that the forked process is the first.
+            thread::sleep(Duration::from_millis(400));
             let fork = fork(|| while !handle.has_exited().unwrap() {});
             end(&mut non_child);
             reap_externally(fork);
