@@ -167,7 +167,8 @@ impl Drop for Kill {
             Err(error) if error.raw_os_error() == Some(Errno::EPERM as i32) => Timeout::Poll,
             Err(_) => return, // Done, released, or reaped by other code.
         };
-        if let Ok(None) = handle.reap(timeout) {
+        // An error may be temporary: EMFILE.
+        if !matches!(handle.reap(timeout), Ok(Some(_))) {
             handle.reap_in_background();
         }
     }

@@ -263,6 +263,9 @@ impl<T> WaitSet<T> {
     /// It can be readable although no exit can be reported, once for each zombie that a tracer holds.
     /// The descriptor of an empty set is not readable, although a wait on an empty set returns at once.
     ///
+    /// A forked process has its parent's descriptor until it calls a wait or `insert`. Call
+    /// [`wait_timeout`](Self::wait_timeout) with zero there first, and get the descriptor again.
+    ///
     /// # Examples
     ///
     /// ```

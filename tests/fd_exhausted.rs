@@ -9,9 +9,14 @@ use std::time::Duration;
 
 use common::isolated::{current_part, run_isolated};
 use common::smoke::check_core_calls;
-use common::{errno, exhaust_descriptors, pidfds_supported, shell, sleeper, zombie};
+use common::{
+    await_gone, errno, exhaust_descriptors, limit_descriptors, pidfds_supported, shell, sleeper,
+    zombie,
+};
 use nix::libc::{ECHILD, EMFILE, SIGKILL, SIGTERM};
-use pidwait::{support, Backend, Capture, ChildExt, PidHandle, Spawned};
+use pidwait::{support, Backend, Capture, ChildExt, KillOnDrop, PidHandle, Spawned};
+
+const SHORT: Duration = Duration::from_millis(1);
 
 /// Runs the calling test in a separate process, with pidfds and without PIDWAIT_BACKEND. Returns true
 /// in that process.
@@ -228,4 +233,34 @@ fn waitpid_handle_of_a_non_child_sends_nothing_without_descriptors() {
     assert_eq!(errno(handle.kill()), ECHILD);
     assert!(handle.has_exited().unwrap());
     reused.assert_untouched();
+}
+
+/// With a limit of 0 the kernel polls no descriptor: EINVAL, which from a handle means that it is
+/// released. A killed child must not stay a zombie then.
+#[test]
+fn waits_with_a_limit_of_no_descriptors_fail_with_emfile() {
+    if !isolated_with_pidfds("waits_with_a_limit_of_no_descriptors_fail_with_emfile") {
+        return;
+    }
+    let open = |backend| PidHandle::open_with(sleeper().id(), backend).unwrap();
+    let handles = [open(Backend::Pidfd), open(Backend::Waitpid)];
+    let exits = handles.each_ref().map(|handle| handle.exit_fd().unwrap());
+    let guards = handles
+        .each_ref()
+        .map(|handle| KillOnDrop::new(handle.clone()));
+    limit_descriptors(0);
+    for handle in &handles {
+        assert_eq!(errno(handle.wait_timeout(SHORT)), EMFILE);
+        assert_eq!(errno(handle.wait_exited_timeout(SHORT)), EMFILE);
+        assert_eq!(errno(handle.terminate(SHORT)), EMFILE);
+    }
+    drop((guards, exits));
+    limit_descriptors(64);
+    // Starts the background reaper, which could not be started before.
+    PidHandle::open_with(sleeper().id(), Backend::Pidfd)
+        .unwrap()
+        .reap_in_background();
+    for handle in &handles {
+        await_gone(handle.id());
+    }
 }

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use common::isolated::enter;
 use common::{
-    await_zombie, backends, become_subreaper, errno, kill, pause, readable, reap_externally,
-    sleeper, NonChild, Waiter,
+    await_zombie, backends, become_subreaper, errno, eventually, kill, pause, readable,
+    reap_externally, sleeper, thread_count, NonChild, Waiter,
 };
 use nix::libc::{self, ECHILD, SIGKILL};
 use pidwait::{ChildExt, PidHandle, WaitSet};
@@ -210,6 +210,27 @@ fn handle_in_a_process_forked_during_a_wait_does_not_block() {
             handle.kill().unwrap();
             waiter.join().unwrap();
         });
+    }
+}
+
+/// By PID only the parent can see the zombie. A future that waits for a readable descriptor must not
+/// find then that the process runs, and spin.
+#[test]
+fn has_exited_is_true_in_a_forked_process_once_exit_fd_is_readable() {
+    for backend in backends() {
+        let child = sleeper();
+        let handle = PidHandle::open_with(child.id(), backend).unwrap();
+        let exit = handle.exit_fd().unwrap();
+        Fork::Libc.assert_passes(|| {
+            let own = handle.exit_fd().unwrap();
+            let runs = !handle.has_exited().unwrap();
+            kill(child.id(), SIGKILL);
+            let exited = readable(&exit, BEFORE_THE_FORK_ENDS) && handle.has_exited().unwrap();
+            handle.kill().unwrap(); // To a zombie.
+            eventually("the watcher ends", || thread_count() == 1);
+            runs && exited && readable(&own, 0)
+        });
+        assert!(handle.wait().is_ok());
     }
 }
 

@@ -14,14 +14,37 @@ use std::thread;
 use std::time::Duration;
 
 use common::isolated::{current_part, enter, enter_under, enter_with_each_backend};
-use common::pid_namespace::enter_foreign_proc;
+use common::pid_namespace::{enter_foreign_proc, in_pid_namespace, with_nested_proc};
 use common::seccomp::{deny, DeniedCall};
 use common::{
     backends, drop_privileges, errno, exit, fork, is_root, lead_group, pidfd_open,
-    pidfds_supported, reap_externally, skip, sleep, sleeper, unshare_pids, LONG, UNPRIVILEGED_UID,
+    pidfds_supported, readable, reap_externally, skip, sleep, sleeper, unshare_pids, NonChild,
+    LONG, UNPRIVILEGED_UID,
 };
-use nix::libc::{self, EAGAIN, EMFILE};
+use nix::libc::{self, EAGAIN, ECHILD, EMFILE, SIGKILL};
 use pidwait::{Backend, PidHandle, WaitSet};
+
+/// A process that mounts `/proc` for a container, or enters its mounts, no longer has its own.
+#[test]
+fn calls_under_a_proc_that_became_foreign_work_for_a_non_child() {
+    if !in_pid_namespace("calls_under_a_proc_that_became_foreign_work_for_a_non_child") {
+        return;
+    }
+    for backend in backends() {
+        let mut non_child = NonChild::new();
+        let handle = PidHandle::open_with(non_child.pid, backend).unwrap();
+        let exit = handle.exit_fd().unwrap();
+        with_nested_proc(non_child.pid, || {
+            assert!(!handle.has_exited().unwrap());
+            assert!(!readable(&exit, 100));
+            handle.kill().unwrap();
+            assert_eq!(non_child.finish(), Some(128 + SIGKILL));
+            assert!(readable(&exit, LONG));
+            assert!(handle.has_exited().unwrap());
+            assert_eq!(errno(handle.kill()), ECHILD);
+        });
+    }
+}
 
 /// PIDFD_GET_INFO of kernels before 6.13.
 const NO_GET_INFO: DeniedCall = DeniedCall {

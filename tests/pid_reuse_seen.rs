@@ -6,12 +6,15 @@
 
 mod common;
 
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::thread;
 use std::time::Duration;
 
 use common::pid_namespace::{in_pid_namespace, without_proc, ForeignReusedPid, ReusedPid};
 use common::{
-    await_zombie, backends, become_subreaper, errno, kill, readable, reap_externally, sleeper,
-    zombie, NonChild, LONG,
+    await_zombie, backends, become_subreaper, errno, eventually, fork, kill, readable,
+    reap_externally, sleeper, thread_count, zombie, NonChild, LONG,
 };
 use nix::libc::{ECHILD, SIGKILL};
 use pidwait::{PidHandle, WaitSet};
@@ -54,6 +57,68 @@ fn kill_after_exit_fd_was_readable_spares_the_new_process() {
             assert_gone(&handle);
             assert!(readable(&exit, 0));
             assert!(readable(&handle.exit_fd().unwrap(), LONG));
+            reused.assert_untouched();
+        }
+    }
+}
+
+/// A forked process shares the descriptor with its parent, and its process is a non-child there: by
+/// PID it cannot see the zombie that made the descriptor readable.
+#[test]
+fn kill_in_a_fork_after_exit_fd_was_readable_spares_the_new_process() {
+    if !in_pid_namespace("kill_in_a_fork_after_exit_fd_was_readable_spares_the_new_process") {
+        return;
+    }
+    for backend in backends() {
+        for makes_its_own in [false, true] {
+            let child = sleeper();
+            let handle = PidHandle::open_with(child.id(), backend).unwrap();
+            let exit = handle.exit_fd().unwrap();
+            let (mut ours, mut theirs) = UnixStream::pair().unwrap();
+            let fork = fork(|| {
+                let own = makes_its_own.then(|| handle.exit_fd().unwrap());
+                kill(child.id(), SIGKILL);
+                assert!(readable(own.as_ref().unwrap_or(&exit), LONG));
+                theirs.write_all(b".").unwrap();
+                theirs.read_exact(&mut [0]).unwrap();
+                let _ = handle.kill();
+            });
+            ours.read_exact(&mut [0]).unwrap();
+            reap_externally(child.id());
+            let reused = ReusedPid::running(child.id());
+            ours.write_all(b".").unwrap();
+            reap_externally(fork);
+            reused.assert_untouched();
+        }
+    }
+}
+
+/// The start time is not known, and the forked process is the first to see the exit.
+#[test]
+fn kill_after_a_fork_made_exit_fd_readable_spares_the_new_process() {
+    if !in_pid_namespace("kill_after_a_fork_made_exit_fd_readable_spares_the_new_process") {
+        return;
+    }
+    for backend in backends() {
+        for (reuse, drops_it) in ReusedPid::KINDS.into_iter().zip([false, true]) {
+            let mut non_child = NonChild::new();
+            let pid = non_child.pid;
+            let handle = without_proc(|| PidHandle::open_with(pid, backend).unwrap());
+            let before = thread_count();
+            let exit = handle.exit_fd().unwrap();
+            // The watcher's checks become rarer, so that the forked process is the first.
+            thread::sleep(Duration::from_millis(400));
+            let fork = fork(|| while !handle.has_exited().unwrap() {});
+            end(&mut non_child);
+            reap_externally(fork);
+            assert!(readable(&exit, LONG));
+            if drops_it {
+                eventually("the watcher ends", || thread_count() == before);
+                drop(exit);
+            }
+            let reused = reuse(pid);
+            assert_eq!(errno(handle.kill()), ECHILD);
+            assert_gone(&handle);
             reused.assert_untouched();
         }
     }

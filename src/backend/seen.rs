@@ -88,9 +88,8 @@ impl Seen {
         found
     }
 
-    /// Adds what a watcher has seen of the same process.
+    /// Adds what a watcher has seen of the exit of the same process.
     pub(crate) fn merge(&mut self, other: &Self) {
-        self.child |= other.child;
         if other.exited {
             self.set_exited();
         }
@@ -99,7 +98,7 @@ impl Seen {
         }
     }
 
-    fn set_exited(&mut self) {
+    pub(super) fn set_exited(&mut self) {
         let before = std::mem::replace(&mut self.exited, true);
         self.notify_if(!before && !self.gone);
     }

@@ -109,6 +109,7 @@ impl Process {
     }
 
     pub(crate) fn has_exited(&self, seen: &mut Seen) -> nix::Result<bool> {
+        self.note_notified(seen);
         // Not looked for again: the PID may be another process's by now.
         if seen.has_exited() {
             return Ok(true);
@@ -175,8 +176,26 @@ impl Process {
         sys::fork_number() != self.forks
     }
 
+    /// Stores the exit if the descriptor of the listeners is readable. A forked process shares it with its
+    /// parent, but not what the parent sees, so either can be the first to see the exit.
+    pub(crate) fn note_notified(&self, seen: &mut Seen) {
+        if self.is_child(seen) || seen.has_exited() {
+            return;
+        }
+        let fd = seen.notify_fd();
+        if fd.is_some_and(|fd| sys::is_readable(&*fd) == Ok(true)) {
+            match self.is_forked() {
+                // The parent may have seen the zombie of its child.
+                true => seen.set_exited(),
+                // No forked process sees the zombie of a non-child.
+                false => seen.set_gone(),
+            }
+        }
+    }
+
     /// Before a signal: fails with ECHILD if the PID no longer belongs to the process.
     fn check_exists(&self, seen: &mut Seen) -> nix::Result<()> {
+        self.note_notified(seen);
         seen.check_present()?;
         if self.is_child(seen) {
             match self.peek(seen) {
@@ -201,12 +220,10 @@ impl Process {
         let same = match self.start_time {
             None => exists(self.pid)?,
             Some(then) => match start_time(self.pid) {
-                Ok(Some(now)) => then == now,
+                Ok(Some(now)) if now == then => true,
                 // It is gone, or /proc can no longer be read: check the PID. If that exists, another
                 // process may have got it between the two checks: hence a third one.
-                Ok(None) | Err(_) => {
-                    exists(self.pid)? && start_time(self.pid)?.map_or(true, |now| then == now)
-                }
+                Ok(_) | Err(_) => exists(self.pid)? && !has_other_start_time(self.pid, then)?,
             },
         };
         if !same {
@@ -240,6 +257,12 @@ fn start_time_at_open(pid: pid_t) -> nix::Result<Option<u64>> {
         true => start_time(pid),
         false => Ok(None),
     }
+}
+
+/// Whether another process has the PID now. Not if `/proc` was replaced since the open, and counts the
+/// PIDs of another namespace.
+fn has_other_start_time(pid: pid_t, then: u64) -> nix::Result<bool> {
+    Ok(start_time(pid)?.is_some_and(|now| now != then) && sys::proc_is_own()?)
 }
 
 /// `None`: there is no such process, or `/proc` does not tell. EMFILE, ENFILE, ENOMEM: it cannot be

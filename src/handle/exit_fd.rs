@@ -27,11 +27,7 @@ pub struct ExitFd(Source);
 #[derive(Clone)]
 enum Source {
     Pidfd(sys::LeasedPart<Arc<Shared>, Process, State, Pidfd>),
-    /// The lease keeps the process open, which the watcher of a non-child checks.
-    Watcher(
-        Arc<NotifyFd>,
-        #[allow(dead_code)] sys::Lease<Arc<Shared>, Process, State>,
-    ),
+    Watcher(Arc<NotifyFd>),
 }
 
 impl PidHandle {
@@ -90,17 +86,13 @@ impl PidHandle {
     pub fn exit_fd(&self) -> io::Result<ExitFd> {
         let mut guard = self.shared.lock();
         guard.check_live()?;
-        let watcher = match self.backend {
-            Backend::Pidfd => None,
-            Backend::Waitpid => Some(self.watch(&mut guard)?),
-        };
+        if self.backend == Backend::Waitpid {
+            return Ok(ExitFd(Source::Watcher(self.watch(&mut guard)?)));
+        }
         let lease = guard.lease(Arc::clone(&self.shared));
         drop(guard);
-        let lease = lease.ok_or(Errno::EINVAL)?;
-        Ok(ExitFd(match watcher {
-            Some(notified) => Source::Watcher(notified, lease),
-            None => Source::Pidfd(lease.part(Process::pidfd).ok_or(Errno::EINVAL)?),
-        }))
+        let pidfd = lease.and_then(|lease| lease.part(Process::pidfd));
+        Ok(ExitFd(Source::Pidfd(pidfd.ok_or(Errno::EINVAL)?)))
     }
 
     /// By PID: returns the descriptor that is notified of the exit, and starts the watcher thread
@@ -162,16 +154,24 @@ fn watch_non_child(
     listeners: &Weak<NotifyFd>,
 ) -> nix::Result<()> {
     let mut seen = Seen::default();
-    poll_until(None, || {
+    let notified = poll_until(None, || {
         let Some(fd) = listeners.upgrade() else {
-            return Ok(Some(()));
+            return Ok(Some(None));
         };
-        // Readable: another thread has seen the exit. It may have reaped the process since.
-        let has_exited = sys::is_readable(&*fd)? || process.has_exited(&mut seen)?;
-        Ok(has_exited.then_some(()))
+        // Readable: another thread, or another process that shares it, has seen the exit. The process
+        // may have been reaped since, and its PID be reused.
+        let has_exited = sys::is_readable(&*fd) == Ok(true) || process.has_exited(&mut seen)?;
+        Ok(has_exited.then_some(Some(fd)))
     })?;
-    if let Some(shared) = shared.upgrade() {
-        shared.lock().seen.merge(&seen);
+    if let Some(Some(fd)) = notified {
+        // First stores what it saw: once the descriptor is readable, no other process with that PID
+        // is signalled.
+        if let Some(shared) = shared.upgrade() {
+            let mut guard = shared.lock();
+            guard.seen.merge(&seen);
+            process.note_notified(&mut guard.seen);
+        }
+        fd.notify();
     }
     Ok(())
 }
@@ -180,7 +180,7 @@ impl AsFd for ExitFd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match &self.0 {
             Source::Pidfd(fd) => fd.as_fd(),
-            Source::Watcher(fd, _) => fd.as_fd(),
+            Source::Watcher(fd) => fd.as_fd(),
         }
     }
 }

@@ -87,6 +87,32 @@ pub(crate) fn without_proc<T>(call: impl FnOnce() -> T) -> T {
     result
 }
 
+/// Covers `/proc` with that of a nested PID namespace during a call. It has another process with that
+/// PID. Only in a namespace of this module, which has mounts of its own.
+pub(crate) fn with_nested_proc<T>(pid: u32, call: impl FnOnce() -> T) -> T {
+    await_next_tick();
+    let last = pid - 1;
+    let script = format!(
+        "mount -t proc proc /proc; echo {last} >{LAST_PID}; sleep 60 <&- & echo $!; read line"
+    );
+    let mut nested = Command::new("unshare")
+        .args(["-p", "-f", "sh", "-c", &script])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("unshare starts");
+    assert_eq!(line(&mut nested), pid.to_string());
+    let result = call();
+    // SAFETY: the string ends with a zero.
+    assert_eq!(
+        unsafe { libc::umount2(c"/proc".as_ptr(), libc::MNT_DETACH) },
+        0
+    );
+    drop(nested.stdin.take());
+    nested.wait().expect("wait");
+    result
+}
+
 /// Makes the kernel give this PID, which must be free, to the next process.
 fn set_next_pid(pid: u32) {
     assert!(!exists(pid), "{pid} is not free");

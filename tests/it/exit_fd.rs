@@ -51,6 +51,22 @@ fn exit_fd_outlives_its_handle() {
     }
 }
 
+#[test]
+fn exit_fd_of_non_child_outlives_its_handle() {
+    let closers: [fn(PidHandle); 2] = [drop, |handle| handle.release().unwrap()];
+    for backend in backends() {
+        for close in closers {
+            let mut non_child = NonChild::new();
+            let handle = PidHandle::open_with(non_child.pid, backend).unwrap();
+            let exit = handle.exit_fd().unwrap();
+            close(handle);
+            assert!(!readable(&exit, 20));
+            assert_eq!(non_child.finish(), Some(7));
+            assert!(readable(&exit, LONG));
+        }
+    }
+}
+
 /// Descriptors that are dropped before the exit do not affect later ones.
 #[test]
 fn exit_fd_can_be_requested_repeatedly() {

@@ -17,8 +17,17 @@ pub(crate) fn poll(fds: &mut [PollFd<'_>], deadline: Option<Instant>) -> Result<
     // Some systems fail with EINVAL for longer times.
     const LONGEST: Duration = Duration::from_secs(1_000_000);
     retry_until(deadline, |left| {
-        poll_once(fds, left.map(|time| time.min(LONGEST)))
+        poll_some(fds, left.map(|time| time.min(LONGEST)))
     })
+}
+
+/// One `poll`. EMFILE: RLIMIT_NOFILE was lowered to fewer descriptors than that. The system call fails
+/// with EINVAL then, which from a handle means that it is released.
+fn poll_some(fds: &mut [PollFd<'_>], limit: Option<Duration>) -> Result<usize> {
+    match poll_once(fds, limit) {
+        Err(Errno::EINVAL) => Err(Errno::EMFILE),
+        ready => ready,
+    }
 }
 
 /// Makes a call with the time that is left, and again if it is interrupted or ends early.
@@ -44,7 +53,7 @@ pub(crate) fn poll_readable(fd: &impl AsFd, deadline: Option<Instant>) -> Result
 /// Whether `fd` is readable now.
 pub(crate) fn is_readable(fd: &impl AsFd) -> Result<bool> {
     let mut fds = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
-    retry_errno(|| poll_once(&mut fds, Some(Duration::ZERO))).map(|ready| ready > 0)
+    retry_errno(|| poll_some(&mut fds, Some(Duration::ZERO))).map(|ready| ready > 0)
 }
 
 fn retry_errno<T>(mut call: impl FnMut() -> Result<T>) -> Result<T> {
@@ -85,7 +94,7 @@ pub(crate) fn set_status_flags(fd: BorrowedFd<'_>, flags: c_int) -> Result<()> {
 pub(crate) fn is_hung_up(fd: BorrowedFd<'_>) -> Result<bool> {
     // With no events requested, poll reports only this one, and errors.
     let mut fds = [PollFd::new(fd, PollFlags::empty())];
-    retry_errno(|| poll_once(&mut fds, Some(Duration::ZERO))).map(|ready| ready > 0)
+    retry_errno(|| poll_some(&mut fds, Some(Duration::ZERO))).map(|ready| ready > 0)
 }
 
 /// How many bytes can be read now, `ioctl(FIONREAD)`.

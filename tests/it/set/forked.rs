@@ -7,7 +7,7 @@ use std::time::Duration;
 use pidwait::{WaitKey, WaitSet};
 
 use super::{handle, next};
-use crate::common::{backends, reap_externally, sleeper};
+use crate::common::{backends, kill, reap_externally, sleeper};
 use nix::libc::{self, SIGKILL};
 
 /// Runs a call on the set in a forked process. There, a call that fails must not panic, because a
@@ -78,5 +78,25 @@ fn exit_is_reported_in_a_fork_and_in_the_parent() {
             killed.is_ok() && reported && is_over
         });
         assert_eq!(next(&mut set).status.unwrap().signal(), Some(SIGKILL));
+    }
+}
+
+#[test]
+fn exit_of_a_released_handle_is_reported_in_a_fork_and_in_the_parent() {
+    for backend in backends() {
+        let child = handle(sleeper(), backend);
+        let mut set = WaitSet::new().unwrap();
+        let key = set.insert(child.clone(), ()).unwrap();
+        child.release().unwrap();
+        in_fork(&mut set, key, |set, key| {
+            let Some((child, ())) = set.get(key) else {
+                return false;
+            };
+            kill(child.id(), SIGKILL);
+            let reported = set.wait_timeout(Duration::from_secs(60));
+            reported.is_ok_and(|exited| exited.is_some())
+        });
+        next(&mut set);
+        reap_externally(child.id());
     }
 }
