@@ -99,12 +99,12 @@ fn kill_after_a_fork_made_exit_fd_readable_spares_the_new_process() {
     if !in_pid_namespace("kill_after_a_fork_made_exit_fd_readable_spares_the_new_process") {
         return;
     }
+    let before = thread_count();
     for backend in backends() {
         for (reuse, drops_it) in ReusedPid::KINDS.into_iter().zip([false, true]) {
             let mut non_child = NonChild::new();
             let pid = non_child.pid;
             let handle = without_proc(|| PidHandle::open_with(pid, backend).unwrap());
-            let before = thread_count();
             let exit = handle.exit_fd().unwrap();
             // The watcher's checks become rarer, so that the forked process is the first.
             thread::sleep(Duration::from_millis(400));

@@ -104,10 +104,8 @@ pub(crate) fn with_nested_proc<T>(pid: u32, call: impl FnOnce() -> T) -> T {
     assert_eq!(line(&mut nested), pid.to_string());
     let result = call();
     // SAFETY: the string ends with a zero.
-    assert_eq!(
-        unsafe { libc::umount2(c"/proc".as_ptr(), libc::MNT_DETACH) },
-        0
-    );
+    let unmounted = unsafe { libc::umount2(c"/proc".as_ptr(), libc::MNT_DETACH) };
+    assert_eq!(unmounted, 0, "umount: {}", std::io::Error::last_os_error());
     drop(nested.stdin.take());
     nested.wait().expect("wait");
     result
