@@ -82,9 +82,14 @@ pub(crate) fn without_proc<T>(call: impl FnOnce() -> T) -> T {
     let mounted = unsafe { libc::mount(tmpfs, proc, tmpfs, 0, std::ptr::null()) };
     assert_eq!(mounted, 0, "mount: {}", std::io::Error::last_os_error());
     let result = call();
-    // SAFETY: the string ends with a zero.
-    assert_eq!(unsafe { libc::umount2(proc, libc::MNT_DETACH) }, 0);
+    unmount_proc();
     result
+}
+
+fn unmount_proc() {
+    // SAFETY: the string ends with a zero.
+    let unmounted = unsafe { libc::umount2(c"/proc".as_ptr(), libc::MNT_DETACH) };
+    assert_eq!(unmounted, 0, "umount: {}", std::io::Error::last_os_error());
 }
 
 /// Covers `/proc` with that of a nested PID namespace during a call. It has another process with that
@@ -103,9 +108,7 @@ pub(crate) fn with_nested_proc<T>(pid: u32, call: impl FnOnce() -> T) -> T {
         .expect("unshare starts");
     assert_eq!(line(&mut nested), pid.to_string());
     let result = call();
-    // SAFETY: the string ends with a zero.
-    let unmounted = unsafe { libc::umount2(c"/proc".as_ptr(), libc::MNT_DETACH) };
-    assert_eq!(unmounted, 0, "umount: {}", std::io::Error::last_os_error());
+    unmount_proc();
     drop(nested.stdin.take());
     nested.wait().expect("wait");
     result
