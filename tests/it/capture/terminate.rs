@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 
 use super::{both_piped, code, kinds, Kind, Subject, LONG, SHORT};
 use crate::common::{
-    await_state, drop_privileges, eventually, exists, is_root, shell, skip, state_of,
-    UNPRIVILEGED_UID,
+    await_state, backends, drop_privileges, eventually, exists, is_root, pause, shell, skip, sleep,
+    state_of, UNPRIVILEGED_UID,
 };
+use crate::process_group::leader_that_left;
 use nix::libc::{EPERM, SIGKILL, SIGTERM};
-use pidwait::{Capture, Captured};
+use pidwait::{Capture, Captured, PidHandle};
 
 fn terminate(grace: Duration) -> Capture {
     Capture::new().timeout(SHORT).terminate_on_timeout(grace)
@@ -267,7 +268,47 @@ fn child_that_may_not_be_signalled_fails_with_eperm() {
         assert!(child.pipes()[1].is_some());
         child.end();
     }
-    let _ = UNPRIVILEGED_UID;
+}
+
+/// The signals to the group reach only another member.
+#[test]
+fn leader_that_may_not_be_signalled_fails_with_eperm() {
+    if !is_root() {
+        return skip("needs another user");
+    }
+    for kind in kinds() {
+        let mut child = kind.spawn(sleep().stdout(Stdio::piped()).process_group(0));
+        let group = i32::try_from(child.pid()).unwrap();
+        let mut member = sleep();
+        let mut member = member
+            .uid(UNPRIVILEGED_UID)
+            .process_group(group)
+            .spawn()
+            .unwrap();
+        let failed = thread::scope(|scope| {
+            let unprivileged = scope.spawn(|| {
+                drop_privileges();
+                child.run(&terminate(SHORT))
+            });
+            unprivileged.join().unwrap().unwrap_err()
+        });
+        assert_eq!(failed.error.raw_os_error(), Some(EPERM));
+        assert!(!member.wait().unwrap().success());
+        child.end();
+    }
+}
+
+/// The signals to the group that it led do not reach it.
+#[test]
+fn leader_that_left_its_group_is_killed_after_the_grace() {
+    for backend in backends() {
+        let former = leader_that_left(pause);
+        let mut spawned = PidHandle::spawn(&mut shell("exit 0")).unwrap();
+        spawned.handle.wait().unwrap();
+        spawned.handle = PidHandle::open_with(former, backend).unwrap();
+        let captured = terminate(SHORT).run(&mut spawned).unwrap();
+        assert_signalled(&captured, SIGKILL);
+    }
 }
 
 #[test]
