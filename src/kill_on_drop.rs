@@ -4,11 +4,10 @@ use std::io;
 use std::ops::Deref;
 use std::time::Duration;
 
-use nix::errno::Errno;
 use nix::libc::SIGKILL;
 
 use crate::group::Leader;
-use crate::wait::Timeout;
+use crate::wait::{is_final, Timeout};
 use crate::PidHandle;
 
 /// A handle that kills and reaps its child when it is dropped.
@@ -161,14 +160,15 @@ impl Drop for Kill {
             // if the process leads no group.
             let _ = kill_group(&handle);
         }
-        // EPERM: the child may have exited, and still has to be reaped.
         let timeout = match handle.kill() {
             Ok(()) => Timeout::after(LONGEST_WAIT),
-            Err(error) if error.raw_os_error() == Some(Errno::EPERM as i32) => Timeout::Poll,
-            Err(_) => return, // Done, released, or reaped by other code.
+            Err(error) if is_final(&error) => return,
+            // EPERM, or what a sandbox makes of it: the child may have exited, and still has to be
+            // reaped.
+            Err(_) => Timeout::Poll,
         };
-        if let Ok(None) = handle.reap(timeout) {
-            handle.reap_in_background();
+        if !matches!(handle.reap(timeout), Ok(Some(_))) {
+            handle.reap_in_background(); // It does nothing for a non-child.
         }
     }
 }
