@@ -9,10 +9,14 @@ use std::io::ErrorKind;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Child;
 use std::thread;
+#[cfg(target_arch = "x86_64")]
+use std::time::{Duration, Instant};
 
 use common::isolated::{current_part, run_isolated};
 use common::seccomp::{deny, deny_in, DeniedCall};
 use common::smoke::check_core_calls;
+#[cfg(target_arch = "x86_64")]
+use common::process_time;
 use common::{
     await_gone, errno, exists, fork_and_exit, pidfds_supported, reap_externally, rounds, skip,
     sleeper, zombie,
@@ -336,4 +340,29 @@ fn kill_on_drop_reaps_an_exited_child_without_pidfd_send_signal() {
     assert!(exists(running.id()));
     common::kill(running.id(), SIGKILL);
     await_gone(running.id());
+}
+
+/// The thread cannot wait for events, and must not spin.
+#[cfg(target_arch = "x86_64")] // Elsewhere there may be no such call.
+#[test]
+fn background_reaper_works_without_epoll_wait() {
+    let test = "background_reaper_works_without_epoll_wait";
+    if current_part().is_none() {
+        if filters_work() {
+            run_isolated(test, "alone", |command| {
+                command.env_remove("PIDWAIT_BACKEND");
+                let denied = [libc::SYS_epoll_wait, libc::SYS_epoll_pwait];
+                deny_in(command, &denied.map(|call| fails_with(call, EPERM)));
+            });
+        }
+        return;
+    }
+    let child = sleeper();
+    PidHandle::open(child.id()).unwrap().reap_in_background();
+    let (start, busy) = (Instant::now(), process_time());
+    thread::sleep(Duration::from_millis(500));
+    let (took, busy) = (start.elapsed(), process_time() - busy);
+    assert!(busy < took / 5, "busy for {busy:?} of {took:?}");
+    common::kill(child.id(), SIGKILL);
+    await_gone(child.id());
 }
