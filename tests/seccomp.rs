@@ -13,10 +13,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::isolated::{current_part, run_isolated};
-use common::seccomp::{deny, deny_in, DeniedCall};
-use common::smoke::check_core_calls;
 #[cfg(target_arch = "x86_64")]
 use common::process_time;
+use common::seccomp::{deny, deny_in, DeniedCall};
+use common::smoke::check_core_calls;
 use common::{
     await_gone, errno, exists, fork_and_exit, pidfds_supported, reap_externally, rounds, skip,
     sleeper, zombie,
