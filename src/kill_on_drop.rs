@@ -7,7 +7,7 @@ use std::time::Duration;
 use nix::libc::SIGKILL;
 
 use crate::group::Leader;
-use crate::wait::{is_final, Timeout};
+use crate::wait::Timeout;
 use crate::PidHandle;
 
 /// A handle that kills and reaps its child when it is dropped.
@@ -162,13 +162,12 @@ impl Drop for Kill {
         }
         let timeout = match handle.kill() {
             Ok(()) => Timeout::after(LONGEST_WAIT),
-            Err(error) if is_final(&error) => return,
-            // EPERM, or what a sandbox makes of it: the child may have exited, and still has to be
-            // reaped.
+            // The child may have exited, and still has to be reaped. If the handle is done or released,
+            // the rest does nothing.
             Err(_) => Timeout::Poll,
         };
         if !matches!(handle.reap(timeout), Ok(Some(_))) {
-            handle.reap_in_background(); // It does nothing for a non-child.
+            handle.reap_in_background();
         }
     }
 }
