@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use super::{both_piped, code, kinds, Kind, Subject, LONG, SHORT};
 use crate::common::{
-    await_state, backends, drop_privileges, eventually, exists, is_root, pause, shell, skip, sleep,
-    state_of, UNPRIVILEGED_UID,
+    await_state, await_zombie, backends, drop_privileges, eventually, exists, is_root, pause,
+    shell, skip, sleep, state_of, UNPRIVILEGED_UID,
 };
 use crate::process_group::leader_that_left;
 use nix::libc::{EPERM, SIGKILL, SIGTERM};
@@ -181,10 +181,14 @@ fn member_gets_the_grace_to_save_its_work() {
 #[test]
 fn group_that_leaks_is_ended() {
     for kind in kinds() {
-        for (trap, grace) in [("", LONG), ("trap '' TERM;", SHORT)] {
+        for (trap, grace, leak) in [
+            ("", LONG, SHORT),
+            ("", LONG, Duration::ZERO),
+            ("trap '' TERM;", SHORT, SHORT),
+        ] {
             let mut child = group(kind, &format!("{trap} sleep 600 & echo $!; exit 3"));
             let capture = Capture::new()
-                .leak_timeout(SHORT)
+                .leak_timeout(leak)
                 .terminate_on_timeout(grace);
             let captured = child.run(&capture).unwrap();
             assert_eq!(code(&captured), Some(3));
@@ -220,6 +224,29 @@ fn outsider_is_read_for_the_leak_timeout() {
             assert!(captured.status.is_some() && captured.leaked);
             assert_eq!(captured.timed_out, timed_out);
             drop(opener);
+        }
+    }
+}
+
+/// After SIGTERM, and after SIGKILL. It writes once the child is a zombie.
+#[test]
+fn outsider_that_writes_after_the_end_is_read() {
+    for kind in kinds() {
+        for (trap, grace) in [("", LONG), ("trap '' TERM;", SHORT)] {
+            let late = "exec 3<&0; (read go <&3; echo late) &";
+            let script = format!("{late} {trap} echo ready; exec sleep 600");
+            let (mut child, opener) = kind.gated(&script);
+            await_ready(&mut child);
+            let pid = child.pid();
+            let captured = thread::scope(|scope| {
+                scope.spawn(move || {
+                    await_zombie(pid);
+                    drop(opener);
+                });
+                child.run(&terminate(grace).leak_timeout(LONG)).unwrap()
+            });
+            assert_eq!(captured.stdout, b"late\n");
+            assert!(captured.timed_out && !captured.leaked);
         }
     }
 }
