@@ -198,6 +198,20 @@ fn group_that_leaks_is_ended() {
     }
 }
 
+/// It handles SIGTERM only when it continues.
+#[test]
+fn stopped_member_that_leaks_is_ended() {
+    for kind in kinds() {
+        let mut child = group(kind, "sleep 600 & echo $!; kill -STOP $!; exit 3");
+        let capture = Capture::new()
+            .leak_timeout(SHORT)
+            .terminate_on_timeout(LONG);
+        let captured = child.run(&capture).unwrap();
+        assert_eq!(code(&captured), Some(3));
+        assert_ended(parse_pid(&captured.stdout));
+    }
+}
+
 /// It has left the group, so it is not ended, and has the pipe open.
 #[test]
 fn outsider_is_read_for_the_leak_timeout() {
@@ -351,6 +365,18 @@ fn output_kills_at_the_timeout() {
         if !captured.stdout.is_empty() {
             assert!(!exists(parse_pid(&captured.stdout)), "it is reaped");
         }
+    }
+}
+
+#[test]
+fn output_kills_the_whole_group_at_the_timeout() {
+    let capture = Capture::new().timeout(Duration::from_millis(500));
+    let mut command = shell("sleep 600 & echo $!; exec sleep 600");
+    let captured = capture.output(command.process_group(0)).unwrap();
+    assert_signalled(&captured, SIGKILL);
+    assert!(!captured.leaked, "no process of the group holds a pipe");
+    if !captured.stdout.is_empty() {
+        assert_ended(parse_pid(&captured.stdout));
     }
 }
 
