@@ -133,14 +133,15 @@ impl Reaper {
     }
 
     fn add(&self, handle: &PidHandle) {
-        let Some(child) = handle.hold() else {
-            return; // It has it already, or the handle was done or released since.
-        };
-        let child = Arc::new(child);
-        if self.add_polled(handle, &child) {
-            return;
+        if let Some(child) = handle.hold() {
+            let child = Arc::new(child);
+            if self.add_polled(handle, &child) {
+                return;
+            }
+            self.lock().unpolled.push(child);
+        } else if self.lock().unpolled.is_empty() {
+            return; // It is polled already, or the handle was done or released since.
         }
-        self.lock().unpolled.push(child);
         if let Some(poller) = self.poller.get() {
             poller.wake();
         }
