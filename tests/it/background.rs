@@ -2,17 +2,15 @@
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use nix::libc::{ECHILD, EINVAL, SIGKILL};
 use pidwait::{Backend, ChildExt, PidHandle};
 
 use crate::common::isolated::enter;
 use crate::common::{
-    await_gone, await_state, await_zombie, backends, blocked_on_stdin, errno, eventually, exists,
-    is_root, kill, open_descriptors, process_time, skip, sleep, sleeper, traceable_sleeper,
-    unshare_pids, zombie, NonChild, Tracer,
+    assert_other_threads_idle, await_gone, await_state, await_zombie, backends, blocked_on_stdin,
+    errno, eventually, exists, is_root, kill, open_descriptors, skip, sleep, sleeper,
+    traceable_sleeper, unshare_pids, zombie, NonChild, Tracer,
 };
 
 fn threads() -> usize {
@@ -204,10 +202,7 @@ fn thread_sleeps_while_a_tracer_holds_a_zombie() {
         handle.reap_in_background();
         handle.kill().unwrap();
         await_state(child.id(), 'Z');
-        let (start, busy) = (Instant::now(), process_time());
-        thread::sleep(Duration::from_millis(300));
-        let (took, busy) = (start.elapsed(), process_time() - busy);
-        assert!(busy < took / 5, "busy for {busy:?} of {took:?}");
+        assert_other_threads_idle();
         tracer.end();
         await_gone(child.id());
     }

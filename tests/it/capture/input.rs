@@ -168,14 +168,16 @@ fn output_has_no_input_by_default() {
 fn pseudoterminal_that_the_child_closes_stops_the_input() {
     let capture = Capture::new().input(vec![b'x'; 1 << 20]);
     for kind in kinds() {
-        let (ours, theirs) = pseudoterminal();
-        let mut command = both_piped("exec <&-; sleep 0.2; echo closed; exit 3");
-        let mut child = kind.spawn(command.stdin(theirs));
-        drop(command);
-        child.set_stdin(ours);
-        let captured = assert_idle(|| child.run(&capture).unwrap());
-        assert_eq!(captured.stdout, b"closed\n");
-        assert!(captured.input_written < 1 << 20);
-        assert_eq!(code(&captured), Some(3));
+        assert_idle(|| {
+            let (ours, theirs) = pseudoterminal();
+            let mut command = both_piped("exec <&-; sleep 0.2; echo closed; exit 3");
+            let mut child = kind.spawn(command.stdin(theirs));
+            drop(command);
+            child.set_stdin(ours);
+            let captured = child.run(&capture).unwrap();
+            assert_eq!(captured.stdout, b"closed\n");
+            assert!(captured.input_written < 1 << 20);
+            assert_eq!(code(&captured), Some(3));
+        });
     }
 }
