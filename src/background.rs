@@ -17,7 +17,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use nix::errno::Errno;
 use once_cell::race::OnceBox;
 use once_cell::sync::OnceCell;
 
@@ -97,7 +96,7 @@ struct State {
     polled: HashMap<u64, Polled>,
     last_key: u64,
     /// Children without a descriptor to poll.
-    unpolled: Vec<Held>,
+    unpolled: Vec<Arc<Held>>,
 }
 
 struct Polled {
@@ -134,31 +133,31 @@ impl Reaper {
     }
 
     fn add(&self, handle: &PidHandle) {
-        let Some(child) = handle.hold() else {
-            return; // Done or released since.
-        };
-        let Err(child) = self.add_polled(handle, child) else {
-            return;
-        };
-        self.lock().unpolled.push(child);
+        if let Some(child) = handle.hold() {
+            let child = Arc::new(child);
+            if self.add_polled(handle, &child) {
+                return;
+            }
+            self.lock().unpolled.push(child);
+        } else if self.lock().unpolled.is_empty() {
+            return; // It is polled already, or the handle was done or released since.
+        }
         if let Some(poller) = self.poller.get() {
             poller.wake();
         }
     }
 
-    /// Returns the child as an error if it cannot be polled: it has no pidfd, or no descriptor is
-    /// available.
-    fn add_polled(&self, handle: &PidHandle, child: Held) -> Result<(), Held> {
+    /// False if the child cannot be polled: it has no pidfd, or no descriptor is available.
+    fn add_polled(&self, handle: &PidHandle, child: &Arc<Held>) -> bool {
         if handle.backend() != Backend::Pidfd {
-            return Err(child);
+            return false;
         }
         let (Ok(poller), Ok(exit)) = (self.poller.get_or_try_init(Poller::new), handle.exit_fd())
         else {
-            return Err(child);
+            return false;
         };
-        let child = Arc::new(child);
         let entry = Polled {
-            child: Arc::clone(&child),
+            child: Arc::clone(child),
             exit: exit.clone(),
         };
         let mut state = self.lock();
@@ -167,14 +166,11 @@ impl Reaper {
         // Before the poller has it, so that the thread finds the entry of each event.
         state.polled.insert(key, entry);
         drop(state);
-        let Err(errno) = poller.add(&exit, key) else {
-            return Ok(());
-        };
-        drop(self.remove(key));
-        if errno == Errno::EEXIST {
-            return Ok(()); // An earlier call has added it.
+        let added = poller.add(&exit, key).is_ok();
+        if !added {
+            drop(self.remove(key));
         }
-        Arc::into_inner(child).map_or(Ok(()), Err) // No event has shown it to the thread.
+        added
     }
 
     fn remove(&self, key: u64) -> Option<Polled> {
@@ -213,8 +209,14 @@ impl Reaper {
                 .then(|| backoff.next_delay(None))
                 .flatten()
                 .map(|delay| delay.max(took.saturating_mul(REST)));
-            if poller.wait(delay, &mut ready) {
-                backoff = Backoff::new(); // New children may exit soon.
+            match poller.wait(delay, &mut ready) {
+                Ok(true) => backoff = Backoff::new(), // New children may exit soon.
+                Ok(false) => {}
+                // A sandbox denies the call.
+                Err(_) => {
+                    backoff.sleep(None);
+                    ready.extend(self.lock().polled.keys());
+                }
             }
             ready.drain(..).for_each(|key| self.try_reap_polled(key));
             let start = sys::now();
@@ -228,7 +230,7 @@ impl Reaper {
             return;
         };
         // `None`: a tracer holds the zombie. Another event follows when it releases it.
-        if !matches!(child.try_reap(), Ok(None)) {
+        if is_over(&child) {
             if let (Some(entry), Some(poller)) = (self.remove(key), self.poller.get()) {
                 poller.remove(&entry.exit);
             }
@@ -237,9 +239,16 @@ impl Reaper {
 
     fn try_reap_unpolled(&self) {
         let mut children = std::mem::take(&mut self.lock().unpolled);
-        children.retain_mut(|child| {
-            matches!(child.has_exited(), Ok(false)) || matches!(child.try_reap(), Ok(None))
-        });
+        children.retain(|child| matches!(child.has_exited(), Ok(false)) || !is_over(child));
         self.lock().unpolled.append(&mut children);
+    }
+}
+
+/// Reaps the child if it has exited. Whether there is nothing left to reap: a lack of descriptors, to
+/// check that it is the same process, passes.
+fn is_over(child: &Held) -> bool {
+    match child.try_reap() {
+        Ok(status) => status.is_some(),
+        Err(error) => is_final(&error),
     }
 }

@@ -89,6 +89,8 @@ pub(crate) struct State {
     /// Blocking calls that reap (by pidfd) or name the PID (by PID), in all threads.
     in_flight: u32,
     seen: Seen,
+    /// The child is left to the background reaper. That lets it go only when it is reaped.
+    is_held: bool,
     /// The fork number when the handle was made. In a forked process, calls in flight of the
     /// parent's threads do not exist.
     forks: u32,
@@ -111,6 +113,7 @@ impl State {
             status: None,
             in_flight: 0,
             seen,
+            is_held: false,
             forks: sys::fork_number(),
         }
     }

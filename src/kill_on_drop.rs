@@ -4,7 +4,6 @@ use std::io;
 use std::ops::Deref;
 use std::time::Duration;
 
-use nix::errno::Errno;
 use nix::libc::SIGKILL;
 
 use crate::group::Leader;
@@ -161,11 +160,11 @@ impl Drop for Kill {
             // if the process leads no group.
             let _ = kill_group(&handle);
         }
-        // EPERM: the child may have exited, and still has to be reaped.
         let timeout = match handle.kill() {
             Ok(()) => Timeout::after(LONGEST_WAIT),
-            Err(error) if error.raw_os_error() == Some(Errno::EPERM as i32) => Timeout::Poll,
-            Err(_) => return, // Done, released, or reaped by other code.
+            // The child may have exited, and still has to be reaped. If the handle is done or released,
+            // the rest does nothing.
+            Err(_) => Timeout::Poll,
         };
         // An error may be temporary: EMFILE.
         if !matches!(handle.reap(timeout), Ok(Some(_))) {

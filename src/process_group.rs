@@ -46,12 +46,12 @@ use crate::PidHandle;
 ///
 /// # Platform notes
 ///
-/// On Linux the members are read from `/proc`. If `/proc` is missing, or belongs to another PID
-/// namespace, the waits and `terminate` fail with [`Unsupported`](io::ErrorKind::Unsupported). If
-/// `/proc` hides the processes of other users (`hidepid=2`), the waits do not see such members, except
-/// the leader. If it lists them but denies access (`hidepid=1`), they count as alive until they are
-/// reaped. On other systems members cannot be listed: the waits check repeatedly whether the group can
-/// be signalled.
+/// On Linux the members are read from `/proc`. If `/proc` is missing, belongs to another PID namespace,
+/// or shows only processes (`subset=pid`), the waits and `terminate` fail with
+/// [`Unsupported`](io::ErrorKind::Unsupported). If `/proc` hides the processes of other users
+/// (`hidepid=2`), the waits do not see such members, except the leader. If it lists them but denies
+/// access (`hidepid=1`), they count as alive until they are reaped. On other systems members cannot be
+/// listed: the waits check repeatedly whether the group can be signalled.
 #[derive(Clone, Debug)]
 pub struct ProcessGroup {
     leader: PidHandle,

@@ -8,10 +8,10 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 use std::time::Duration;
 
-use common::isolated::enter;
+use common::isolated::{enter, enter_with_each_backend};
 use common::{
-    await_state, backends, become_subreaper, errno, eventually, kill, line, readable, shell,
-    while_asleep, LONG,
+    await_gone, await_state, backends, become_subreaper, errno, eventually, exhaust_descriptors,
+    kill, line, readable, shell, sleeper, while_asleep, LONG,
 };
 use nix::libc::{ECHILD, SIGKILL};
 use pidwait::{PidHandle, WaitSet};
@@ -111,4 +111,26 @@ fn adoption_during_a_wait_is_noticed() {
         let exited = set.wait_timeout(Duration::from_secs(60)).unwrap().unwrap();
         assert_eq!(exited.status.unwrap().signal(), Some(SIGKILL));
     }
+}
+
+/// By PID, whether it is still the same process cannot be checked without a descriptor, and no thread
+/// can be started. The next call checks again.
+#[test]
+fn adopted_process_is_reaped_in_the_background_after_a_lack_of_descriptors() {
+    let test = "adopted_process_is_reaped_in_the_background_after_a_lack_of_descriptors";
+    if !enter_with_each_backend(test) {
+        return;
+    }
+    become_subreaper();
+    let mut grandchild = Grandchild::new();
+    let handle = PidHandle::open(grandchild.pid).unwrap();
+    let other = PidHandle::open(sleeper().id()).unwrap();
+    grandchild.orphan();
+    let files = exhaust_descriptors();
+    handle.reap_in_background();
+    drop(files);
+    kill(grandchild.pid, SIGKILL);
+    await_state(grandchild.pid, 'Z');
+    other.reap_in_background();
+    await_gone(grandchild.pid);
 }

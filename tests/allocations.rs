@@ -66,3 +66,16 @@ fn waits_and_signals_do_not_allocate() {
         assert_eq!(allocations(|| handle.signal(0).unwrap_err()), 0);
     }
 }
+
+/// The child is in the reaper's list once.
+#[test]
+fn repeated_reap_in_background_does_not_allocate() {
+    for backend in backends() {
+        let child = sleeper();
+        let handle = PidHandle::open_with(child.id(), backend).unwrap();
+        handle.reap_in_background();
+        assert_eq!(allocations(|| handle.reap_in_background()), 0);
+        assert_eq!(allocations(|| handle.clone().reap_in_background()), 0);
+        handle.kill().unwrap();
+    }
+}

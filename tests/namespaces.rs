@@ -267,6 +267,37 @@ fn handle_in_a_nested_pid_namespace_spares_the_process_of_that_pid() {
     non_child.finish();
 }
 
+/// Without `/proc/loadavg` it is unknown which processes were forked during a look at all members.
+#[test]
+fn ends_of_a_group_under_a_proc_without_loadavg_are_unsupported() {
+    let test = "ends_of_a_group_under_a_proc_without_loadavg_are_unsupported";
+    let run = "mount -t proc -o subset=pid proc /proc && exec \"$@\"";
+    let mut wrapper = vec!["unshare", "-m", "-p", "-f", "sh", "-c", run, "sh"];
+    if !is_root() {
+        wrapper.insert(1, "-Ur");
+    }
+    if !enter_under(&wrapper, test, "no `/proc` with subset=pid can be mounted") {
+        return;
+    }
+    for backend in backends() {
+        let child = sleep().process_group(0).spawn().unwrap();
+        let handle = PidHandle::open_with(child.id(), backend).unwrap();
+        let group = handle.process_group();
+        assert!(!group.has_exited().unwrap());
+        let error = group.terminate(Duration::ZERO).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert!(error.to_string().contains("loadavg"), "{error}");
+        assert_eq!(handle.try_wait().unwrap(), None);
+        group.kill().unwrap();
+        handle.wait_exited().unwrap();
+        assert_eq!(
+            group.has_exited().unwrap_err().kind(),
+            ErrorKind::Unsupported
+        );
+        handle.wait().unwrap();
+    }
+}
+
 /// Runs a test in a PID namespace with a `/proc` that hides the processes of other users: 2 hides
 /// them, 1 only denies access. Returns false outside of it.
 fn enter_hiding_proc(test: &str, hidepid: u8) -> bool {

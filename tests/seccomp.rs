@@ -7,16 +7,18 @@ mod common;
 
 use std::io::ErrorKind;
 use std::os::unix::process::ExitStatusExt;
+use std::process::Child;
 use std::thread;
 
 use common::isolated::{current_part, run_isolated};
 use common::seccomp::{deny, deny_in, DeniedCall};
 use common::smoke::check_core_calls;
 use common::{
-    errno, fork_and_exit, pidfds_supported, reap_externally, rounds, skip, sleeper, zombie,
+    await_gone, errno, exists, fork_and_exit, pidfds_supported, reap_externally, rounds, skip,
+    sleeper, zombie,
 };
 use nix::libc::{self, ECHILD, EINVAL, ENOSYS, ENOTTY, EPERM, SIGKILL};
-use pidwait::{support, Backend, ChildExt, PidHandle, Spawned};
+use pidwait::{support, Backend, ChildExt, KillOnDrop, PidHandle, Spawned};
 
 const fn fails_with(call: libc::c_long, errno: i32) -> DeniedCall {
     DeniedCall {
@@ -310,4 +312,50 @@ fn call_that_fails_finds_the_status_at_once() {
             assert_eq!(status.and_then(|it| it.code()), Some(5), "{backend}");
         }
     }
+}
+
+/// The kill fails, but the child has exited and is reaped.
+#[test]
+fn kill_on_drop_reaps_an_exited_child_without_pidfd_send_signal() {
+    let test = "kill_on_drop_reaps_an_exited_child_without_pidfd_send_signal";
+    if current_part().is_none() {
+        if filters_work() {
+            run_isolated(test, "alone", |command| {
+                command.env_remove("PIDWAIT_BACKEND");
+            });
+        }
+        return;
+    }
+    let mut exited = zombie("exit 3");
+    let running = sleeper();
+    let open = |child: &Child| KillOnDrop::new(PidHandle::open(child.id()).unwrap());
+    let guards = [open(&exited), open(&running)];
+    deny(&[fails_with(libc::SYS_pidfd_send_signal, ENOSYS)]).unwrap();
+    drop(guards);
+    assert_eq!(errno(exited.try_wait()), ECHILD);
+    assert!(exists(running.id()));
+    common::kill(running.id(), SIGKILL);
+    await_gone(running.id());
+}
+
+/// The thread cannot wait for events, and must not spin.
+#[cfg(target_arch = "x86_64")] // Elsewhere there may be no such call.
+#[test]
+fn background_reaper_works_without_epoll_wait() {
+    let test = "background_reaper_works_without_epoll_wait";
+    if current_part().is_none() {
+        if filters_work() {
+            run_isolated(test, "alone", |command| {
+                command.env_remove("PIDWAIT_BACKEND");
+                let denied = [libc::SYS_epoll_wait, libc::SYS_epoll_pwait];
+                deny_in(command, &denied.map(|call| fails_with(call, EPERM)));
+            });
+        }
+        return;
+    }
+    let child = sleeper();
+    PidHandle::open(child.id()).unwrap().reap_in_background();
+    common::assert_other_threads_idle();
+    common::kill(child.id(), SIGKILL);
+    await_gone(child.id());
 }

@@ -42,7 +42,7 @@ const LIMITS: &[(&str, usize)] = &[
     ("release", 1),
     // A check for the exit, `getpid` and `epoll_ctl`.
     ("reap_in_background", 3),
-    ("reap_in_background, again", 3),
+    ("reap_in_background, again", 2),
     ("WaitSet::insert", 1),
     // One `epoll_wait` for all; for each exit a wait and two calls to take it out of the set.
     ("WaitSet::wait, ten exits", 10 * 3 + 1),

@@ -32,13 +32,18 @@ impl Poller {
         self.woken.notify_one();
     }
 
-    pub(super) fn wait(&self, timeout: Option<Duration>, _ready: &mut Vec<u64>) -> bool {
+    #[allow(clippy::unnecessary_wraps)] // On Linux it can fail.
+    pub(super) fn wait(
+        &self,
+        timeout: Option<Duration>,
+        _ready: &mut Vec<u64>,
+    ) -> nix::Result<bool> {
         let is_woken = self.is_woken.lock().unwrap_or_else(PoisonError::into_inner);
         let timeout = timeout.unwrap_or(Duration::MAX);
         let waited = self
             .woken
             .wait_timeout_while(is_woken, timeout, |is_woken| !*is_woken);
         let (mut is_woken, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut *is_woken)
+        Ok(std::mem::take(&mut *is_woken))
     }
 }

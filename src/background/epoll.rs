@@ -43,15 +43,18 @@ impl Poller {
 
     /// Waits for events, and adds the keys of children that may have exited to `ready`. Returns whether
     /// it was woken.
-    pub(super) fn wait(&self, timeout: Option<Duration>, ready: &mut Vec<u64>) -> bool {
+    pub(super) fn wait(
+        &self,
+        timeout: Option<Duration>,
+        ready: &mut Vec<u64>,
+    ) -> nix::Result<bool> {
         let deadline = timeout.and_then(|time| sys::now().checked_add(time));
         let mut events = [EpollEvent::empty(); BATCH];
-        let count = sys::epoll_wait(&self.epoll, &mut events, deadline);
-        let count = count.unwrap_or(0); // It cannot fail.
+        let count = sys::epoll_wait(&self.epoll, &mut events, deadline)?;
         let keys = events.iter().take(count).map(EpollEvent::data);
         let children = ready.len();
         ready.extend(keys.filter(|key| *key != WAKER));
-        ready.len() - children < count
+        Ok(ready.len() - children < count)
     }
 }
 

@@ -153,10 +153,12 @@ impl<'a> Session<'a> {
                 self.recheck = Recheck::new();
                 ready.exit = true;
             }
-            if ready.exit {
+            // At the deadline, too: the child may have exited in time, and the sink be slow.
+            let check = ready.exit || self.is_over();
+            if check {
                 self.check_exit()?;
             }
-            if self.advance(ready.exit)? {
+            if self.advance(check)? {
                 return Ok(());
             }
             ready = self.poll()?;
@@ -189,7 +191,7 @@ impl<'a> Session<'a> {
     /// Moves on to the next stages whose time has come. True when the capture is done.
     fn advance(&mut self, checked: bool) -> io::Result<bool> {
         loop {
-            let over = self.deadline.is_some_and(|at| sys::now() >= at);
+            let over = self.is_over();
             let stage = self.stage;
             match stage {
                 Stage::Reading if self.exited => self.drain_until(self.timeout),
@@ -220,6 +222,10 @@ impl<'a> Session<'a> {
                 Stage::Killed => return Ok(false), // It has no deadline.
             }
         }
+    }
+
+    fn is_over(&self) -> bool {
+        self.deadline.is_some_and(|at| sys::now() >= at)
     }
 
     fn all_ended(&self) -> bool {

@@ -201,8 +201,12 @@ impl<'a> Input<'a> {
                     self.written += written;
                     so_far += written;
                 }
+                // A pseudoterminal that no process has open, and that is full. Poll would not block.
+                Err(Errno::EAGAIN) if sys::is_hung_up(fd.as_fd())? => break,
                 Err(Errno::EAGAIN) => return Ok(None),
                 Err(Errno::EPIPE | Errno::ECONNRESET) => break,
+                // One that has room, on Linux.
+                Err(Errno::EIO) if fd.as_fd().is_terminal() => break,
                 Err(errno) => return Err(errno.into()),
             }
         }

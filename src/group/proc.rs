@@ -28,7 +28,7 @@ impl Members {
         if !sys::proc_is_own()? {
             let text = "cannot list the members of a process group: /proc is missing or belongs \
                         to another PID namespace (mount a new proc file system on it)";
-            return Err(io::Error::new(io::ErrorKind::Unsupported, text));
+            return Err(unsupported(text));
         }
         Ok(Self {
             group: leader.pid(),
@@ -53,10 +53,10 @@ impl Members {
     ///
     /// A leader that `/proc` hides is not in the list, and is checked last.
     pub(super) fn find(&self, leader: &mut impl Leader) -> io::Result<Vec<pid_t>> {
-        let mut before = sys::last_pid()?;
+        let mut before = last_pid()?;
         let mut alive = self.alive_of(leader, sys::list_pids()?)?;
         while alive.is_empty() {
-            let last = sys::last_pid()?;
+            let last = last_pid()?;
             alive = match last.wrapping_sub(before) {
                 0 => break,
                 1..=FEW => self.alive_of(leader, (before..=last).skip(1))?,
@@ -165,4 +165,18 @@ impl Members {
         }
         Ok(true)
     }
+}
+
+fn last_pid() -> io::Result<pid_t> {
+    sys::last_pid().map_err(|errno| match errno {
+        Errno::ENOENT => unsupported(
+            "cannot list the members of a process group: there is no /proc/loadavg (mount /proc \
+             without subset=pid)",
+        ),
+        errno => errno.into(),
+    })
+}
+
+fn unsupported(text: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, text)
 }

@@ -9,16 +9,19 @@ use crate::backend::{Process, Seen};
 use crate::sys::{self, Arc};
 
 impl PidHandle {
-    /// The process as a child to reap later. `None` if the handle is done or released.
+    /// The process as a child to reap later. `None` if it is held already, or the handle is done or
+    /// released.
     pub(crate) fn hold(&self) -> Option<Held> {
         let mut guard = self.shared.lock();
         guard.check_live().ok()?;
+        if std::mem::replace(&mut guard.is_held, true) {
+            return None;
+        }
         let lease = guard.lease(Arc::clone(&self.shared))?;
         drop(guard);
         Some(Held {
             handle: self.clone(),
             lease,
-            seen: Seen::of_child(),
         })
     }
 }
@@ -27,15 +30,13 @@ impl PidHandle {
 pub(crate) struct Held {
     handle: PidHandle,
     lease: sys::Lease<Arc<Shared>, Process, State>,
-    /// What `has_exited` has seen of the child.
-    seen: Seen,
 }
 
 impl Held {
     /// Whether the child has exited. Checks without the lock: a process that is forked while a thread
     /// holds the lock could not use its copy of the handle.
-    pub(crate) fn has_exited(&mut self) -> io::Result<bool> {
-        Ok(self.lease.has_exited(&mut self.seen)?)
+    pub(crate) fn has_exited(&self) -> io::Result<bool> {
+        Ok(self.lease.has_exited(&mut Seen::of_child())?)
     }
 
     /// Reaps the child if it has exited.

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::mem::MaybeUninit;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::libc;
@@ -75,6 +76,18 @@ impl IdleCheck {
         };
         false
     }
+}
+
+/// Panics if the threads of this process are busy while the calling one sleeps, in each of five periods:
+/// see [`IdleCheck`].
+#[track_caller]
+pub(crate) fn assert_other_threads_idle() {
+    let is_idle = || {
+        let (start, before) = (Instant::now(), process_time());
+        thread::sleep(Duration::from_millis(300));
+        process_time() - before < start.elapsed() / 5
+    };
+    assert!((0..5).any(|_| is_idle()), "busy in each period");
 }
 
 /// Makes the calling thread run only when a CPU is otherwise idle.

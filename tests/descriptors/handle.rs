@@ -174,13 +174,14 @@ pub(crate) const CASES: &[(&str, Case)] = &[
     }),
     ("KillOnDrop", |emfile, backend| {
         let handle = running(backend);
-        let pid = handle.id();
-        emfile.during(|| drop(KillOnDrop::new(handle)));
-        if emfile.failed_call().is_none() {
-            common::await_gone(pid);
-        } else if common::exists(pid) {
-            settle(&open(pid, backend), None);
+        let guard = KillOnDrop::new(handle.clone());
+        emfile.during(|| drop(guard));
+        if emfile.failed_call().is_some() {
+            // If the kill failed, the child runs on. If waking the thread failed: see above.
+            let _ = handle.kill();
+            handle.reap_in_background();
         }
+        common::await_gone(handle.id());
     }),
 ];
 

@@ -8,8 +8,9 @@ use pidwait::{Backend, ChildExt, PidHandle};
 
 use crate::common::isolated::enter;
 use crate::common::{
-    await_gone, await_zombie, backends, blocked_on_stdin, errno, eventually, exists, is_root, kill,
-    open_descriptors, skip, sleep, sleeper, unshare_pids, zombie, NonChild,
+    assert_other_threads_idle, await_gone, await_state, await_zombie, backends, blocked_on_stdin,
+    errno, eventually, exists, is_root, kill, open_descriptors, skip, sleep, sleeper,
+    traceable_sleeper, unshare_pids, zombie, NonChild, Tracer,
 };
 
 fn threads() -> usize {
@@ -184,4 +185,25 @@ fn without_a_thread_the_next_call_reaps() {
         await_zombie(next.id());
     }
     assert_eq!(threads(), before);
+}
+
+/// The pidfd of the zombie stays readable.
+#[test]
+fn thread_sleeps_while_a_tracer_holds_a_zombie() {
+    if !enter("background::thread_sleeps_while_a_tracer_holds_a_zombie") {
+        return;
+    }
+    for backend in backends() {
+        let child = traceable_sleeper();
+        let Some(tracer) = Tracer::attach(child.id()) else {
+            return;
+        };
+        let handle = PidHandle::open_with(child.id(), backend).unwrap();
+        handle.reap_in_background();
+        handle.kill().unwrap();
+        await_state(child.id(), 'Z');
+        assert_other_threads_idle();
+        tracer.end();
+        await_gone(child.id());
+    }
 }

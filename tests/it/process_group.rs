@@ -57,7 +57,7 @@ impl Members {
 
 /// Forks a leader of a group, with one member, that leaves the group and then calls `then`. Returns
 /// when it has left.
-fn leader_that_left(then: impl FnOnce()) -> u32 {
+pub(crate) fn leader_that_left(then: impl FnOnce()) -> u32 {
     let own_group = nix::unistd::getpgrp().as_raw();
     let former = fork(move || {
         lead_group();

@@ -66,6 +66,10 @@ impl Session<'_> {
             self.asked = true;
         }
         unless_gone(self.signal(SIGKILL))?;
+        if self.group && !self.target.has_exited()? {
+            // It may have left the group, or be the one member that may not be signalled: EPERM.
+            unless_gone(self.target.signal(SIGKILL))?;
+        }
         self.stage = Stage::Killed;
         self.deadline = None;
         Ok(())

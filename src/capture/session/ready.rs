@@ -81,13 +81,11 @@ impl Session<'_> {
             (exit, PollFlags::POLLIN),
         ];
         let [stdin, stdout, stderr, exited] = poll(fds, until)?;
-        // At the deadline, too: the child may have exited in time.
-        let over = self.deadline.is_some_and(|at| sys::now() >= at);
         Ok(Ready {
             stdin,
             stdout,
             stderr,
-            exit: exited || repeat && (over || self.recheck.is_due()),
+            exit: exited || repeat && self.recheck.is_due(),
         })
     }
 }

@@ -47,7 +47,23 @@ pub(crate) fn proc_is_own() -> Result<bool> {
 }
 
 /// Reads `/proc/PID/stat`. ESRCH: there is no such entry. Any other error: `/proc` cannot be read.
+///
+/// A process whose main thread is released during the read shows no thread, and state X. Either it was
+/// reaped, or another of its threads has just become the main one by an exec. So it is read again. Not
+/// without a limit: an emulated `/proc` may show no thread ever.
 pub(crate) fn proc_stat(pid: pid_t) -> Result<ProcStat> {
+    const MOST: u32 = 10;
+    let mut stat = read_stat(pid)?;
+    for _ in 1..MOST {
+        if stat.threads > 0 {
+            break;
+        }
+        stat = read_stat(pid)?;
+    }
+    Ok(stat)
+}
+
+fn read_stat(pid: pid_t) -> Result<ProcStat> {
     let text = fs::read(format!("/proc/{pid}/stat")).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => Errno::ESRCH,
         _ => errno_of(error),

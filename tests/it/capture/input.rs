@@ -6,7 +6,9 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use super::{both_piped, code, kinds, Kind, Subject, LONG, SHORT};
-use crate::common::{is_blocking, kill, shell};
+#[cfg(target_os = "linux")]
+use crate::common::pseudoterminal;
+use crate::common::{assert_idle, is_blocking, kill, shell};
 use nix::libc::SIGUSR1;
 use pidwait::Capture;
 
@@ -158,4 +160,24 @@ fn output_has_no_input_by_default() {
         .timeout(Duration::MAX)
         .output(&mut shell("cat; exit 3"));
     assert_eq!(code(&captured.unwrap()), Some(3));
+}
+
+/// On Linux it hangs up, and a write fails with EAGAIN if it is full, otherwise with EIO.
+#[cfg(target_os = "linux")]
+#[test]
+fn pseudoterminal_that_the_child_closes_stops_the_input() {
+    let capture = Capture::new().input(vec![b'x'; 1 << 20]);
+    for kind in kinds() {
+        assert_idle(|| {
+            let (ours, theirs) = pseudoterminal();
+            let mut command = both_piped("exec <&-; sleep 0.2; echo closed; exit 3");
+            let mut child = kind.spawn(command.stdin(theirs));
+            drop(command);
+            child.set_stdin(ours);
+            let captured = child.run(&capture).unwrap();
+            assert_eq!(captured.stdout, b"closed\n");
+            assert!(captured.input_written < 1 << 20);
+            assert_eq!(code(&captured), Some(3));
+        });
+    }
 }

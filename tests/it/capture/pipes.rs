@@ -174,6 +174,22 @@ fn socket_is_read_to_its_end() {
     }
 }
 
+/// A read then fails with ECONNRESET.
+#[test]
+fn socket_that_the_child_closes_with_unread_data_ends_without_an_error() {
+    for kind in kinds() {
+        let (mut ours, theirs) = UnixStream::pair().unwrap();
+        ours.write_all(b"unread").unwrap();
+        let mut command = shell("echo out; exit 3");
+        let mut child = kind.spawn(command.stdout(OwnedFd::from(theirs)));
+        drop(command);
+        child.set_stdout(ours);
+        let captured = child.exited(LONG);
+        assert_eq!(captured.stdout, b"out\n");
+        assert_eq!(code(&captured), Some(3));
+    }
+}
+
 /// A file has an end, but never hangs up.
 #[test]
 fn file_is_read_to_its_end() {

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 
 use super::{both_piped, code, kinds, Kind, Subject, LONG, SHORT};
 use crate::common::{
-    await_state, drop_privileges, eventually, exists, is_root, shell, skip, state_of,
-    UNPRIVILEGED_UID,
+    await_state, await_zombie, backends, drop_privileges, eventually, exists, is_root, pause,
+    shell, skip, sleep, state_of, UNPRIVILEGED_UID,
 };
+use crate::process_group::leader_that_left;
 use nix::libc::{EPERM, SIGKILL, SIGTERM};
-use pidwait::{Capture, Captured};
+use pidwait::{Capture, Captured, PidHandle};
 
 fn terminate(grace: Duration) -> Capture {
     Capture::new().timeout(SHORT).terminate_on_timeout(grace)
@@ -180,16 +181,34 @@ fn member_gets_the_grace_to_save_its_work() {
 #[test]
 fn group_that_leaks_is_ended() {
     for kind in kinds() {
-        for (trap, grace) in [("", LONG), ("trap '' TERM;", SHORT)] {
+        for (trap, grace, leak) in [
+            ("", LONG, SHORT),
+            ("", LONG, Duration::ZERO),
+            ("trap '' TERM;", SHORT, SHORT),
+        ] {
             let mut child = group(kind, &format!("{trap} sleep 600 & echo $!; exit 3"));
             let capture = Capture::new()
-                .leak_timeout(SHORT)
+                .leak_timeout(leak)
                 .terminate_on_timeout(grace);
             let captured = child.run(&capture).unwrap();
             assert_eq!(code(&captured), Some(3));
             assert!(captured.leaked && !captured.timed_out, "{captured:?}");
             assert_ended(parse_pid(&captured.stdout));
         }
+    }
+}
+
+/// It handles SIGTERM only when it continues.
+#[test]
+fn stopped_member_that_leaks_is_ended() {
+    for kind in kinds() {
+        let mut child = group(kind, "sleep 600 & echo $!; kill -STOP $!; exit 3");
+        let capture = Capture::new()
+            .leak_timeout(SHORT)
+            .terminate_on_timeout(LONG);
+        let captured = child.run(&capture).unwrap();
+        assert_eq!(code(&captured), Some(3));
+        assert_ended(parse_pid(&captured.stdout));
     }
 }
 
@@ -219,6 +238,29 @@ fn outsider_is_read_for_the_leak_timeout() {
             assert!(captured.status.is_some() && captured.leaked);
             assert_eq!(captured.timed_out, timed_out);
             drop(opener);
+        }
+    }
+}
+
+/// After SIGTERM, and after SIGKILL. It writes once the child is a zombie.
+#[test]
+fn outsider_that_writes_after_the_end_is_read() {
+    for kind in kinds() {
+        for (trap, grace) in [("", LONG), ("trap '' TERM;", SHORT)] {
+            let late = "exec 3<&0; (read go <&3; echo late) &";
+            let script = format!("{late} {trap} echo ready; exec sleep 600");
+            let (mut child, opener) = kind.gated(&script);
+            await_ready(&mut child);
+            let pid = child.pid();
+            let captured = thread::scope(|scope| {
+                scope.spawn(move || {
+                    await_zombie(pid);
+                    drop(opener);
+                });
+                child.run(&terminate(grace).leak_timeout(LONG)).unwrap()
+            });
+            assert_eq!(captured.stdout, b"late\n");
+            assert!(captured.timed_out && !captured.leaked);
         }
     }
 }
@@ -267,7 +309,47 @@ fn child_that_may_not_be_signalled_fails_with_eperm() {
         assert!(child.pipes()[1].is_some());
         child.end();
     }
-    let _ = UNPRIVILEGED_UID;
+}
+
+/// The signals to the group reach only another member.
+#[test]
+fn leader_that_may_not_be_signalled_fails_with_eperm() {
+    if !is_root() {
+        return skip("needs another user");
+    }
+    for kind in kinds() {
+        let mut child = kind.spawn(sleep().stdout(Stdio::piped()).process_group(0));
+        let group = i32::try_from(child.pid()).unwrap();
+        let mut member = sleep();
+        let mut member = member
+            .uid(UNPRIVILEGED_UID)
+            .process_group(group)
+            .spawn()
+            .unwrap();
+        let failed = thread::scope(|scope| {
+            let unprivileged = scope.spawn(|| {
+                drop_privileges();
+                child.run(&terminate(SHORT))
+            });
+            unprivileged.join().unwrap().unwrap_err()
+        });
+        assert_eq!(failed.error.raw_os_error(), Some(EPERM));
+        assert!(!member.wait().unwrap().success());
+        child.end();
+    }
+}
+
+/// The signals to the group that it led do not reach it.
+#[test]
+fn leader_that_left_its_group_is_killed_after_the_grace() {
+    for backend in backends() {
+        let former = leader_that_left(pause);
+        let mut spawned = PidHandle::spawn(&mut shell("exit 0")).unwrap();
+        spawned.handle.wait().unwrap();
+        spawned.handle = PidHandle::open_with(former, backend).unwrap();
+        let captured = terminate(SHORT).run(&mut spawned).unwrap();
+        assert_signalled(&captured, SIGKILL);
+    }
 }
 
 #[test]
@@ -283,6 +365,18 @@ fn output_kills_at_the_timeout() {
         if !captured.stdout.is_empty() {
             assert!(!exists(parse_pid(&captured.stdout)), "it is reaped");
         }
+    }
+}
+
+#[test]
+fn output_kills_the_whole_group_at_the_timeout() {
+    let capture = Capture::new().timeout(Duration::from_millis(500));
+    let mut command = shell("sleep 600 & echo $!; exec sleep 600");
+    let captured = capture.output(command.process_group(0)).unwrap();
+    assert_signalled(&captured, SIGKILL);
+    assert!(!captured.leaked, "no process of the group holds a pipe");
+    if !captured.stdout.is_empty() {
+        assert_ended(parse_pid(&captured.stdout));
     }
 }
 

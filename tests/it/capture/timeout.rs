@@ -3,10 +3,11 @@
 use std::io::ErrorKind;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::Stdio;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{both_piped, code, gate, kinds, LONG, SHORT};
-use crate::common::{assert_idle, is_blocking, rounds, shell, with_interruptions};
+use crate::common::{assert_idle, await_zombie, is_blocking, rounds, shell, with_interruptions};
 #[cfg(target_os = "linux")]
 use crate::common::{await_state, file_of_zeros, sleep, traceable, Tracer};
 use pidwait::Capture;
@@ -190,6 +191,37 @@ fn interrupted_call_keeps_its_timeout() {
         with_interruptions(|| child.timed_out(timeout));
         assert!(start.elapsed() >= timeout);
         child.end();
+    }
+}
+
+/// The sink takes longer than the timeout, and the child exits meanwhile.
+#[test]
+fn exit_during_a_slow_sink_is_no_timeout() {
+    for kind in kinds() {
+        for grace in [None, Some(LONG)] {
+            let (mut child, opener) = kind.gated("echo out; read go; exit 3");
+            let (pid, mut opener) = (child.pid(), Some(opener));
+            let timeout = Duration::from_millis(200);
+            let mut capture = Capture::new().timeout(timeout);
+            if let Some(grace) = grace {
+                capture = capture.terminate_on_timeout(grace);
+            }
+            let start = Instant::now();
+            let captured = child.run_with(&capture, |_, _| {
+                drop(opener.take());
+                await_zombie(pid);
+                thread::sleep(timeout.saturating_sub(start.elapsed()));
+                Ok(())
+            });
+            let captured = captured.unwrap();
+            // On a slow machine the time can run out before the first output.
+            if opener.is_none() {
+                assert_eq!(code(&captured), Some(3));
+                assert!(!captured.timed_out, "{grace:?}");
+            } else {
+                drop(opener);
+            }
+        }
     }
 }
 

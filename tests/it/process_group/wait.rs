@@ -1,7 +1,8 @@
 //! Waiting for all members of a group.
 
+use std::env;
 use std::os::unix::process::CommandExt;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::libc::{ECHILD, EINVAL, ESRCH, SIGKILL};
@@ -9,11 +10,11 @@ use pidwait::PidHandle;
 
 use super::leader;
 use crate::common::isolated::enter;
-use crate::common::pid_namespace::enter_foreign_proc;
+use crate::common::pid_namespace::{enter_foreign_proc, in_pid_namespace};
 use crate::common::{
-    await_state, backends, become_subreaper, errno, eventually, exit_main_thread, fork, fork_chain,
-    kill, lead_group, leads_group, line, reap_externally, shell, sleep, sleeper, state_of,
-    while_asleep, NonChild,
+    await_state, await_zombie, backends, become_subreaper, errno, eventually, exit_main_thread,
+    fork, fork_chain, kill, lead_group, leads_group, line, reap_externally, rounds, shell, sleep,
+    sleeper, state_of, while_asleep, NonChild,
 };
 
 const MILLI: Duration = Duration::from_millis(1);
@@ -196,5 +197,39 @@ fn chain_of_forks_does_not_outrun_a_look() {
         group.wait_exited().unwrap();
         assert!(group.has_exited().unwrap());
         handle.wait().unwrap();
+    }
+}
+
+/// While a thread of a process execs, `/proc` can show the process as dead for a moment.
+#[test]
+fn member_that_execs_in_a_thread_is_alive() {
+    const TEST: &str = "process_group::wait::member_that_execs_in_a_thread_is_alive";
+    const IS_MEMBER: &str = "PIDWAIT_TEST_IS_MEMBER";
+    let this = env::current_exe().unwrap();
+    if env::var_os(IS_MEMBER).is_some() {
+        // With more than one thread for tests, a test does not run in the main thread.
+        let error = Command::new(this).args(env::args_os().skip(1)).exec();
+        panic!("{error}");
+    }
+    if !in_pid_namespace(TEST) {
+        return;
+    }
+    for backend in backends() {
+        let mut command = shell("exit 3");
+        let leader = command.process_group(0).spawn().unwrap();
+        await_zombie(leader.id());
+        let mut member = Command::new(&this);
+        member.args([TEST, "--exact", "--test-threads=2"]);
+        member.env(IS_MEMBER, "").stdout(Stdio::null());
+        member.process_group(i32::try_from(leader.id()).unwrap());
+        let mut member = member.spawn().unwrap();
+        let handle = PidHandle::open_with(leader.id(), backend).unwrap();
+        for _ in 0..rounds(5_000) {
+            assert!(!handle.process_group().has_exited().unwrap());
+        }
+        member.kill().unwrap();
+        member.wait().unwrap();
+        assert!(handle.process_group().has_exited().unwrap());
+        assert_eq!(handle.wait().unwrap().code(), Some(3));
     }
 }
