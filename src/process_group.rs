@@ -50,8 +50,9 @@ use crate::PidHandle;
 /// or shows only processes (`subset=pid`), the waits and `terminate` fail with
 /// [`Unsupported`](io::ErrorKind::Unsupported). If `/proc` hides the processes of other users
 /// (`hidepid=2`), the waits do not see such members, except the leader. If it lists them but denies
-/// access (`hidepid=1`), they count as alive until they are reaped. On other systems members cannot be
-/// listed: the waits check repeatedly whether the group can be signalled.
+/// access (`hidepid=1`), they count as alive until they exit or, with
+/// [`Backend::Waitpid`](crate::Backend::Waitpid), until they are reaped. On other systems members cannot
+/// be listed: the waits check repeatedly whether the group can be signalled.
 #[derive(Clone, Debug)]
 pub struct ProcessGroup {
     leader: PidHandle,

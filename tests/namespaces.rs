@@ -17,7 +17,7 @@ use common::isolated::{current_part, enter, enter_under, enter_with_each_backend
 use common::pid_namespace::{enter_foreign_proc, in_pid_namespace, with_nested_proc};
 use common::seccomp::{deny, DeniedCall};
 use common::{
-    backends, drop_privileges, errno, exit, fork, is_root, lead_group, pidfd_open,
+    await_zombie, backends, drop_privileges, errno, exit, fork, is_root, lead_group, pidfd_open,
     pidfds_supported, readable, reap_externally, skip, sleep, sleeper, unshare_pids, NonChild,
     LONG, UNPRIVILEGED_UID,
 };
@@ -381,6 +381,15 @@ fn a_member_that_proc_denies_access_to_is_alive() {
             });
         });
         member.kill().unwrap();
+        await_zombie(member.id());
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                drop_privileges();
+                // Only a pidfd tells that it has exited.
+                let visible = backend == Backend::Pidfd;
+                assert_eq!(group.has_exited().unwrap(), visible);
+            });
+        });
         member.wait().unwrap();
         assert!(group.has_exited().unwrap());
         assert_eq!(handle.wait().unwrap().signal(), Some(libc::SIGKILL));

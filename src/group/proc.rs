@@ -89,20 +89,26 @@ impl Members {
     /// never reap it.
     fn is_alive(&self, leader: &mut impl Leader, pid: pid_t) -> nix::Result<bool> {
         // Much faster than /proc, and nearly all processes are in other groups.
-        match sys::group_of(pid) {
+        let is_in_group = match sys::group_of(pid) {
             Ok(group) if group != self.group => return Ok(false),
             Err(Errno::ESRCH) => return Ok(false),
-            Ok(_) | Err(_) => {}
-        }
+            found => found.is_ok(),
+        };
         match sys::proc_stat(pid) {
             Ok(stat) => Ok(stat.group == self.group && !stat.is_zombie()),
             // Gone, or hidden: other ways are left to check the leader.
             Err(Errno::ESRCH | Errno::EPERM) if pid == self.group => Ok(!leader.has_exited()?),
             Err(Errno::ESRCH) => Ok(false),
             // With `hidepid=1` it is in /proc, but not whether it is a zombie.
-            Err(Errno::EPERM) => Ok(true),
+            Err(Errno::EPERM) => Ok(is_in_group && self.may_run(pid)),
             Err(errno) => Err(errno),
         }
+    }
+
+    /// Whether a process that `/proc` does not describe may run. By PID it may until it is reaped.
+    fn may_run(&self, pid: pid_t) -> bool {
+        let has_exited = || sys::is_readable(&sys::pidfd_open(pid)?);
+        self.backend != Backend::Pidfd || !has_exited().unwrap_or(false)
     }
 
     /// Blocks until none of these processes is an alive member. False once the deadline has passed.
