@@ -145,7 +145,10 @@ fn reap_orphans(set: &WaitSet<()>) -> io::Result<()> {
         if set.iter().any(|(_, handle, _)| handle.id() == pid) {
             break;
         }
-        PidHandle::open(pid)?.wait()?;
+        let Ok(orphan) = PidHandle::open(pid) else {
+            break; // Out of descriptors: the zombie stays until a later call.
+        };
+        orphan.wait()?;
     }
     Ok(())
 }
