@@ -56,7 +56,7 @@ const CONTENDERS: &[Entry] = &[
     entry::<Set>(10_000),
     entry::<SetExited>(1000),
     entry::<RawWait4>(10_000),
-    entry::<Threads>(10_000),
+    entry::<Threads>(1000),
     entry::<Tokio>(10_000),
     entry::<AsyncProcess>(10_000),
     #[cfg(feature = "runtimes")]

@@ -75,6 +75,7 @@ pub(crate) const CLAIMS: &[(&str, &[Claim])] = &[
         Claim::new("10,000 children", "multi/exit_cpu/10000", SET, EPOLL, 1.15),
     ]),
     ("CPU per exit of 1,000, other waits", &[
+        Claim::new("`WaitSet`, to a thread each", "multi/exit_cpu/1000", SET, "a thread each", 1.0),
         Claim::new("`wait_exited`, to raw epoll", "multi/exit_cpu/1000", "pidwait wait_exited", EPOLL, 1.3),
         Claim::new("on tokio, to tokio", "multi/exit_cpu/1000", "pidwait on tokio", "tokio", 1.1),
     ]),
@@ -85,7 +86,6 @@ pub(crate) const CLAIMS: &[(&str, &[Claim])] = &[
     ("CPU per exit of 10,000, `WaitSet` to", &[
         Claim::new("tokio", "multi/exit_cpu/10000", SET, "tokio", 1.0),
         Claim::new("async-process", "multi/exit_cpu/10000", SET, "async-process", 1.0),
-        Claim::new("a thread each", "multi/exit_cpu/10000", SET, "a thread each", 1.0),
     ]),
     ("Find one exit of 10,000, `WaitSet` to", &[
         Claim::new("tokio", "multi/first_exit/10000", SET, "tokio", 1.0),
