@@ -55,7 +55,7 @@ const CONTENDERS: &[Entry] = &[
     entry::<RawEpoll>(10_000),
     entry::<Set>(10_000),
     entry::<SetExited>(1000),
-    entry::<RawWait4>(10_000),
+    entry::<RawWait4>(1000),
     entry::<Threads>(1000),
     entry::<Tokio>(10_000),
     entry::<AsyncProcess>(10_000),
