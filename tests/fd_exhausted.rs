@@ -10,8 +10,8 @@ use std::time::Duration;
 use common::isolated::{current_part, run_isolated};
 use common::smoke::check_core_calls;
 use common::{
-    await_gone, errno, exhaust_descriptors, limit_descriptors, pidfds_supported, shell, sleeper,
-    zombie,
+    await_gone, errno, exhaust_descriptors, ignoring_sigterm, limit_descriptors, pidfds_supported,
+    shell, sleeper, zombie,
 };
 use nix::libc::{ECHILD, EMFILE, SIGKILL, SIGTERM};
 use pidwait::{support, Backend, Capture, ChildExt, KillOnDrop, PidHandle, Spawned};
@@ -242,7 +242,8 @@ fn waits_with_a_limit_of_no_descriptors_fail_with_emfile() {
     if !isolated_with_pidfds("waits_with_a_limit_of_no_descriptors_fail_with_emfile") {
         return;
     }
-    let open = |backend| PidHandle::open_with(sleeper().id(), backend).unwrap();
+    // Otherwise `terminate` could find them gone before it waits.
+    let open = |backend| PidHandle::open_with(ignoring_sigterm().id(), backend).unwrap();
     let handles = [open(Backend::Pidfd), open(Backend::Waitpid)];
     let exits = handles.each_ref().map(|handle| handle.exit_fd().unwrap());
     let guards = handles
