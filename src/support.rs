@@ -157,9 +157,14 @@ pub(crate) fn require_pidfd() -> io::Result<()> {
         None => Ok(()),
         Some(missing) => {
             let text = format!("this system has no pidfds: {missing}");
-            Err(io::Error::new(io::ErrorKind::Unsupported, text))
+            Err(unsupported(text))
         }
     }
+}
+
+/// The error for what this system cannot do. The text names what it lacks.
+pub(crate) fn unsupported(text: impl Into<String>) -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, text.into())
 }
 
 fn choose() -> io::Result<Support> {

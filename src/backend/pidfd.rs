@@ -10,6 +10,7 @@ use nix::libc::{c_int, pid_t, WEXITED, WNOHANG, WNOWAIT};
 
 use super::esrch_to_echild;
 use crate::exit::{Event, ResourceUsage};
+use crate::support::unsupported;
 use crate::sys::{self, Pidfd, PidfdInfo};
 use crate::wait::Timeout;
 
@@ -169,7 +170,7 @@ fn own_fdinfo(fd: &Pidfd) -> io::Result<String> {
              it)",
             fd.as_raw_fd()
         );
-        return Err(io::Error::new(io::ErrorKind::Unsupported, text));
+        return Err(unsupported(text));
     }
     sys::fdinfo(fd)
 }

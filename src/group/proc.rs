@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use nix::libc::pid_t;
 
 use super::Leader;
-use crate::support::Backend;
+use crate::support::{unsupported, Backend};
 use crate::sys;
 use crate::wait::poll_until;
 
@@ -181,8 +181,4 @@ fn last_pid() -> io::Result<pid_t> {
         ),
         errno => errno.into(),
     })
-}
-
-fn unsupported(text: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::Unsupported, text)
 }

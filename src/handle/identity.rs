@@ -10,6 +10,7 @@ use nix::libc::pid_t;
 
 use super::open::check_pid;
 use super::{default_backend, with_process, Phase, PidHandle};
+use crate::support::unsupported;
 use crate::sys;
 use crate::wait::is_echild;
 
@@ -215,10 +216,6 @@ impl PidHandle {
             Err(error) => Err(error),
         }
     }
-}
-
-fn unsupported(text: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::Unsupported, text)
 }
 
 impl fmt::Display for Identity {

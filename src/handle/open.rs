@@ -161,7 +161,7 @@ impl PidHandle {
             Some(pidfd) => Ok(sys::duplicate(pidfd)?),
             None => {
                 let text = "this handle has no pidfd: it uses the waitpid backend";
-                Err(io::Error::new(io::ErrorKind::Unsupported, text))
+                Err(support::unsupported(text))
             }
         }
     }

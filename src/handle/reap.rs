@@ -10,7 +10,7 @@ use nix::libc::pid_t;
 use super::{settle, Guard, Lease, Phase, PidHandle};
 use crate::backend::{waitpid, Process};
 use crate::exit::{Event, ResourceUsage};
-use crate::support::Backend;
+use crate::support::{unsupported, Backend};
 use crate::sys;
 use crate::wait::{self, poll_until, Timeout, Waitable};
 
@@ -217,6 +217,5 @@ impl HandleWait<'_> {
 }
 
 fn usage_is_lost() -> io::Error {
-    let text = "the child had exited before its handle was made: its resource usage is lost";
-    io::Error::new(io::ErrorKind::Unsupported, text)
+    unsupported("the child had exited before its handle was made: its resource usage is lost")
 }

@@ -13,6 +13,7 @@ use nix::poll::{PollFd, PollFlags};
 
 use super::slots::SlotKey;
 use crate::handle::ExitFd;
+use crate::support::unsupported;
 use crate::sys;
 use crate::wait::Backoff;
 
@@ -100,6 +101,6 @@ impl Poller {
 
     pub(super) fn ready_fd(&self) -> io::Result<BorrowedFd<'_>> {
         let text = "WaitSet::ready_fd needs epoll: poll PidHandle::exit_fd of each handle instead";
-        Err(io::Error::new(io::ErrorKind::Unsupported, text))
+        Err(unsupported(text))
     }
 }
