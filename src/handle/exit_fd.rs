@@ -163,7 +163,7 @@ fn watch_non_child(
         let has_exited = sys::is_readable(&*fd) == Ok(true) || process.has_exited(&mut seen)?;
         Ok(has_exited.then_some(Some(fd)))
     })?;
-    if let Some(Some(fd)) = notified {
+    if let Some(fd) = notified.flatten() {
         // First stores what it saw: once the descriptor is readable, no other process with that PID
         // is signalled.
         if let Some(shared) = shared.upgrade() {
