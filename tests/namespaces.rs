@@ -267,7 +267,7 @@ fn handle_in_a_nested_pid_namespace_spares_the_process_of_that_pid() {
     non_child.finish();
 }
 
-/// Without `/proc/loadavg` it is unknown which processes were forked during a look at all members.
+/// Without `/proc/loadavg` it is unknown which processes were forked during a scan.
 #[test]
 fn ends_of_a_group_under_a_proc_without_loadavg_are_unsupported() {
     let test = "ends_of_a_group_under_a_proc_without_loadavg_are_unsupported";

@@ -137,6 +137,21 @@ fn filters_work() -> bool {
     result.is_ok()
 }
 
+/// Returns true in a process that runs only the calling test, with the default backend and a filter that
+/// denies calls. Elsewhere starts that process, waits for it to pass and returns false.
+fn enter_without(test: &str, denied: &[DeniedCall]) -> bool {
+    if current_part().is_some() {
+        return true;
+    }
+    if filters_work() {
+        run_isolated(test, "alone", |command| {
+            command.env_remove("PIDWAIT_BACKEND");
+            deny_in(command, denied);
+        });
+    }
+    false
+}
+
 /// The system that this process simulates.
 fn current_system() -> Option<&'static System> {
     let name = current_part()?;
@@ -289,13 +304,7 @@ fn pidfd_open_einval() {
 #[test]
 fn call_that_fails_finds_the_status_at_once() {
     let test = "call_that_fails_finds_the_status_at_once";
-    if current_part().is_none() {
-        if filters_work() {
-            run_isolated(test, "no records", |command| {
-                command.env_remove("PIDWAIT_BACKEND");
-                deny_in(command, &[NO_INFO]);
-            });
-        }
+    if !enter_without(test, &[NO_INFO]) {
         return;
     }
     for backend in common::all_backends() {
@@ -318,12 +327,7 @@ fn call_that_fails_finds_the_status_at_once() {
 #[test]
 fn kill_on_drop_reaps_an_exited_child_without_pidfd_send_signal() {
     let test = "kill_on_drop_reaps_an_exited_child_without_pidfd_send_signal";
-    if current_part().is_none() {
-        if filters_work() {
-            run_isolated(test, "alone", |command| {
-                command.env_remove("PIDWAIT_BACKEND");
-            });
-        }
+    if !enter_without(test, &[]) {
         return;
     }
     let mut exited = zombie("exit 3");
@@ -343,14 +347,8 @@ fn kill_on_drop_reaps_an_exited_child_without_pidfd_send_signal() {
 #[test]
 fn background_reaper_works_without_epoll_wait() {
     let test = "background_reaper_works_without_epoll_wait";
-    if current_part().is_none() {
-        if filters_work() {
-            run_isolated(test, "alone", |command| {
-                command.env_remove("PIDWAIT_BACKEND");
-                let denied = [libc::SYS_epoll_wait, libc::SYS_epoll_pwait];
-                deny_in(command, &denied.map(|call| fails_with(call, EPERM)));
-            });
-        }
+    let denied = [libc::SYS_epoll_wait, libc::SYS_epoll_pwait];
+    if !enter_without(test, &denied.map(|call| fails_with(call, EPERM))) {
         return;
     }
     let child = sleeper();

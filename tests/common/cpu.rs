@@ -40,31 +40,38 @@ pub(crate) fn assert_idle(mut run: impl FnMut()) {
     }
 }
 
-/// Measures periods in which the calling thread should only sleep.
+/// Measures periods in which the calling thread, or the whole process, should only sleep.
 ///
 /// When a host preempts a virtual CPU, that time is charged to the thread on it, so one period can look
 /// busy. A thread that spins is busy in each.
 pub(crate) struct IdleCheck {
+    cpu_time: fn() -> Duration,
     start: Instant,
     busy_before: Duration,
     periods_left: u32,
 }
 
 impl IdleCheck {
+    /// Begins the first period of the calling thread.
     pub(crate) fn start() -> Self {
+        Self::of(thread_time)
+    }
+
+    fn of(cpu_time: fn() -> Duration) -> Self {
         Self {
+            cpu_time,
             start: Instant::now(),
-            busy_before: thread_time(),
+            busy_before: cpu_time(),
             periods_left: 5,
         }
     }
 
-    /// Returns whether the thread was busy for less than a fifth of the period. Otherwise begins
+    /// Returns whether it was busy for less than a fifth of the period. Otherwise begins
     /// another period, and panics after the last. The margin is for slow emulators, where even a few
     /// system calls take some time.
     #[track_caller]
     pub(crate) fn was_idle(&mut self) -> bool {
-        let (took, busy) = (self.start.elapsed(), thread_time() - self.busy_before);
+        let (took, busy) = (self.start.elapsed(), (self.cpu_time)() - self.busy_before);
         if busy < took / 5 {
             return true;
         }
@@ -72,22 +79,23 @@ impl IdleCheck {
         assert!(periods_left > 0, "busy for {busy:?} of {took:?}, as before");
         *self = Self {
             periods_left,
-            ..Self::start()
+            ..Self::of(self.cpu_time)
         };
         false
     }
 }
 
-/// Panics if the threads of this process are busy while the calling one sleeps, in each of five periods:
-/// see [`IdleCheck`].
+/// Panics if the threads of this process are busy while the calling one sleeps. To be idle is no event,
+/// so it sleeps for some time.
 #[track_caller]
 pub(crate) fn assert_other_threads_idle() {
-    let is_idle = || {
-        let (start, before) = (Instant::now(), process_time());
+    let mut check = IdleCheck::of(process_time);
+    loop {
         thread::sleep(Duration::from_millis(300));
-        process_time() - before < start.elapsed() / 5
-    };
-    assert!((0..5).any(|_| is_idle()), "busy in each period");
+        if check.was_idle() {
+            return;
+        }
+    }
 }
 
 /// Makes the calling thread run only when a CPU is otherwise idle.

@@ -57,11 +57,6 @@ fn run_in(pid: libc::pid_t, run: impl FnOnce()) -> u32 {
     u32::try_from(pid).expect("fork")
 }
 
-/// Returns how many threads this process has.
-pub(crate) fn thread_count() -> usize {
-    fs::read_dir("/proc/self/task").expect("/proc").count()
-}
-
 /// Forks a chain of processes in a new group. Each of them forks the next one and exits at once.
 /// Returns the PID of the first one, the leader.
 ///

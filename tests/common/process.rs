@@ -35,6 +35,12 @@ fn after_name(pid: u32) -> Option<String> {
     stat.rsplit(") ").next().map(str::to_owned)
 }
 
+/// Returns how many threads this process has.
+#[cfg(target_os = "linux")]
+pub(crate) fn thread_count() -> usize {
+    fs::read_dir("/proc/self/task").expect("/proc").count()
+}
+
 /// Blocks until a process is in a state, such as T.
 #[track_caller]
 pub(crate) fn await_state(pid: u32, state: char) {

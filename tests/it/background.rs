@@ -9,20 +9,16 @@ use pidwait::{Backend, ChildExt, PidHandle};
 use crate::common::isolated::enter;
 use crate::common::{
     assert_other_threads_idle, await_gone, await_state, await_zombie, backends, blocked_on_stdin,
-    errno, eventually, exists, is_root, kill, open_descriptors, skip, sleep, sleeper,
+    errno, eventually, exists, is_root, kill, open_descriptors, skip, sleep, sleeper, thread_count,
     traceable_sleeper, unshare_pids, zombie, NonChild, Tracer,
 };
-
-fn threads() -> usize {
-    std::fs::read_dir("/proc/self/task").unwrap().count()
-}
 
 #[test]
 fn sixty_children_leave_no_zombie_and_one_thread() {
     if !enter("background::sixty_children_leave_no_zombie_and_one_thread") {
         return;
     }
-    let (threads_before, descriptors_before) = (threads(), open_descriptors());
+    let (threads_before, descriptors_before) = (thread_count(), open_descriptors());
     for backend in backends() {
         let mut children = Vec::new();
         let mut pipes = Vec::new();
@@ -36,14 +32,14 @@ fn sixty_children_leave_no_zombie_and_one_thread() {
             children.push(child.id());
             pipes.push(stdin);
         }
-        assert_eq!(threads(), threads_before + 1);
+        assert_eq!(thread_count(), threads_before + 1);
         // The epoll instance and its waker.
         let mut expected = descriptors_before + 2 + pipes.len();
         expected += if backend == Backend::Pidfd { 60 } else { 0 };
         assert_eq!(open_descriptors(), expected);
         drop(pipes);
         children.into_iter().for_each(await_gone);
-        assert_eq!(threads(), threads_before + 1);
+        assert_eq!(thread_count(), threads_before + 1);
         eventually("no descriptor is left", || {
             open_descriptors() == descriptors_before + 2
         });
@@ -51,7 +47,7 @@ fn sixty_children_leave_no_zombie_and_one_thread() {
     let child = sleep().spawn().unwrap();
     let pid = child.id();
     child.pidfd_reap_in_background();
-    assert_eq!(threads(), threads_before + 1);
+    assert_eq!(thread_count(), threads_before + 1);
     kill(pid, SIGKILL);
     await_gone(pid);
 }
@@ -169,7 +165,7 @@ fn without_a_thread_the_next_call_reaps() {
         children.push((backend, child, stdin, next, next_stdin));
     }
     unshare_pids();
-    let before = threads();
+    let before = thread_count();
     for (backend, child, stdin, next, next_stdin) in children {
         PidHandle::open_with(child.id(), backend)
             .unwrap()
@@ -184,7 +180,7 @@ fn without_a_thread_the_next_call_reaps() {
         drop(next_stdin);
         await_zombie(next.id());
     }
-    assert_eq!(threads(), before);
+    assert_eq!(thread_count(), before);
 }
 
 /// The pidfd of the zombie stays readable.

@@ -15,7 +15,6 @@ mod signals;
 mod subject;
 
 use std::env;
-use std::fs;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,7 +24,9 @@ use std::time::{Duration, Instant};
 use nix::libc;
 use pidwait::{Backend, PidHandle, WaitSet};
 
-use common::{eventually, ignore_sigchld, interrupt_calls, isolated, open_descriptors};
+use common::{
+    eventually, ignore_sigchld, interrupt_calls, isolated, open_descriptors, thread_count,
+};
 use random::Random;
 use signals::SignalSender;
 use subject::Subject;
@@ -188,6 +189,5 @@ fn open(pid: u32, backend: Backend) -> PidHandle {
 
 /// The numbers of threads and descriptors of this process.
 fn open_resources() -> (usize, usize) {
-    let threads = fs::read_dir("/proc/self/task").expect("/proc/self/task");
-    (threads.count(), open_descriptors())
+    (thread_count(), open_descriptors())
 }
