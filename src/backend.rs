@@ -5,11 +5,8 @@
 //! of that state, or has a state of its own. The others may block, and are called without the lock.
 //!
 //! - `try_reap`: reaps the child if that is possible now. ECHILD: not a child, or reaped already.
-//! - `reap_blocking`: blocks and reaps in one call. `None`: this backend has no such call.
 //! - `peek`: returns what a wait would find, and reaps nothing. ECHILD as above.
 //! - `has_exited`: for any process, child or not. Reaps nothing.
-//! - `block_until_waitable`: blocks until `try_reap` may succeed.
-//! - `block_until_exited`: blocks until `has_exited` may be true.
 //! - `signal`, `signal_group`: ECHILD once the process is reaped; they never signal another process.
 //!   ESRCH: it leads no group.
 //! - `exit_record`: the wait status from the kernel's record, if there is one.
@@ -25,15 +22,15 @@ use std::process::ExitStatus;
 use nix::errno::Errno;
 use nix::libc::{c_int, pid_t};
 
+use crate::errno::is_shortage;
 use crate::exit::{Event, ResourceUsage};
 use crate::support::{self, Backend};
-use crate::sys::Pidfd;
+use crate::sys::{Arc, Pidfd};
 
 pub(crate) use seen::Seen;
 
-/// One process, by whichever backend.
-#[derive(Debug)]
-#[cfg_attr(test, derive(Clone))] // For the copy in a forked process.
+/// One process, by whichever backend. Clones share the descriptor.
+#[derive(Clone, Debug)]
 pub(crate) enum Process {
     Pidfd(pidfd::Process),
     Waitpid(waitpid::Process),
@@ -49,6 +46,18 @@ impl Process {
             Backend::Waitpid => {
                 waitpid::Process::open(pid).map(|(it, seen)| (Process::Waitpid(it), seen))
             }
+        }
+    }
+
+    /// Opens any process. Without a descriptor for it, an unreaped child by PID, which is as safe.
+    pub(crate) fn open_any(pid: pid_t, backend: Backend) -> nix::Result<(Self, Seen)> {
+        let opened = Self::open(pid, backend);
+        match opened {
+            Err(errno) if backend == Backend::Pidfd && is_shortage(errno) => {
+                waitpid::Process::open_if_child(pid)
+                    .map_or(opened, |(it, seen)| Ok((Process::Waitpid(it), seen)))
+            }
+            opened => opened,
         }
     }
 
@@ -89,32 +98,23 @@ impl Process {
         }
     }
 
-    pub(crate) fn reap_blocking(
-        &self,
-        usage: Option<&mut ResourceUsage>,
-    ) -> Option<nix::Result<Event>> {
-        match self {
-            Process::Pidfd(process) => Some(process.reap_blocking(usage)),
-            Process::Waitpid(_) => None,
-        }
-    }
-
-    pub(crate) fn peek(&self, seen: &mut Seen) -> nix::Result<Event> {
-        match self {
-            Process::Pidfd(process) => process.peek(None),
-            Process::Waitpid(process) => process.peek(seen),
-        }
-    }
-
-    /// The same, with the usage of a zombie if [`sys::PEEK_HAS_USAGE`](crate::sys).
-    pub(crate) fn peek_usage(
+    /// With the usage of a zombie, where the system tells it.
+    pub(crate) fn peek(
         &self,
         seen: &mut Seen,
-        usage: &mut ResourceUsage,
+        usage: Option<&mut ResourceUsage>,
     ) -> nix::Result<Event> {
         match self {
-            Process::Pidfd(process) => process.peek(Some(usage)),
-            Process::Waitpid(process) => process.peek_usage(seen, usage),
+            Process::Pidfd(process) => process.peek(usage),
+            Process::Waitpid(process) => process.peek(seen, usage),
+        }
+    }
+
+    /// Called when the status of a zombie was given out, and the zombie is kept.
+    pub(crate) fn note_kept(&self, seen: &mut Seen) {
+        match self {
+            Process::Pidfd(_) => {}
+            Process::Waitpid(process) => process.note_kept(seen),
         }
     }
 
@@ -139,6 +139,14 @@ impl Process {
         }
     }
 
+    /// Whether the group can be signalled once other code has reaped its leader.
+    pub(crate) fn group_outlives_leader(&self) -> bool {
+        match self {
+            Process::Pidfd(process) => process.group_outlives_leader(),
+            Process::Waitpid(_) => false,
+        }
+    }
+
     pub(crate) fn exit_record(&self) -> Option<ExitStatus> {
         match self {
             Process::Pidfd(process) => process.exit_record(),
@@ -147,18 +155,19 @@ impl Process {
     }
 
     /// The pidfd, which is readable once the process has exited.
-    pub(crate) fn pidfd(&self) -> Option<&Pidfd> {
+    pub(crate) fn pidfd(&self) -> Option<&Arc<Pidfd>> {
         match self {
             Process::Pidfd(process) => Some(process.fd()),
             Process::Waitpid(_) => None,
         }
     }
-}
 
-/// System calls fail with ESRCH if the process is gone; this crate fails with ECHILD.
-fn esrch_to_echild<T>(result: nix::Result<T>) -> nix::Result<T> {
-    result.map_err(|errno| match errno {
-        Errno::ESRCH => Errno::ECHILD,
-        other => other,
-    })
+    /// The process as a process that is forked now has it: with a descriptor of its own.
+    #[cfg(test)]
+    pub(crate) fn fork(&self) -> Self {
+        match self {
+            Process::Pidfd(process) => Process::Pidfd(process.fork()),
+            Process::Waitpid(process) => Process::Waitpid(process.clone()),
+        }
+    }
 }

@@ -1,34 +1,35 @@
 //! `PidHandle`, and the state that its clones share.
+//!
+//! Calls that do not block run under the lock of the state. A call that blocks does so without the lock,
+//! on a clone of the process, and so keeps its descriptor open.
 
-mod exit_fd;
 mod exited;
 #[cfg(test)]
 mod fork;
-mod held;
-mod identity;
-mod leader;
 mod open;
-mod reap;
 mod signal;
 mod spawn;
 mod wait;
+mod watch;
 
-pub use exit_fd::ExitFd;
-pub(crate) use held::Held;
-pub use identity::{Identity, ParseIdentityError};
+pub(crate) use open::check_pid;
 pub(crate) use spawn::default_backend;
 pub use spawn::Spawned;
+pub(crate) use wait::HandleSubject;
+pub use watch::ExitFd;
 
 use std::fmt;
 use std::io;
 use std::process::ExitStatus;
+use std::sync::PoisonError;
 
 use nix::errno::Errno;
 
 use crate::backend::{Process, Seen};
-use crate::exit::ResourceUsage;
+use crate::exit::{Event, ResourceUsage};
+use crate::process_group::Kept;
 use crate::support::Backend;
-use crate::sys::{self, Arc};
+use crate::sys::{Arc, Mutex, MutexGuard, Weak};
 
 /// A handle to a process, to wait for it and to signal it.
 ///
@@ -74,34 +75,34 @@ pub struct PidHandle {
     backend: Backend,
 }
 
-/// The process and what is known of it. Calls that do not block run under its lock; calls that
-/// block take a lease of the process instead, so that it stays open.
-type Shared = sys::Leased<Process, State>;
-type Guard<'a> = sys::Guard<'a, Process, State>;
-type Lease<'a> = sys::Lease<&'a Shared, Process, State>;
+type Shared = Mutex<State>;
+type Guard<'a> = MutexGuard<'a, State>;
 
+/// What is known of a process.
 #[derive(Debug)]
 #[cfg_attr(test, derive(Clone))]
 pub(crate) struct State {
     phase: Phase,
-    /// The status that a wait through this handle got.
+    /// The status, once a wait through this handle has got it.
     status: Option<ExitStatus>,
-    /// Blocking calls that reap (by pidfd) or name the PID (by PID), in all threads.
-    in_flight: u32,
+    /// While there is one, the zombie is kept, so that the number of the group is not reused.
+    group: Weak<Kept>,
+    /// Threads that block in a peek by PID. While there are any, the zombie is kept, so that the PID is
+    /// not reused under them.
+    peeks: u32,
+    /// The process whose status was taken by a peek, because its zombie was kept, and which is still to
+    /// be reaped. The handle keeps this state until then, even if the caller drops all others.
+    owed: Option<(Process, PidHandle)>,
     seen: Seen,
     /// The child is left to the background reaper. That lets it go only when it is reaped.
     is_held: bool,
-    /// The fork number when the handle was made. In a forked process, calls in flight of the
-    /// parent's threads do not exist.
-    forks: u32,
 }
 
-#[derive(Debug)]
-#[cfg_attr(test, derive(Clone))]
+#[derive(Clone, Debug)]
 enum Phase {
-    Live,
+    Live(Process),
     /// Reaped when the handle was made from a `Child`, and no wait has returned the status yet.
-    ReapedEarly(Option<Box<ResourceUsage>>),
+    ReapedEarly(Process, Option<Box<ResourceUsage>>),
     Done,
     Released,
 }
@@ -111,41 +112,102 @@ impl State {
         Self {
             phase,
             status: None,
-            in_flight: 0,
+            group: Weak::new(),
+            peeks: 0,
+            owed: None,
             seen,
             is_held: false,
-            forks: sys::fork_number(),
         }
     }
 
-    fn is_forked(&self) -> bool {
-        sys::is_forked_since(self.forks)
-    }
-
-    fn is_reaped_early(&self) -> bool {
-        matches!(self.phase, Phase::ReapedEarly(_))
-    }
-
-    /// Fails if the handle can no longer act: ECHILD if it is done, EINVAL if it is released.
-    fn check_live(&self) -> nix::Result<()> {
-        match self.phase {
-            Phase::Live | Phase::ReapedEarly(_) => Ok(()),
+    /// The process of a handle that can still act. ECHILD: the handle is done. EINVAL: it is released.
+    #[inline]
+    fn parts(&mut self) -> nix::Result<(&Process, &mut Seen)> {
+        match &self.phase {
+            Phase::Live(process) | Phase::ReapedEarly(process, _) => Ok((process, &mut self.seen)),
             Phase::Done => Err(Errno::ECHILD),
             Phase::Released => Err(Errno::EINVAL),
         }
+    }
+
+    fn check_live(&self) -> nix::Result<()> {
+        match self.phase {
+            Phase::Live(_) | Phase::ReapedEarly(..) => Ok(()),
+            Phase::Done => Err(Errno::ECHILD),
+            Phase::Released => Err(Errno::EINVAL),
+        }
+    }
+
+    fn is_reaped_early(&self) -> bool {
+        matches!(self.phase, Phase::ReapedEarly(..))
+    }
+
+    fn has_group(&self) -> bool {
+        self.group.strong_count() > 0
+    }
+
+    #[inline]
+    fn keeps_zombie(&self) -> bool {
+        self.peeks > 0 || self.has_group()
+    }
+
+    /// Reaps the zombie whose status was taken, once nothing keeps it. False: it is still to be reaped,
+    /// and nothing is left that does it.
+    fn pay(&mut self) -> bool {
+        if self.keeps_zombie() {
+            return true; // The last of those pays.
+        }
+        let Some((owed, _)) = &self.owed else {
+            return true;
+        };
+        let is_paid = match owed.try_reap(&mut self.seen, None) {
+            Ok(event) => event.exited().is_some(),
+            Err(errno) => errno == Errno::ECHILD,
+        };
+        if is_paid {
+            self.seen.set_gone();
+            self.owed = None;
+        }
+        is_paid
+    }
+}
+
+/// Stores a status that a wait has taken, and makes the handle done, unless it is released: both phases
+/// are final.
+#[inline]
+fn store(mut guard: Guard<'_>, status: ExitStatus) {
+    guard.status = Some(status);
+    if guard.owed.is_none() {
+        guard.seen.set_gone();
+    }
+    finish(guard);
+}
+
+/// Makes the handle done if a call by PID has found that other code reaped the child.
+fn settle(guard: Guard<'_>) {
+    if guard.seen.is_done() && !guard.is_reaped_early() {
+        finish(guard);
+    }
+}
+
+#[inline]
+fn finish(mut guard: Guard<'_>) {
+    if guard.check_live().is_ok() {
+        let before = std::mem::replace(&mut guard.phase, Phase::Done);
+        drop(guard);
+        drop(before); // Without the lock: it closes the descriptor.
     }
 }
 
 impl PidHandle {
     pub(crate) fn live(pid: u32, process: Process, seen: Seen) -> Self {
-        let state = State::new(Phase::Live, seen);
-        Self::new(pid, process.backend(), Some(process), state)
+        let backend = process.backend();
+        Self::new(pid, backend, State::new(Phase::Live(process), seen))
     }
 
     /// A handle to a process that is gone.
     pub(crate) fn done(pid: u32, backend: Backend) -> Self {
-        let state = State::new(Phase::Done, Seen::default());
-        Self::new(pid, backend, None, state)
+        Self::new(pid, backend, State::new(Phase::Done, Seen::default()))
     }
 
     /// A handle to a zombie that had to be reaped to make the handle. Callers still see a zombie.
@@ -156,14 +218,16 @@ impl PidHandle {
         usage: Option<ResourceUsage>,
     ) -> Self {
         seen.set_gone();
-        let mut state = State::new(Phase::ReapedEarly(usage.map(Box::new)), seen);
+        let backend = process.backend();
+        let phase = Phase::ReapedEarly(process, usage.map(Box::new));
+        let mut state = State::new(phase, seen);
         state.status = Some(status);
-        Self::new(pid, process.backend(), Some(process), state)
+        Self::new(pid, backend, state)
     }
 
-    fn new(pid: u32, backend: Backend, process: Option<Process>, state: State) -> Self {
+    fn new(pid: u32, backend: Backend, state: State) -> Self {
         Self {
-            shared: Arc::new(Shared::new(process, state)),
+            shared: Arc::new(Mutex::new(state)),
             pid,
             backend,
         }
@@ -216,54 +280,101 @@ impl PidHandle {
     ///
     /// It always returns `Ok`.
     pub fn release(&self) -> io::Result<()> {
-        let mut guard = self.shared.lock();
+        let mut guard = self.lock();
         if guard.check_live().is_ok() {
             if guard.is_reaped_early() {
                 guard.status = None; // No wait has got it.
             }
-            guard.phase = Phase::Released;
-            guard.close();
+            let before = std::mem::replace(&mut guard.phase, Phase::Released);
+            drop(guard);
+            drop(before); // Without the lock: it closes the descriptor.
         }
         Ok(())
     }
 
-    /// A lease of the process, for a call that blocks.
-    fn lease<'a>(&'a self, guard: &mut Guard<'a>) -> nix::Result<Lease<'a>> {
-        guard.lease(&*self.shared).ok_or(Errno::EINVAL)
+    #[inline]
+    fn lock(&self) -> Guard<'_> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-/// Runs a call that does not block, under the lock.
-fn with_process<T>(
-    mut guard: Guard<'_>,
-    call: impl FnOnce(&Process, &mut Seen) -> nix::Result<T>,
-) -> io::Result<T> {
-    guard.check_live()?;
-    let (process, state) = guard.parts().ok_or(Errno::EINVAL)?;
-    let result = call(process, &mut state.seen);
-    settle(guard, None);
-    Ok(result?)
-}
-
-/// Stores a status. Makes the handle done if the process was reaped, unless it is released: both
-/// phases are final.
-fn settle(mut guard: Guard<'_>, status: Option<ExitStatus>) {
-    if status.is_some() {
-        guard.status = status;
-        guard.seen.set_gone();
+    /// ECHILD: the handle is done. EINVAL: it is released.
+    pub(crate) fn check_live(&self) -> io::Result<()> {
+        Ok(self.lock().check_live()?)
     }
-    let is_done = status.is_some() || guard.seen.is_done() && !guard.is_reaped_early();
-    if is_done && guard.check_live().is_ok() {
-        guard.phase = Phase::Done;
-        guard.close();
+
+    /// The same, and ECHILD if the process was reaped when the handle was made.
+    pub(crate) fn check_unreaped(&self) -> io::Result<()> {
+        let guard = self.lock();
+        guard.check_live()?;
+        if guard.is_reaped_early() {
+            return Err(Errno::ECHILD.into());
+        }
+        Ok(())
+    }
+
+    /// Keeps the zombie of a leader from now on. `check`: whether it is a child, or why it leads no group.
+    pub(crate) fn keep_leader(
+        &self,
+        check: impl FnOnce(&Process, &mut Seen) -> io::Result<bool>,
+    ) -> io::Result<Arc<Kept>> {
+        let mut guard = self.lock();
+        match guard.phase {
+            Phase::Released => return Err(Errno::EINVAL.into()),
+            Phase::ReapedEarly(..) => return Err(Errno::ECHILD.into()),
+            Phase::Live(_) | Phase::Done => {}
+        }
+        if let Some(kept) = guard.group.upgrade() {
+            return Ok(kept);
+        }
+        let (process, seen) = guard.parts()?;
+        match check(process, seen) {
+            Ok(is_child) => {
+                let kept = Arc::new(Kept::new(self.clone(), process.clone(), is_child));
+                if is_child {
+                    guard.group = Arc::downgrade(&kept);
+                }
+                Ok(kept)
+            }
+            Err(error) => {
+                settle(guard);
+                Err(error)
+            }
+        }
+    }
+
+    /// The last group of this leader was dropped. Reaps a zombie whose status was given out.
+    pub(crate) fn stop_keeping(&self) {
+        let mut guard = self.lock();
+        let is_paid = guard.pay();
+        settle(guard);
+        if !is_paid {
+            self.reap_owed_in_background();
+        }
+    }
+
+    /// Reaps a zombie whose status was given out. False: it is still to be reaped.
+    pub(crate) fn pay(&self) -> bool {
+        self.lock().pay()
+    }
+
+    /// Runs a call that does not block, under the lock.
+    pub(crate) fn with_process<T>(
+        &self,
+        call: impl FnOnce(&Process, &mut Seen) -> nix::Result<T>,
+    ) -> nix::Result<T> {
+        let mut guard = self.lock();
+        let (process, seen) = guard.parts()?;
+        let result = call(process, seen);
+        settle(guard);
+        result
     }
 }
 
 impl fmt::Debug for PidHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let guard = self.shared.lock();
+        let guard = self.lock();
         let phase = match guard.phase {
-            Phase::Live | Phase::ReapedEarly(_) => "live",
+            Phase::Live(_) | Phase::ReapedEarly(..) => "live",
             Phase::Done => "done",
             Phase::Released => "released",
         };

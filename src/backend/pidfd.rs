@@ -8,23 +8,26 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::libc::{c_int, pid_t, WEXITED, WNOHANG, WNOWAIT};
 
-use super::esrch_to_echild;
+use crate::engine::Timeout;
+use crate::errno::{esrch_to_echild, is_denied};
 use crate::exit::{Event, ResourceUsage};
 use crate::support::unsupported;
-use crate::sys::{self, Pidfd, PidfdInfo};
-use crate::wait::Timeout;
+use crate::sys::{self, Arc, Pidfd, PidfdInfo};
 
-#[derive(Debug)]
-#[cfg_attr(test, derive(Clone))]
+#[derive(Clone, Debug)]
 pub(crate) struct Process {
-    fd: Pidfd,
+    /// A call that blocks on the descriptor shares it, so that it stays open.
+    fd: Arc<Pidfd>,
     pid: pid_t,
 }
 
 impl Process {
     pub(crate) fn open(pid: pid_t) -> nix::Result<Self> {
         match sys::pidfd_open(pid) {
-            Ok(fd) => Ok(Self { fd, pid }),
+            Ok(fd) => Ok(Self {
+                fd: Arc::new(fd),
+                pid,
+            }),
             // The ID of a thread that is not a process (ENOENT on newer kernels), or a process that
             // is just being reaped: `kill` tells which.
             Err(Errno::EINVAL | Errno::ENOENT) => match sys::kill(pid, 0) {
@@ -39,22 +42,24 @@ impl Process {
     pub(crate) fn from_fd(fd: OwnedFd) -> io::Result<(Self, pid_t)> {
         let fd = sys::adopt(fd);
         let pid = read_pid(&fd)?;
+        let fd = Arc::new(fd);
         Ok((Self { fd, pid }, pid))
     }
 
-    pub(crate) fn fd(&self) -> &Pidfd {
+    #[cfg(test)]
+    pub(super) fn fork(&self) -> Self {
+        Self {
+            fd: Arc::new((*self.fd).clone()),
+            pid: self.pid,
+        }
+    }
+
+    pub(crate) fn fd(&self) -> &Arc<Pidfd> {
         &self.fd
     }
 
     pub(crate) fn try_reap(&self, usage: Option<&mut ResourceUsage>) -> nix::Result<Event> {
         sys::waitid_pidfd(&self.fd, WEXITED | WNOHANG, usage)
-    }
-
-    pub(crate) fn reap_blocking(&self, usage: Option<&mut ResourceUsage>) -> nix::Result<Event> {
-        match sys::waitid_pidfd(&self.fd, WEXITED, usage) {
-            Err(Errno::EAGAIN) => Ok(Event::Running), // A non-blocking pidfd.
-            found => found,
-        }
     }
 
     pub(crate) fn peek(&self, usage: Option<&mut ResourceUsage>) -> nix::Result<Event> {
@@ -64,12 +69,12 @@ impl Process {
     /// While a thread other than the main thread execs, the kernel may report an exit for a moment.
     /// Two checks in a row do not both see it.
     pub(crate) fn has_exited(&self) -> nix::Result<bool> {
-        Ok(sys::is_readable(&self.fd)? && sys::is_readable(&self.fd)?)
+        Ok(sys::is_readable(&*self.fd)? && sys::is_readable(&*self.fd)?)
     }
 
     pub(crate) fn block_until_exited(&self, deadline: Option<Instant>) -> nix::Result<bool> {
-        while sys::poll_readable(&self.fd, deadline)? {
-            if sys::is_readable(&self.fd)? {
+        while sys::poll_readable(&*self.fd, deadline)? {
+            if sys::is_readable(&*self.fd)? {
                 return Ok(true);
             }
         }
@@ -90,6 +95,11 @@ impl Process {
         }
     }
 
+    /// From Linux 6.9 on. An older kernel refuses the flag, whatever the signal.
+    pub(crate) fn group_outlives_leader(&self) -> bool {
+        sys::pidfd_send_signal(&self.fd, 0, sys::SIGNAL_PROCESS_GROUP) != Err(Errno::EINVAL)
+    }
+
     fn signal_group_by_pid(&self, signal: c_int) -> nix::Result<()> {
         // Until it is reaped, its PID is not reused, and only this process can have made a group with
         // that number.
@@ -103,7 +113,7 @@ impl Process {
 
     fn check_unreaped(&self) -> nix::Result<()> {
         match self.signal(0) {
-            Err(Errno::EPERM) => Ok(()),
+            Err(errno) if is_denied(errno) => Ok(()),
             result => result,
         }
     }

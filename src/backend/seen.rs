@@ -3,7 +3,7 @@
 
 use nix::errno::Errno;
 
-use super::esrch_to_echild;
+use crate::errno::esrch_to_echild;
 use crate::exit::Event;
 use crate::sys::{self, Arc, NotifyFd, Weak};
 
@@ -17,6 +17,8 @@ pub(crate) struct Seen {
     pub(super) exited: bool,
     /// It was reaped: its PID is not used after that.
     pub(super) gone: bool,
+    /// The start time of its zombie, if that is kept although its status was given out.
+    pub(super) kept: Option<u64>,
     /// Notified when the process is seen to have exited.
     notify: Weak<NotifyFd>,
     /// The fork number of the process whose watcher does that.
@@ -58,9 +60,10 @@ impl Seen {
     }
 
     pub(crate) fn check_present(&self) -> nix::Result<()> {
-        match self.gone {
-            true => Err(Errno::ECHILD),
-            false => Ok(()),
+        if self.gone {
+            Err(Errno::ECHILD)
+        } else {
+            Ok(())
         }
     }
 
@@ -99,17 +102,19 @@ impl Seen {
     }
 
     pub(super) fn set_exited(&mut self) {
-        let before = std::mem::replace(&mut self.exited, true);
-        self.notify_if(!before && !self.gone);
+        if !std::mem::replace(&mut self.exited, true) && !self.gone {
+            self.notify();
+        }
     }
 
     pub(crate) fn set_gone(&mut self) {
-        let before = std::mem::replace(&mut self.gone, true);
-        self.notify_if(!before && !self.exited);
+        if !std::mem::replace(&mut self.gone, true) && !self.exited {
+            self.notify();
+        }
     }
 
-    fn notify_if(&self, news: bool) {
-        if let Some(fd) = self.notify.upgrade().filter(|_| news) {
+    fn notify(&self) {
+        if let Some(fd) = self.notify.upgrade() {
             fd.notify();
         }
     }

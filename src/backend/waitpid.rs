@@ -1,14 +1,15 @@
 //! By PID. A child keeps its PID until it is reaped, so a check and a call by PID are safe if no reap
 //! can run between them: all three run under the owner's lock. A blocking peek cannot hold the lock;
-//! [`wait`](crate::wait) states how it is kept apart from reaps.
+//! [`engine`](crate::engine) states how it is kept apart from reaps.
 
 use nix::errno::Errno;
 use nix::libc::{c_int, pid_t};
 
 use super::Seen;
+use crate::engine::check_until;
+use crate::errno::{is_denied, is_shortage};
 use crate::exit::{Event, ResourceUsage};
 use crate::sys;
-use crate::wait::poll_until;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Process {
@@ -22,26 +23,30 @@ pub(crate) struct Process {
 
 impl Process {
     pub(crate) fn open(pid: pid_t) -> nix::Result<(Self, Seen)> {
-        match sys::peek_by_pid(pid) {
-            Ok(event) => {
-                let mut seen = Seen::of_child();
-                seen.exited = event.exited().is_some();
-                Ok((Self::of_child(pid), seen))
-            }
+        match Self::open_if_child(pid) {
             Err(Errno::ECHILD) => {
                 let process = Self {
-                    start_time: start_time_at_open(pid)?,
+                    start_time: own_start_time(pid)?,
                     ..Self::of_child(pid)
                 };
                 // After the start time was read. In the other order, a process that is reaped in between
                 // would have no start time, and would be known only by its PID.
-                match exists(pid)? {
-                    true => Ok((process, Seen::default())),
-                    false => Err(Errno::ESRCH),
+                if exists(pid)? {
+                    Ok((process, Seen::default()))
+                } else {
+                    Err(Errno::ESRCH)
                 }
             }
-            Err(errno) => Err(errno),
+            opened => opened,
         }
+    }
+
+    /// ECHILD: it is not an unreaped child.
+    pub(crate) fn open_if_child(pid: pid_t) -> nix::Result<(Self, Seen)> {
+        let event = sys::peek_by_pid(pid)?;
+        let mut seen = Seen::of_child();
+        seen.exited = event.exited().is_some();
+        Ok((Self::of_child(pid), seen))
     }
 
     pub(crate) fn of_child(pid: pid_t) -> Self {
@@ -59,9 +64,10 @@ impl Process {
         usage: Option<&mut ResourceUsage>,
     ) -> nix::Result<Event> {
         if !self.is_child(seen) {
-            self.peek(seen)?; // ECHILD, unless it was adopted.
+            self.peek(seen, None)?; // ECHILD, unless it was adopted.
         }
         seen.check_present()?;
+        self.check_kept(seen)?;
         let found = self.note(seen, sys::reap_by_pid(self.pid, usage));
         if let Ok(Event::Exited(_)) = found {
             seen.gone = true;
@@ -69,35 +75,47 @@ impl Process {
         found
     }
 
-    pub(crate) fn peek(&self, seen: &mut Seen) -> nix::Result<Event> {
+    pub(crate) fn peek(
+        &self,
+        seen: &mut Seen,
+        usage: Option<&mut ResourceUsage>,
+    ) -> nix::Result<Event> {
         seen.check_present()?;
         if self.is_child(seen) {
-            return self.note(seen, sys::peek_by_pid(self.pid));
+            return self.note(seen, peek_by_pid(self.pid, usage));
         }
         match self.start_time {
-            Some(_) => self.peek_adopted(seen),
+            Some(_) => self.peek_adopted(seen, usage),
             None => Err(Errno::ECHILD),
         }
     }
 
-    pub(crate) fn peek_usage(
-        &self,
-        seen: &mut Seen,
-        usage: &mut ResourceUsage,
-    ) -> nix::Result<Event> {
-        seen.check_present()?;
-        if !self.is_child(seen) {
-            return self.peek(seen);
+    /// Notes the start time of a zombie that is kept. If other code reaps it, and another child gets its
+    /// PID, neither a reap nor a signal to its group reaches that child.
+    pub(crate) fn note_kept(&self, seen: &mut Seen) {
+        seen.kept = own_start_time(self.pid).ok().flatten();
+    }
+
+    /// ECHILD: other code has reaped the zombie that was kept, and its PID was given to another process.
+    fn check_kept(&self, seen: &mut Seen) -> nix::Result<()> {
+        if let Some(then) = seen.kept {
+            if has_other_start_time(self.pid, then)? {
+                seen.set_gone();
+            }
         }
-        self.note(seen, sys::peek_usage_by_pid(self.pid, usage))
+        seen.check_present()
     }
 
     /// Peeks at a non-child, which is a child once this process has adopted it as an orphan.
-    fn peek_adopted(&self, seen: &mut Seen) -> nix::Result<Event> {
+    fn peek_adopted(
+        &self,
+        seen: &mut Seen,
+        usage: Option<&mut ResourceUsage>,
+    ) -> nix::Result<Event> {
         if self.is_forked() {
             return Err(Errno::ECHILD);
         }
-        let event = sys::peek_by_pid(self.pid)?;
+        let event = peek_by_pid(self.pid, usage)?;
         if self.start_time.is_some() {
             // The child that has the PID keeps it now. But it may be a later process.
             if !self.still_exists(seen)? {
@@ -114,9 +132,10 @@ impl Process {
         if seen.has_exited() {
             return Ok(true);
         }
-        let found = match self.is_child(seen) {
-            true => self.peek(seen),
-            false => self.peek_adopted(seen),
+        let found = if self.is_child(seen) {
+            self.peek(seen, None)
+        } else {
+            self.peek_adopted(seen, None)
         };
         let found = match found {
             Err(Errno::ECHILD) if seen.gone => return Ok(true),
@@ -125,7 +144,7 @@ impl Process {
         };
         match found {
             // Whether a non-child is the same process is not known now. A wait checks again.
-            Err(errno) if sys::is_shortage(errno) && !self.is_child(seen) => Ok(false),
+            Err(errno) if is_shortage(errno) && !self.is_child(seen) => Ok(false),
             found => found,
         }
     }
@@ -133,11 +152,8 @@ impl Process {
     pub(crate) fn signal(&self, seen: &mut Seen, signal: c_int) -> nix::Result<()> {
         self.check_exists(seen)?;
         // No signal has an effect on a zombie. So none is sent: other code may reap it now.
-        let signal = match seen.exited && sys::is_signal(signal) {
-            true => 0,
-            false => signal,
-        };
-        seen.note_gone(sys::kill(self.pid, signal))
+        let is_for_zombie = seen.exited && sys::is_signal(signal);
+        seen.note_gone(sys::kill(self.pid, if is_for_zombie { 0 } else { signal }))
     }
 
     pub(crate) fn signal_group(&self, seen: &mut Seen, signal: c_int) -> nix::Result<()> {
@@ -184,11 +200,10 @@ impl Process {
         }
         let fd = seen.notify_fd();
         if fd.is_some_and(|fd| sys::is_readable(&*fd) == Ok(true)) {
-            match self.is_forked() {
-                // The parent may have seen the zombie of its child.
-                true => seen.set_exited(),
-                // No forked process sees the zombie of a non-child.
-                false => seen.set_gone(),
+            if self.is_forked() {
+                seen.set_exited(); // The parent may have seen the zombie of its child.
+            } else {
+                seen.set_gone(); // No forked process sees the zombie of a non-child.
             }
         }
     }
@@ -198,17 +213,18 @@ impl Process {
         self.note_notified(seen);
         seen.check_present()?;
         if self.is_child(seen) {
-            match self.peek(seen) {
+            match self.peek(seen, None) {
                 Err(Errno::ECHILD) if !seen.gone => {} // In a forked process.
-                found => return found.map(drop),
+                found => return found.and(self.check_kept(seen)),
             }
         } else if seen.exited && !self.is_forked() {
             // It was adopted, and its zombie is a child until it is reaped.
             return seen.note(sys::peek_by_pid(self.pid)).map(drop);
         }
-        match self.still_exists(seen)? {
-            true => Ok(()),
-            false => Err(Errno::ECHILD),
+        if self.still_exists(seen)? {
+            Ok(())
+        } else {
+            Err(Errno::ECHILD)
         }
     }
 
@@ -236,26 +252,35 @@ impl Process {
 /// Blocks until the child with that PID can be reaped. ECHILD: there is no such child.
 pub(crate) fn block_until_waitable(pid: pid_t) -> nix::Result<Event> {
     // In a trace stop the call returns at once, again and again.
-    let found = poll_until(None, || {
+    let found = check_until(None, || {
         let event = sys::block_by_pid(pid)?;
         Ok(event.exited().map(|_| event))
     })?;
     found.ok_or(Errno::ECHILD) // Without a deadline there is always a result.
 }
 
+fn peek_by_pid(pid: pid_t, usage: Option<&mut ResourceUsage>) -> nix::Result<Event> {
+    match usage {
+        Some(usage) => sys::peek_usage_by_pid(pid, usage),
+        None => sys::peek_by_pid(pid),
+    }
+}
+
 fn exists(pid: pid_t) -> nix::Result<bool> {
     match sys::kill(pid, 0) {
-        Ok(()) | Err(Errno::EPERM) => Ok(true),
+        Ok(()) => Ok(true),
+        Err(errno) if is_denied(errno) => Ok(true),
         Err(Errno::ESRCH) => Ok(false),
         Err(errno) => Err(errno),
     }
 }
 
 /// `None` also if `/proc` belongs to another PID namespace.
-fn start_time_at_open(pid: pid_t) -> nix::Result<Option<u64>> {
-    match sys::proc_is_own()? {
-        true => start_time(pid),
-        false => Ok(None),
+fn own_start_time(pid: pid_t) -> nix::Result<Option<u64>> {
+    if sys::proc_is_own()? {
+        start_time(pid)
+    } else {
+        Ok(None)
     }
 }
 
@@ -270,7 +295,7 @@ fn has_other_start_time(pid: pid_t, then: u64) -> nix::Result<bool> {
 fn start_time(pid: pid_t) -> nix::Result<Option<u64>> {
     match sys::proc_stat(pid) {
         Ok(stat) => Ok(Some(stat.start_time)),
-        Err(errno) if sys::is_shortage(errno) => Err(errno),
+        Err(errno) if is_shortage(errno) => Err(errno),
         Err(_) => Ok(None),
     }
 }

@@ -6,11 +6,8 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-use super::{settle, with_process, Phase, PidHandle};
-use crate::backend::Process;
-use crate::support::Backend;
-use crate::sys;
-use crate::wait::{poll_until, Timeout};
+use super::{settle, Phase, PidHandle};
+use crate::engine::Timeout;
 
 impl PidHandle {
     /// Returns whether the process, child or not, has exited. A zombie has exited. Nothing is reaped.
@@ -34,7 +31,7 @@ impl PidHandle {
     /// start time of a non-child is not known (see [`open`](Self::open)) and its PID was reused, it also
     /// returns `false`.
     pub fn has_exited(&self) -> io::Result<bool> {
-        self.exited_within(Timeout::Poll)
+        self.exited_within(Timeout::Now)
     }
 
     /// Waits until the process, child or not, has exited. Nothing is reaped.
@@ -104,16 +101,37 @@ impl PidHandle {
         self.exited_within(Timeout::after(timeout))
     }
 
-    /// Returns how the process ended, if that is known. It never waits for the exit.
+    /// Waits until the process, child or not, has exited. Returns `false` once `deadline` has passed, and
+    /// never earlier.
     ///
-    /// If a wait through this handle or a clone got the status, it returns that. Otherwise it asks the
-    /// kernel, which may keep a record of a reaped process: even if other code reaped it, if its
-    /// status was thrown away because SIGCHLD is ignored, or if it is a non-child.
+    /// Like [`wait_exited_timeout`](Self::wait_exited_timeout). With a deadline in the past it checks once.
     ///
-    /// Returns `None` while the process runs or is a zombie, and on a handle that was released before
-    /// it had the status. A zombie that was given to
-    /// [`Spawned::from`](crate::Spawned#impl-From%3CChild%3E-for-Spawned) was reaped there, so its status
-    /// is returned before any wait.
+    /// # Errors
+    ///
+    /// EINVAL: the handle is released. On a done handle it returns `true` at once.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Instant;
+    ///
+    /// let own = pidwait::PidHandle::open(std::process::id())?;
+    /// assert!(!own.wait_exited_deadline(Instant::now())?);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn wait_exited_deadline(&self, deadline: Instant) -> io::Result<bool> {
+        self.exited_within(Timeout::until(deadline))
+    }
+
+    /// Returns how the process ended, if that is known. It never waits for the exit, and reaps nothing.
+    ///
+    /// If a wait through this handle or a clone got the status, it returns that. Of a child that is a
+    /// zombie it returns the status as well. Otherwise it asks the kernel, which may keep a record of a
+    /// reaped process: even if other code reaped it, if its status was thrown away because SIGCHLD is
+    /// ignored, or if it is a non-child.
+    ///
+    /// Returns `None` while the process runs, while a tracer holds its zombie, and on a handle that was
+    /// released before it had the status.
     ///
     /// # Examples
     ///
@@ -131,98 +149,59 @@ impl PidHandle {
     ///
     /// The kernel keeps records on Linux 6.15 and later. Only [`Backend::Pidfd`](crate::Backend::Pidfd)
     /// can read them, and only while the handle is live.
+    ///
+    /// [`Backend::Waitpid`](crate::Backend::Waitpid) cannot tell a child that other code reaped from a later
+    /// child with the same PID, and returns the status of that one, as [`wait`](Self::wait) does.
     pub fn exit_status(&self) -> Option<ExitStatus> {
-        let mut guard = self.shared.lock();
-        match guard.phase {
-            Phase::Live => {}
-            Phase::ReapedEarly(_) | Phase::Done | Phase::Released => return guard.status,
+        let mut guard = self.lock();
+        if guard.status.is_some() {
+            return guard.status;
         }
-        let lease = self.lease(&mut guard).ok()?;
-        drop(guard);
-        let recorded = lease.exit_record();
-        // A wait may have got the status meanwhile; a kernel without records has only that.
-        recorded.or_else(|| self.status_of_waits())
+        let Phase::Live(process) = &guard.phase else {
+            return None;
+        };
+        let process = process.clone();
+        let found = process.peek(&mut guard.seen, None);
+        settle(guard);
+        match found {
+            Ok(event) => event.exited(),
+            // Reaped by other code, or a non-child. The call can take a moment, so it needs no lock. A
+            // wait may have got the status meanwhile.
+            Err(_) => process.exit_record().or_else(|| self.lock().status),
+        }
     }
 
-    /// The status that a wait through this handle got. Thread A may have reaped and not noted it yet,
-    /// and thread B has seen that the process is gone: B lets A finish.
-    fn status_of_waits(&self) -> Option<ExitStatus> {
-        let mut guard = self.shared.lock();
-        if self.backend == Backend::Pidfd && guard.in_flight > 0 && guard.status.is_none() {
-            let (process, state) = guard.parts()?;
-            if process.peek(&mut state.seen) == Err(Errno::ECHILD) {
-                guard = self.await_other_reaps(guard);
-            }
-        }
-        guard.status
-    }
-
-    /// Whether a wait would return the status now. Nothing is reaped.
+    /// Whether the child can be reaped: it is a zombie, and no tracer holds it.
     pub(crate) fn is_waitable(&self) -> io::Result<bool> {
-        let guard = self.shared.lock();
-        if guard.is_reaped_early() {
+        if self.lock().is_reaped_early() {
             return Ok(true);
         }
-        with_process(guard, |process, seen| {
-            Ok(process.peek(seen)?.exited().is_some())
-        })
+        let event = self.with_process(|process, seen| process.peek(seen, None))?;
+        Ok(event.exited().is_some())
     }
 
-    /// The status that a wait through this handle got.
+    /// The status, if a wait through this handle has got it.
     pub(crate) fn noted_status(&self) -> Option<ExitStatus> {
-        self.shared.lock().status
+        self.lock().status
     }
 
     fn exited_within(&self, timeout: Timeout) -> io::Result<bool> {
-        let mut guard = self.shared.lock();
-        match guard.phase {
-            Phase::Live => {}
-            Phase::ReapedEarly(_) | Phase::Done => return Ok(true),
+        let mut guard = self.lock();
+        let process = match &guard.phase {
+            Phase::Live(process) => process.clone(),
+            Phase::ReapedEarly(..) | Phase::Done => return Ok(true),
             Phase::Released => return Err(Errno::EINVAL.into()),
+        };
+        let exited = process.has_exited(&mut guard.seen);
+        settle(guard);
+        if exited? {
+            return Ok(true);
         }
-        let (process, state) = guard.parts().ok_or(Errno::EINVAL)?;
-        let exited = process.has_exited(&mut state.seen)?;
-        if exited || matches!(timeout, Timeout::Poll) {
-            settle(guard, None);
-            return Ok(exited);
-        }
-        let lease = self.lease(&mut guard)?;
-        let deadline = timeout.deadline();
-        match &*lease {
-            Process::Pidfd(process) => {
-                drop(guard);
-                Ok(process.block_until_exited(deadline)?)
-            }
-            Process::Waitpid(process) if process.is_child(&guard.seen) => {
-                if deadline.is_none() {
-                    // ECHILD: it was reaped, and so it has exited.
-                    let _ = self.block_by_pid(guard, process.pid());
-                    return Ok(true);
-                }
-                let watched = self.watch(&mut guard);
-                drop(guard);
-                match watched {
-                    Ok(fd) => Ok(sys::poll_readable(&*fd, deadline)? || self.peek_exited(&lease)?),
-                    Err(_) => self.poll_exited(&lease, deadline),
-                }
-            }
-            Process::Waitpid(_) => {
-                drop(guard);
-                self.poll_exited(&lease, deadline)
+        match timeout {
+            Timeout::Now => Ok(false),
+            Timeout::At(_) | Timeout::Infinite => {
+                self.block_until_exited(&process, timeout.deadline())
             }
         }
-    }
-
-    /// One check of a wait that began while the handle was live.
-    fn peek_exited(&self, process: &Process) -> io::Result<bool> {
-        let mut guard = self.shared.lock();
-        let exited = process.has_exited(&mut guard.seen)?;
-        settle(guard, None);
-        Ok(exited)
-    }
-
-    fn poll_exited(&self, process: &Process, deadline: Option<Instant>) -> io::Result<bool> {
-        let check = || -> io::Result<_> { Ok(self.peek_exited(process)?.then_some(())) };
-        Ok(poll_until(deadline, check)?.is_some())
     }
 }

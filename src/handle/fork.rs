@@ -1,31 +1,34 @@
-//! For the model kernel: what a fork does to a handle, and an injected fault.
+//! A copy of a handle in a forked process, for the model kernel.
 
-use super::{PidHandle, Shared};
-use crate::sys::{Arc, NotifyFd};
+use super::{Phase, PidHandle};
+use crate::sys::{Arc, Mutex, NotifyFd, Weak};
 
 impl PidHandle {
-    /// Copies the handle as a fork does: the state and the descriptors. The parent's threads that use
-    /// the second value do not run in the forked process, so it must not be dropped before the end.
-    ///
-    /// A fork while another thread holds the lock is not modelled.
+    /// The handle as a process that is forked now has it, with the descriptors that it inherits.
     pub(crate) fn fork(&self) -> (Self, Option<Arc<NotifyFd>>) {
-        let mut guard = self.shared.lock();
-        let process = guard.parts().map(|(process, _)| process.clone());
+        let guard = self.lock();
         let mut state = guard.clone();
         let notify = state.seen.notify_fd().map(|fd| Arc::new((*fd).clone()));
+        state.phase = match &guard.phase {
+            Phase::Live(process) => Phase::Live(process.fork()),
+            Phase::ReapedEarly(process, usage) => Phase::ReapedEarly(process.fork(), usage.clone()),
+            other => other.clone(),
+        };
+        drop(guard);
+        state.group = Weak::new();
+        state.owed = None;
         if let Some(fd) = &notify {
             state.seen.set_notify_fd(fd);
         }
-        drop(guard);
         let copy = Self {
-            shared: Arc::new(Shared::new(process, state)),
+            shared: Arc::new(Mutex::new(state)),
             ..*self
         };
         (copy, notify)
     }
 
-    /// Clears what was seen of the process.
+    /// A fault that the model kernel injects: forgets what calls have seen of the process.
     pub(crate) fn forget_seen(&self) {
-        self.shared.lock().seen.forget();
+        self.lock().seen.forget();
     }
 }

@@ -40,8 +40,8 @@ impl PidHandle {
     /// - [`InvalidInput`](io::ErrorKind::InvalidInput): the PID is 0 or above `i32::MAX`, which no
     ///   process has.
     /// - EINVAL: the PID is the ID of a thread that is not the main thread of a process.
-    /// - EMFILE, ENFILE, ENOMEM: no descriptor or memory is available, for a pidfd or to read the start
-    ///   time of a non-child.
+    /// - EMFILE, ENFILE, ENOMEM: no descriptor or memory is available, for the pidfd or to read the start
+    ///   time of a non-child. An unreaped child is opened by PID instead, which is as safe.
     /// - Those of [`support`](fn@crate::support).
     ///
     /// # Platform notes
@@ -55,8 +55,9 @@ impl PidHandle {
     /// [pidfd_open(2)]: https://man7.org/linux/man-pages/man2/pidfd_open.2.html
     #[doc(alias = "pidfd_open")]
     pub fn open(pid: u32) -> io::Result<Self> {
-        check_pid(pid)?;
-        Self::open_by(pid, support::support()?.backend())
+        let number = check_pid(pid)?;
+        let backend = support::support()?.backend();
+        Self::of_opened(pid, backend, Process::open_any(number, backend))
     }
 
     /// Opens the process with the given PID, on the given backend.
@@ -81,11 +82,11 @@ impl PidHandle {
     /// [`Backend::Pidfd`] and the system has no pidfds.
     #[doc(alias = "pidfd_open")]
     pub fn open_with(pid: u32, backend: Backend) -> io::Result<Self> {
-        check_pid(pid)?;
+        let number = check_pid(pid)?;
         if backend == Backend::Pidfd {
             support::require_pidfd()?;
         }
-        Self::open_by(pid, backend)
+        Self::of_opened(pid, backend, Process::open(number, backend))
     }
 
     /// Makes a handle from a pidfd that the caller opened. It always uses [`Backend::Pidfd`].
@@ -154,11 +155,10 @@ impl PidHandle {
     /// [setns(2)]: https://man7.org/linux/man-pages/man2/setns.2.html
     #[doc(alias = "dup")]
     pub fn try_clone_pidfd(&self) -> io::Result<OwnedFd> {
-        let mut guard = self.shared.lock();
-        guard.check_live()?;
-        let (process, _) = guard.parts().ok_or(Errno::EINVAL)?;
+        let mut guard = self.lock();
+        let (process, _) = guard.parts()?;
         match process.pidfd() {
-            Some(pidfd) => Ok(sys::duplicate(pidfd)?),
+            Some(pidfd) => Ok(sys::duplicate(&**pidfd)?),
             None => {
                 let text = "this handle has no pidfd: it uses the waitpid backend";
                 Err(support::unsupported(text))
@@ -166,8 +166,12 @@ impl PidHandle {
         }
     }
 
-    fn open_by(pid: u32, backend: Backend) -> io::Result<Self> {
-        match Process::open(check_pid(pid)?, backend) {
+    fn of_opened(
+        pid: u32,
+        backend: Backend,
+        opened: nix::Result<(Process, Seen)>,
+    ) -> io::Result<Self> {
+        match opened {
             Ok((process, seen)) => Ok(Self::live(pid, process, seen)),
             Err(Errno::ESRCH) => Ok(Self::done(pid, backend)),
             Err(errno) => Err(errno.into()),
@@ -176,7 +180,7 @@ impl PidHandle {
 }
 
 /// The PID as system calls take it. To them, 0 and negative numbers mean whole groups.
-pub(super) fn check_pid(pid: u32) -> io::Result<pid_t> {
+pub(crate) fn check_pid(pid: u32) -> io::Result<pid_t> {
     match pid_t::try_from(pid) {
         Ok(number) if number > 0 => Ok(number),
         _ => {

@@ -8,6 +8,7 @@ use nix::errno::Errno;
 use super::open::check_pid;
 use super::PidHandle;
 use crate::backend::Process;
+use crate::process_group::ProcessGroup;
 use crate::support::{self, Backend};
 
 /// A child that was just spawned: its handle and its pipes.
@@ -41,6 +42,11 @@ use crate::support::{self, Backend};
 pub struct Spawned {
     /// The child's handle.
     pub handle: PidHandle,
+    /// The process group of the child, if the child led one when it was spawned.
+    ///
+    /// As long as it lives, a wait returns the status and leaves the zombie, so that the number of the
+    /// group is not reused: see [`ProcessGroup`].
+    pub group: Option<ProcessGroup>,
     /// The pipe to the child's standard input.
     pub stdin: Option<ChildStdin>,
     /// The pipe from the child's standard output.
@@ -50,13 +56,29 @@ pub struct Spawned {
 }
 
 impl Spawned {
-    pub(crate) fn new(mut child: Child, to_handle: impl FnOnce(Child) -> PidHandle) -> Self {
+    pub(crate) fn new(
+        mut child: Child,
+        to_handle: impl FnOnce(Child) -> (PidHandle, Option<ProcessGroup>),
+    ) -> Self {
+        let (stdin, stdout, stderr) = (
+            child.stdin.take(),
+            child.stdout.take(),
+            child.stderr.take(),
+        );
+        let (handle, group) = to_handle(child);
         Self {
-            stdin: child.stdin.take(),
-            stdout: child.stdout.take(),
-            stderr: child.stderr.take(),
-            handle: to_handle(child),
+            handle,
+            group,
+            stdin,
+            stdout,
+            stderr,
         }
+    }
+}
+
+impl AsRef<PidHandle> for Spawned {
+    fn as_ref(&self) -> &PidHandle {
+        &self.handle
     }
 }
 
@@ -109,16 +131,18 @@ impl PidHandle {
 }
 
 /// Makes a handle to a child that was just spawned. Never fails.
-fn open_new(pid: u32) -> PidHandle {
+fn open_new(pid: u32) -> (PidHandle, Option<ProcessGroup>) {
     let opened = check_pid(pid).map(Process::open_child);
     if let Ok(Ok((process, mut seen))) = opened {
         // Other code may have reaped the child before it was opened, and an unrelated process may
         // have the PID.
-        if process.peek(&mut seen) != Err(Errno::ECHILD) {
-            return PidHandle::live(pid, process, seen);
+        if process.peek(&mut seen, None) != Err(Errno::ECHILD) {
+            let handle = PidHandle::live(pid, process, seen);
+            let group = ProcessGroup::of_new_child(&handle);
+            return (handle, group);
         }
     }
-    PidHandle::done(pid, default_backend())
+    (PidHandle::done(pid, default_backend()), None)
 }
 
 /// The backend that a done handle reports.

@@ -1,13 +1,19 @@
 //! Waiting for a child's status, and reaping it.
 
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
-use super::reap::HandleWait;
-use super::PidHandle;
-use crate::exit::ResourceUsage;
-use crate::wait::{self, Timeout, Waitable};
+use nix::errno::Errno;
+use nix::libc::{c_int, pid_t};
+
+use super::{finish, settle, store, Phase, PidHandle, State};
+use crate::backend::{Process, Seen};
+use crate::engine::{self, Subject, Timeout};
+use crate::exit::{Event, ResourceUsage};
+use crate::support::{unsupported, Backend};
+use crate::sys;
 
 impl PidHandle {
     /// Waits for the child to exit and reaps it.
@@ -50,7 +56,7 @@ impl PidHandle {
     #[doc(alias = "waitid")]
     #[doc(alias = "waitpid")]
     pub fn wait(&self) -> io::Result<ExitStatus> {
-        wait::reap_unlimited(&mut HandleWait::new(self, None))
+        engine::reap_unlimited(&mut HandleSubject::new(self))
     }
 
     /// Reaps the child if it has exited, without blocking. Returns `None` while it runs or is stopped.
@@ -73,7 +79,7 @@ impl PidHandle {
     #[doc(alias = "waitid")]
     #[doc(alias = "waitpid")]
     pub fn try_wait(&self) -> io::Result<Option<ExitStatus>> {
-        HandleWait::new(self, None).try_reap()
+        HandleSubject::new(self).try_reap()
     }
 
     /// Waits for the child to exit and reaps it. Returns `None` once `timeout` has passed, and never
@@ -180,9 +186,9 @@ impl PidHandle {
     #[doc(alias = "waitid")]
     #[doc(alias = "getrusage")]
     pub fn wait_usage(&self) -> io::Result<(ExitStatus, ResourceUsage)> {
-        let mut usage = ResourceUsage::default();
-        let status = wait::reap_unlimited(&mut HandleWait::new(self, Some(&mut usage)))?;
-        Ok((status, usage))
+        let mut subject = HandleSubject::with_usage(self);
+        let status = engine::reap_unlimited(&mut subject)?;
+        Ok((status, subject.usage.unwrap_or_default()))
     }
 
     /// Waits for the child to exit and reaps it, and returns the status to every caller.
@@ -222,15 +228,274 @@ impl PidHandle {
     #[doc(alias = "waitid")]
     #[doc(alias = "waitpid")]
     pub fn wait_shared(&self) -> io::Result<ExitStatus> {
-        // A wait that fails because another one got the status returns only after that one has
-        // stored it.
-        self.wait().or_else(|error| self.exit_status().ok_or(error))
+        // Without a timeout, `share` does not return `None`.
+        self.share(Timeout::Infinite)?.ok_or_else(|| Errno::ECHILD.into())
+    }
+
+    /// Like [`wait_shared`](Self::wait_shared), without blocking. Returns `None` while the child runs.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`wait_shared`](Self::wait_shared).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pidwait::PidHandle;
+    /// # use std::process::Command;
+    /// let child = PidHandle::spawn(Command::new("sleep").arg("60"))?.handle;
+    /// assert_eq!(child.try_wait_shared()?, None);
+    /// child.kill()?;
+    /// let status = child.wait()?;
+    /// assert_eq!(child.try_wait_shared()?, Some(status));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn try_wait_shared(&self) -> io::Result<Option<ExitStatus>> {
+        self.share(Timeout::Now)
+    }
+
+    /// Like [`wait_shared`](Self::wait_shared), for at most `timeout`. Returns `None` once that has
+    /// passed, and never earlier.
+    ///
+    /// A timeout of zero is [`try_wait_shared`](Self::try_wait_shared). One that is too long for the
+    /// clock is no limit.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`wait_shared`](Self::wait_shared).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pidwait::PidHandle;
+    /// # use std::process::Command;
+    /// use std::time::Duration;
+    ///
+    /// let child = PidHandle::spawn(Command::new("sleep").arg("60"))?.handle;
+    /// assert_eq!(child.wait_shared_timeout(Duration::from_millis(10))?, None);
+    /// # child.kill()?;
+    /// # child.wait()?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn wait_shared_timeout(&self, timeout: Duration) -> io::Result<Option<ExitStatus>> {
+        self.share(Timeout::after(timeout))
+    }
+
+    /// Like [`wait_shared`](Self::wait_shared), until `deadline`. Returns `None` once that has passed,
+    /// and never earlier.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`wait_shared`](Self::wait_shared).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pidwait::PidHandle;
+    /// # use std::process::Command;
+    /// use std::time::Instant;
+    ///
+    /// let child = PidHandle::spawn(Command::new("sleep").arg("60"))?.handle;
+    /// assert_eq!(child.wait_shared_deadline(Instant::now())?, None);
+    /// # child.kill()?;
+    /// # child.wait()?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn wait_shared_deadline(&self, deadline: Instant) -> io::Result<Option<ExitStatus>> {
+        self.share(Timeout::until(deadline))
     }
 
     #[cfg(any(feature = "tokio", feature = "async-io"))]
     pub(crate) fn try_wait_usage(&self) -> io::Result<Option<(ExitStatus, ResourceUsage)>> {
-        let mut usage = ResourceUsage::default();
-        let status = wait::reap(&mut HandleWait::new(self, Some(&mut usage)), Timeout::Poll)?;
-        Ok(status.map(|status| (status, usage)))
+        let mut subject = HandleSubject::with_usage(self);
+        let status = subject.try_reap()?;
+        Ok(status.map(|status| (status, subject.usage.unwrap_or_default())))
     }
+
+    fn reap(&self, timeout: Timeout) -> io::Result<Option<ExitStatus>> {
+        engine::reap(&mut HandleSubject::new(self), timeout)
+    }
+
+    fn share(&self, timeout: Timeout) -> io::Result<Option<ExitStatus>> {
+        engine::share(&mut HandleSubject::new(self), timeout)
+    }
+}
+
+/// The process of a handle, for a call on it.
+pub(crate) struct HandleSubject<'a> {
+    handle: &'a PidHandle,
+    /// The process, once the call has taken it. From then on the call continues even if the handle is
+    /// released.
+    process: Option<Process>,
+    /// Where the usage goes, if it is wanted.
+    usage: Option<ResourceUsage>,
+}
+
+impl<'a> HandleSubject<'a> {
+    pub(crate) fn new(handle: &'a PidHandle) -> Self {
+        Self {
+            handle,
+            process: None,
+            usage: None,
+        }
+    }
+
+    fn with_usage(handle: &'a PidHandle) -> Self {
+        Self {
+            usage: Some(ResourceUsage::default()),
+            ..Self::new(handle)
+        }
+    }
+
+    /// With a process that was taken earlier.
+    pub(crate) fn of(handle: &'a PidHandle, process: Process) -> Self {
+        Self {
+            process: Some(process),
+            ..Self::new(handle)
+        }
+    }
+
+    /// Takes the process now. ECHILD: the handle is done. EINVAL: it is released.
+    pub(crate) fn take_process(&mut self) -> nix::Result<&Process> {
+        if self.process.is_none() {
+            let process = self.handle.lock().parts()?.0.clone();
+            return Ok(self.process.insert(process));
+        }
+        self.process.as_ref().ok_or(Errno::EINVAL)
+    }
+
+    /// Runs a call that does not block, under the lock.
+    fn with<T>(
+        &mut self,
+        call: impl FnOnce(&Process, &mut Seen) -> nix::Result<T>,
+    ) -> nix::Result<T> {
+        let process = self.process.as_ref();
+        let mut guard = self.handle.lock();
+        let result = match process {
+            Some(process) => call(process, &mut guard.seen),
+            None => {
+                let (process, seen) = guard.parts()?;
+                call(process, seen)
+            }
+        };
+        settle(guard);
+        result
+    }
+}
+
+impl Subject for HandleSubject<'_> {
+    fn pid(&self) -> pid_t {
+        pid_t::try_from(self.handle.pid).unwrap_or(0) // `open` has checked it.
+    }
+
+    fn backend(&self) -> Backend {
+        self.handle.backend
+    }
+
+    #[inline]
+    fn try_reap(&mut self) -> io::Result<Option<ExitStatus>> {
+        let mut guard = self.handle.lock();
+        let is_kept = guard.keeps_zombie();
+        if is_kept && self.usage.is_some() && !sys::PEEK_HAS_USAGE {
+            if guard.has_group() {
+                let text = "a zombie that a ProcessGroup keeps has no resource usage on this system";
+                return Err(unsupported(text));
+            }
+            return Ok(None); // Once the peeks of other threads have returned, a reap gets it.
+        }
+        let State {
+            phase,
+            status,
+            seen,
+            owed,
+            ..
+        } = &mut *guard;
+        let process = match (&*phase, &self.process) {
+            (Phase::Live(process), _) => process,
+            (Phase::ReapedEarly(_, kept), _) => {
+                if let Some(usage) = &mut self.usage {
+                    *usage = **kept.as_ref().ok_or_else(usage_is_lost)?;
+                }
+                let status = *status;
+                finish(guard);
+                return Ok(status);
+            }
+            (Phase::Done, _) => return Err(Errno::ECHILD.into()),
+            // Released during this call, which continues, unless another call has the status.
+            (Phase::Released, Some(process)) if status.is_none() => process,
+            (Phase::Released, _) => return Err(Errno::EINVAL.into()),
+        };
+        let found = if is_kept {
+            process.peek(seen, self.usage.as_mut())
+        } else {
+            process.try_reap(seen, self.usage.as_mut())
+        };
+        match found {
+            Ok(Event::Exited(status)) => {
+                if is_kept {
+                    process.note_kept(seen);
+                    *owed = Some((process.clone(), self.handle.clone()));
+                }
+                store(guard, status);
+                Ok(Some(status))
+            }
+            Ok(Event::Running | Event::Trapped) => Ok(None),
+            Err(errno) => {
+                settle(guard);
+                Err(errno.into())
+            }
+        }
+    }
+
+    fn known_status(&mut self) -> Option<ExitStatus> {
+        let mut guard = self.handle.lock();
+        if guard.status.is_some() {
+            return guard.status;
+        }
+        let process = match (&guard.phase, &self.process) {
+            (_, Some(process)) | (Phase::Live(process), None) => process.clone(),
+            _ => return None,
+        };
+        drop(guard);
+        let recorded = process.exit_record()?; // It can take a moment.
+        guard = self.handle.lock();
+        if guard.status.is_none() {
+            store(guard, recorded);
+        }
+        Some(recorded)
+    }
+
+    fn has_exited(&mut self) -> io::Result<bool> {
+        if self.handle.lock().is_reaped_early() {
+            return Ok(true);
+        }
+        Ok(self.with(Process::has_exited)?)
+    }
+
+    fn signal(&mut self, signal: c_int) -> nix::Result<()> {
+        self.with(|process, seen| process.signal(seen, signal))
+    }
+
+    fn signal_group(&mut self, signal: c_int) -> nix::Result<()> {
+        self.with(|process, seen| process.signal_group(seen, signal))
+    }
+
+    fn group_outlives_leader(&mut self) -> bool {
+        self.with(|process, _| Ok(process.group_outlives_leader()))
+            .unwrap_or(false)
+    }
+
+    fn block(&mut self, deadline: Option<Instant>) -> io::Result<bool> {
+        let handle = self.handle;
+        handle.block_until_exited(self.take_process()?, deadline)
+    }
+
+    fn exit_fd(&self) -> Option<BorrowedFd<'_>> {
+        let pidfd = self.process.as_ref()?.pidfd()?;
+        Some((**pidfd).as_fd())
+    }
+}
+
+fn usage_is_lost() -> io::Error {
+    unsupported("the child had exited before its handle was made: its resource usage is lost")
 }

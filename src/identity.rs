@@ -8,11 +8,10 @@ use std::str::FromStr;
 use nix::errno::Errno;
 use nix::libc::pid_t;
 
-use super::open::check_pid;
-use super::{default_backend, with_process, Phase, PidHandle};
+use crate::errno::{errno_of, is_denied, is_echild};
+use crate::handle::{check_pid, default_backend, PidHandle};
 use crate::support::unsupported;
 use crate::sys;
-use crate::wait::is_echild;
 
 /// Identifies one process across programs and restarts: what to store in a pidfile instead of a PID.
 ///
@@ -152,15 +151,11 @@ impl PidHandle {
     ///
     /// [proc_pid_stat(5)]: https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
     pub fn identity(&self) -> io::Result<Identity> {
-        let guard = self.shared.lock();
-        guard.check_live()?;
-        if let Phase::ReapedEarly(_) = guard.phase {
-            return Err(Errno::ECHILD.into());
-        }
-        let identity = Identity::read(check_pid(self.pid)?);
+        self.check_unreaped()?;
+        let identity = Identity::read(check_pid(self.id())?);
         // After the read: the process is unreaped, so it had the PID during the read.
-        with_process(guard, |process, seen| match process.signal(seen, 0) {
-            Err(Errno::EPERM) => Ok(()),
+        self.with_process(|process, seen| match process.signal(seen, 0) {
+            Err(errno) if is_denied(errno) => Ok(()),
             result => result,
         })?;
         identity
@@ -199,12 +194,12 @@ impl PidHandle {
     pub fn open_identity(identity: &Identity) -> io::Result<Self> {
         let handle = match Self::open(identity.pid()) {
             // The number is the ID of a thread now, so that process is gone.
-            Err(error) if error.raw_os_error() == Some(Errno::EINVAL as i32) => {
+            Err(error) if errno_of(&error) == Some(Errno::EINVAL) => {
                 return Ok(Self::done(identity.pid(), default_backend()));
             }
             opened => opened?,
         };
-        let done = || Ok(Self::done(identity.pid(), handle.backend));
+        let done = || Ok(Self::done(identity.pid(), handle.backend()));
         if BootId::read()? != identity.boot {
             return done();
         }

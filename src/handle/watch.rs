@@ -1,16 +1,19 @@
-//! A descriptor to poll for the exit.
+//! Blocking until a process exits, and a descriptor to poll for it.
 
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::sync::PoisonError;
+use std::time::Instant;
 
 use nix::errno::Errno;
+use nix::libc::pid_t;
 
-use super::{settle, Guard, PidHandle, Shared, State};
+use super::{settle, Guard, Phase, PidHandle, Shared};
 use crate::backend::{waitpid, Process, Seen};
-use crate::support::Backend;
+use crate::engine::check_until;
+use crate::exit::Event;
 use crate::sys::{self, Arc, NotifyFd, Pidfd, Weak};
-use crate::wait::poll_until;
 
 /// A descriptor that is readable once its process has exited, and stays so.
 ///
@@ -26,8 +29,8 @@ pub struct ExitFd(Source);
 
 #[derive(Clone)]
 enum Source {
-    Pidfd(sys::LeasedPart<Arc<Shared>, Process, State, Pidfd>),
-    Watcher(Arc<NotifyFd>),
+    Pidfd(Arc<Pidfd>),
+    Notify(Arc<NotifyFd>),
 }
 
 impl PidHandle {
@@ -71,33 +74,110 @@ impl PidHandle {
     ///
     /// # Errors
     ///
-    /// - ECHILD: the handle is done.
-    /// - EINVAL: the handle is released.
+    /// - EINVAL: the handle is released. On a done handle the descriptor is readable at once.
     /// - EMFILE, ENFILE, ENOMEM, EAGAIN: no descriptor or thread is available. Only with
-    ///   [`Backend::Waitpid`].
+    ///   [`Backend::Waitpid`](crate::Backend::Waitpid), or on a done handle.
     ///
     /// # Platform notes
     ///
-    /// With [`Backend::Pidfd`] it is the pidfd itself, which needs no system call.
+    /// With [`Backend::Pidfd`](crate::Backend::Pidfd) it is the pidfd itself, which needs no system call.
     ///
-    /// With [`Backend::Waitpid`] it is one end of a socket pair, which a watcher thread makes readable.
+    /// With [`Backend::Waitpid`](crate::Backend::Waitpid) it is one end of a socket pair, which a watcher thread makes readable.
     /// The thread ends when the process exits or, for a non-child, when no `ExitFd` is left. It sees the
     /// exits that [`has_exited`](Self::has_exited) sees.
     pub fn exit_fd(&self) -> io::Result<ExitFd> {
-        let mut guard = self.shared.lock();
-        guard.check_live()?;
-        if self.backend == Backend::Waitpid {
-            return Ok(ExitFd(Source::Watcher(self.watch(&mut guard)?)));
+        let mut guard = self.lock();
+        match &guard.phase {
+            Phase::Live(process) | Phase::ReapedEarly(process, _) => {
+                if let Some(pidfd) = process.pidfd() {
+                    return Ok(ExitFd(Source::Pidfd(Arc::clone(pidfd))));
+                }
+                let process = process.clone();
+                Ok(ExitFd(Source::Notify(self.watch(&mut guard, &process)?)))
+            }
+            Phase::Done => {
+                let fd = NotifyFd::new()?;
+                fd.notify();
+                Ok(ExitFd(Source::Notify(Arc::new(fd))))
+            }
+            Phase::Released => Err(Errno::EINVAL.into()),
         }
-        let lease = guard.lease(Arc::clone(&self.shared));
+    }
+
+    /// Blocks until a process that this handle refers to has exited, without the lock. False once the
+    /// deadline has passed.
+    pub(super) fn block_until_exited(
+        &self,
+        process: &Process,
+        deadline: Option<Instant>,
+    ) -> io::Result<bool> {
+        let by_pid = match process {
+            Process::Pidfd(process) => return Ok(process.block_until_exited(deadline)?),
+            Process::Waitpid(by_pid) => by_pid,
+        };
+        let mut guard = self.lock();
+        if !by_pid.is_child(&guard.seen) {
+            drop(guard);
+            return self.check_until_exited(process, deadline);
+        }
+        if deadline.is_none() {
+            return match self.peek_blocking(guard, by_pid.pid()) {
+                Ok(_) | Err(Errno::ECHILD) => Ok(true), // ECHILD: it was reaped, so it has exited.
+                Err(errno) => Err(errno.into()),
+            };
+        }
+        let watched = self.watch(&mut guard, process);
         drop(guard);
-        let pidfd = lease.and_then(|lease| lease.part(Process::pidfd));
-        Ok(ExitFd(Source::Pidfd(pidfd.ok_or(Errno::EINVAL)?)))
+        match watched {
+            // The watcher may not have run yet at the deadline: hence one more check.
+            Ok(fd) => Ok(sys::poll_readable(&*fd, deadline)? || self.check_exited(process)?),
+            // Without descriptors or threads, repeated checks find the same, only later.
+            Err(_) => self.check_until_exited(process, deadline),
+        }
+    }
+
+    fn check_until_exited(&self, process: &Process, deadline: Option<Instant>) -> io::Result<bool> {
+        let found = check_until(deadline, || -> io::Result<_> {
+            Ok(self.check_exited(process)?.then_some(()))
+        })?;
+        Ok(found.is_some())
+    }
+
+    fn check_exited(&self, process: &Process) -> io::Result<bool> {
+        let mut guard = self.lock();
+        let exited = process.has_exited(&mut guard.seen);
+        settle(guard);
+        Ok(exited?)
+    }
+
+    /// Blocks in a peek by PID, without the lock, until the child can be reaped. The PID is not reused
+    /// meanwhile, because no other thread reaps.
+    fn peek_blocking(&self, mut guard: Guard<'_>, pid: pid_t) -> nix::Result<Event> {
+        guard.peeks += 1;
+        drop(guard);
+        let found = waitpid::block_until_waitable(pid);
+        self.end_peek(found)
+    }
+
+    /// Stores what a blocking peek has found, and reaps if other threads left that to it.
+    fn end_peek(&self, found: nix::Result<Event>) -> nix::Result<Event> {
+        let mut guard = self.lock();
+        let found = guard.seen.note(found);
+        guard.peeks -= 1;
+        let is_paid = guard.pay();
+        settle(guard);
+        if !is_paid {
+            self.reap_owed_in_background();
+        }
+        found
     }
 
     /// By PID: returns the descriptor that is notified of the exit, and starts the watcher thread
     /// unless it runs already.
-    pub(super) fn watch(&self, guard: &mut Guard<'_>) -> nix::Result<Arc<NotifyFd>> {
+    fn watch(&self, guard: &mut Guard<'_>, process: &Process) -> nix::Result<Arc<NotifyFd>> {
+        let Process::Waitpid(process) = process else {
+            return Err(Errno::EINVAL); // A pidfd needs no watcher.
+        };
         let fd = match guard.seen.notify_fd() {
             Some(fd) if guard.seen.is_watched() => return Ok(fd),
             // Of the process that this one was forked from. Its watcher sees a zombie, and the one
@@ -109,37 +189,34 @@ impl PidHandle {
             fd.notify();
             return Ok(fd);
         }
-        let shared = Arc::downgrade(&self.shared);
-        let (process, state) = guard.parts().ok_or(Errno::EINVAL)?;
-        let Process::Waitpid(process) = process else {
-            return Err(Errno::EINVAL);
-        };
-        if process.is_child(&state.seen) {
-            let (pid, fd) = (process.pid(), Arc::clone(&fd));
+        if process.is_child(&guard.seen) {
+            let shared = Arc::downgrade(&self.shared);
+            let (pid, backend) = (self.pid, self.backend);
+            let (by_pid, notified) = (process.pid(), Arc::clone(&fd));
             // The thread keeps the descriptor until the exit, so that later listeners share both.
             sys::spawn_thread(move || {
-                let found = waitpid::block_until_waitable(pid);
+                let found = waitpid::block_until_waitable(by_pid);
                 if let Some(shared) = shared.upgrade() {
-                    let mut guard = shared.lock();
-                    // First stores what it saw, then leaves: a reap that waits for it to leave must
-                    // find that stored.
-                    let _ = guard.seen.note(found);
-                    guard.in_flight -= 1;
-                    guard.notify();
-                    settle(guard, None);
+                    let handle = Self {
+                        shared,
+                        pid,
+                        backend,
+                    };
+                    let _ = handle.end_peek(found);
                 }
-                fd.notify();
+                notified.notify();
             })?;
-            state.in_flight += 1;
-        } else if process.has_exited(&mut state.seen)? {
+            guard.peeks += 1;
+        } else if process.has_exited(&mut guard.seen)? {
             fd.notify();
         } else {
             let (process, listeners) = (process.clone(), Arc::downgrade(&fd));
+            let shared = Arc::downgrade(&self.shared);
             sys::spawn_thread(move || {
                 let _ = watch_non_child(&process, &shared, &listeners);
             })?;
         }
-        state.seen.set_notify_fd(&fd);
+        guard.seen.set_notify_fd(&fd);
         Ok(fd)
     }
 }
@@ -154,7 +231,7 @@ fn watch_non_child(
     listeners: &Weak<NotifyFd>,
 ) -> nix::Result<()> {
     let mut seen = Seen::default();
-    let notified = poll_until(None, || {
+    let notified = check_until(None, || {
         let Some(fd) = listeners.upgrade() else {
             return Ok(Some(None));
         };
@@ -167,7 +244,7 @@ fn watch_non_child(
         // First stores what it saw: once the descriptor is readable, no other process with that PID
         // is signalled.
         if let Some(shared) = shared.upgrade() {
-            let mut guard = shared.lock();
+            let mut guard = shared.lock().unwrap_or_else(PoisonError::into_inner);
             guard.seen.merge(&seen);
             process.note_notified(&mut guard.seen);
         }
@@ -179,8 +256,8 @@ fn watch_non_child(
 impl AsFd for ExitFd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match &self.0 {
-            Source::Pidfd(fd) => fd.as_fd(),
-            Source::Watcher(fd) => fd.as_fd(),
+            Source::Pidfd(fd) => (**fd).as_fd(),
+            Source::Notify(fd) => (**fd).as_fd(),
         }
     }
 }
