@@ -14,14 +14,13 @@
 
 mod fd;
 mod lease;
+mod poller;
 mod process;
 mod thread;
 mod wait;
 mod write;
 
 // Of Linux, and what stands in for it elsewhere.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-mod epoll;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 mod no_pidfd;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
@@ -39,9 +38,9 @@ use self::{no_pidfd as pidfd, no_proc as proc, wait4 as waitid};
 
 /// The real system.
 mod real {
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    pub(crate) use super::epoll::*;
-    pub(crate) use super::{fd::*, pidfd::*, proc::*, process::*, thread::*, wait::*, write::*};
+    pub(crate) use super::{
+        fd::*, pidfd::*, poller::*, proc::*, process::*, thread::*, wait::*, write::*,
+    };
 }
 
 #[cfg(test)]
