@@ -16,7 +16,7 @@ use std::error::Error;
 use std::ffi::OsString;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{self, Command, ExitCode, ExitStatus};
@@ -111,8 +111,9 @@ fn run(options: &Options) -> Result<u8, Box<dyn Error>> {
     };
     let mut set = WaitSet::new()?;
     set.insert(command.clone(), ())?;
+    let ready = set.ready_fd()?;
     let command = loop {
-        await_event(&signals, &set)?;
+        await_event(&signals, &ready)?;
         for signal in signals.pending().filter(|&signal| signal != SIGCHLD) {
             // An error means that no process of the group is left.
             let _ = command.process_group().signal(signal);
@@ -127,10 +128,10 @@ fn run(options: &Options) -> Result<u8, Box<dyn Error>> {
 }
 
 /// Sleeps until there is a signal, or an exit in the set.
-fn await_event(signals: &Signals, set: &WaitSet<()>) -> io::Result<()> {
+fn await_event(signals: &Signals, set: &OwnedFd) -> io::Result<()> {
     let mut fds = [
         PollFd::new(signals.get_read().as_fd(), PollFlags::POLLIN),
-        PollFd::new(set.ready_fd()?, PollFlags::POLLIN),
+        PollFd::new(set.as_fd(), PollFlags::POLLIN),
     ];
     match poll(&mut fds, PollTimeout::NONE) {
         Ok(_) | Err(Errno::EINTR) => Ok(()),

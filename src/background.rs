@@ -1,32 +1,22 @@
 //! Reaping children in the background, by one thread for the whole program.
 //!
-//! Children with a pidfd are registered with an epoll instance, in which the thread blocks. Those
-//! without a pidfd, and those that could not be registered, are checked repeatedly.
-
-#[cfg_attr(
-    any(target_os = "linux", target_os = "android"),
-    path = "background/epoll.rs"
-)]
-#[cfg_attr(
-    not(any(target_os = "linux", target_os = "android")),
-    path = "background/condvar.rs"
-)]
-mod poller;
+//! Children with a pidfd are registered with a poller, in which the thread blocks. Those without a
+//! pidfd, those that could not be registered, and those whose check failed with an error that may
+//! pass, are checked repeatedly.
 
 use std::collections::HashMap;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use once_cell::race::OnceBox;
-use once_cell::sync::OnceCell;
 
 use crate::handle::{ExitFd, Held};
 use crate::support::Backend;
-use crate::sys;
+use crate::sys::{self, Events, Poller};
 use crate::wait::{is_final, Backoff};
 use crate::PidHandle;
-
-use poller::Poller;
 
 impl PidHandle {
     /// Lets the child run on, and reaps it in a background thread when it exits. Never blocks.
@@ -83,7 +73,7 @@ struct Reaper {
     /// The process that it works in. In a forked process its thread does not exist, and its lock stays
     /// locked if another thread held it at the moment of the fork.
     process: (u32, u32),
-    poller: OnceCell<Poller>,
+    poller: OnceBox<Poller<ExitFd>>,
     state: Mutex<State>,
     /// The reaper of a process that was forked from this one.
     next: OnceBox<Reaper>,
@@ -93,15 +83,19 @@ struct Reaper {
 struct State {
     /// Whether the thread was started; it does not end.
     is_running: bool,
-    polled: HashMap<u64, Polled>,
+    polled: HashMap<u64, Arc<Polled>>,
     last_key: u64,
-    /// Children without a descriptor to poll.
+    /// Children that are checked repeatedly.
     unpolled: Vec<Arc<Held>>,
+    /// A child was added to them.
+    is_woken: bool,
 }
 
 struct Polled {
     child: Arc<Held>,
     exit: ExitFd,
+    /// A tracer holds the zombie.
+    is_quiet: AtomicBool,
 }
 
 impl Reaper {
@@ -121,7 +115,7 @@ impl Reaper {
     fn new(process: (u32, u32)) -> Self {
         Self {
             process,
-            poller: OnceCell::new(),
+            poller: OnceBox::new(),
             state: Mutex::default(),
             next: OnceBox::new(),
         }
@@ -142,9 +136,15 @@ impl Reaper {
         } else if self.lock().unpolled.is_empty() {
             return; // It is polled already, or the handle was done or released since.
         }
+        self.lock().is_woken = true;
         if let Some(poller) = self.poller.get() {
             poller.wake();
         }
+    }
+
+    fn poller(&self) -> nix::Result<&Poller<ExitFd>> {
+        let make = || Poller::with_waker().map(Box::new);
+        self.poller.get_or_try_init(make)
     }
 
     /// False if the child cannot be polled: it has no pidfd, or no descriptor is available.
@@ -152,28 +152,28 @@ impl Reaper {
         if handle.backend() != Backend::Pidfd {
             return false;
         }
-        let (Ok(poller), Ok(exit)) = (self.poller.get_or_try_init(Poller::new), handle.exit_fd())
-        else {
+        let (Ok(poller), Ok(exit)) = (self.poller(), handle.exit_fd()) else {
             return false;
         };
-        let entry = Polled {
+        let entry = Arc::new(Polled {
             child: Arc::clone(child),
-            exit: exit.clone(),
-        };
+            exit,
+            is_quiet: AtomicBool::new(false),
+        });
         let mut state = self.lock();
         state.last_key += 1;
         let key = state.last_key;
         // Before the poller has it, so that the thread finds the entry of each event.
-        state.polled.insert(key, entry);
+        state.polled.insert(key, Arc::clone(&entry));
         drop(state);
-        let added = poller.add(&exit, key).is_ok();
+        let added = poller.add(&entry.exit, key).is_ok();
         if !added {
-            drop(self.remove(key));
+            drop(self.take_polled(key));
         }
         added
     }
 
-    fn remove(&self, key: u64) -> Option<Polled> {
+    fn take_polled(&self, key: u64) -> Option<Arc<Polled>> {
         self.lock().polled.remove(&key)
     }
 
@@ -184,7 +184,7 @@ impl Reaper {
         if state.is_running || state.polled.is_empty() && state.unpolled.is_empty() {
             return;
         }
-        let started = match self.poller.get_or_try_init(Poller::new) {
+        let started = match self.poller() {
             Ok(poller) => sys::spawn_thread(move || self.run(poller)),
             Err(errno) => Err(errno),
         };
@@ -197,28 +197,33 @@ impl Reaper {
         }
     }
 
-    fn run(&self, poller: &Poller) {
+    fn run(&self, poller: &Poller<ExitFd>) {
         /// Checks take at most a twentieth of the time of one CPU.
         const REST: u32 = 20;
-        let mut ready = Vec::new();
+        let mut events = Events::new();
         let mut backoff = Backoff::new();
         let mut took = Duration::ZERO;
         loop {
-            let has_unpolled = !self.lock().unpolled.is_empty();
+            let mut state = self.lock();
+            if std::mem::take(&mut state.is_woken) {
+                backoff = Backoff::new(); // New children may exit soon.
+            }
+            let has_unpolled = !state.unpolled.is_empty();
+            drop(state);
             let delay = has_unpolled
                 .then(|| backoff.next_delay(None))
                 .flatten()
                 .map(|delay| delay.max(took.saturating_mul(REST)));
-            match poller.wait(delay, &mut ready) {
-                Ok(true) => backoff = Backoff::new(), // New children may exit soon.
-                Ok(false) => {}
+            let deadline = delay.and_then(|delay| sys::now().checked_add(delay));
+            match poller.wait(&mut events, deadline) {
+                Ok(_) => events.by_ref().for_each(|key| self.try_reap_polled(key)),
                 // A sandbox denies the call.
                 Err(_) => {
                     backoff.sleep(None);
-                    ready.extend(self.lock().polled.keys());
+                    let keys: Vec<u64> = self.lock().polled.keys().copied().collect();
+                    keys.into_iter().for_each(|key| self.try_reap_polled(key));
                 }
             }
-            ready.drain(..).for_each(|key| self.try_reap_polled(key));
             let start = sys::now();
             self.try_reap_unpolled();
             took = sys::now().saturating_duration_since(start);
@@ -226,29 +231,41 @@ impl Reaper {
     }
 
     fn try_reap_polled(&self, key: u64) {
-        let Some(child) = self.lock().polled.get(&key).map(|it| Arc::clone(&it.child)) else {
+        let entry = self.lock().polled.get(&key).map(Arc::clone);
+        let (Some(entry), Some(poller)) = (entry, self.poller.get()) else {
             return;
         };
-        // `None`: a tracer holds the zombie. Another event follows when it releases it.
-        if is_over(&child) {
-            if let (Some(entry), Some(poller)) = (self.remove(key), self.poller.get()) {
-                poller.remove(&entry.exit);
+        match try_reap(&entry.child) {
+            // A tracer holds the zombie. Another event follows when it releases it.
+            Ok(false) => {
+                if !entry.is_quiet.swap(true, Relaxed) {
+                    poller.quieten(&entry.exit, key);
+                }
+                return;
             }
+            Ok(true) => {}
+            // No further event may follow.
+            Err(_) => self.lock().unpolled.push(Arc::clone(&entry.child)),
         }
+        drop(self.take_polled(key));
+        poller.remove(&entry.exit, key, entry.is_quiet.load(Relaxed));
     }
 
     fn try_reap_unpolled(&self) {
         let mut children = std::mem::take(&mut self.lock().unpolled);
-        children.retain(|child| matches!(child.has_exited(), Ok(false)) || !is_over(child));
+        children.retain(|child| {
+            matches!(child.has_exited(), Ok(false)) || !try_reap(child).unwrap_or(false)
+        });
         self.lock().unpolled.append(&mut children);
     }
 }
 
-/// Reaps the child if it has exited. Whether there is nothing left to reap: a lack of descriptors, to
-/// check that it is the same process, passes.
-fn is_over(child: &Held) -> bool {
+/// Reaps the child if it has exited. Returns whether there is nothing left to reap. An error may pass,
+/// such as a lack of descriptors to check that it is the same process.
+fn try_reap(child: &Held) -> io::Result<bool> {
     match child.try_reap() {
-        Ok(status) => status.is_some(),
-        Err(error) => is_final(&error),
+        Ok(status) => Ok(status.is_some()),
+        Err(error) if is_final(&error) => Ok(true),
+        Err(error) => Err(error),
     }
 }

@@ -2,31 +2,24 @@
 
 mod insert_error;
 mod iter;
-// `--cfg pidwait_poll` is for tests of the other poller on Linux.
-#[cfg_attr(
-    all(any(target_os = "linux", target_os = "android"), not(pidwait_poll)),
-    path = "set/epoll.rs"
-)]
-#[cfg_attr(
-    any(not(any(target_os = "linux", target_os = "android")), pidwait_poll),
-    path = "set/poll.rs"
-)]
-mod poller;
 mod slots;
 mod wait;
 
 use std::fmt;
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::OwnedFd;
 use std::sync::{Mutex, PoisonError};
 
+use nix::errno::Errno;
+
 use crate::handle::ExitFd;
+use crate::support::unsupported;
+use crate::sys::{Events, Poller};
 use crate::wait::is_final;
 use crate::PidHandle;
 
 pub use insert_error::InsertError;
 pub use iter::{IntoIter, Iter, IterMut};
-use poller::Poller;
 use slots::{SlotKey, Slots};
 pub use wait::Exited;
 
@@ -76,7 +69,9 @@ pub use wait::Exited;
 pub struct WaitSet<T> {
     /// Unique among the sets of this program.
     id: u64,
-    poller: Poller,
+    poller: Poller<ExitFd>,
+    /// Entries that may have exited and were not looked at yet.
+    events: Events,
     entries: Slots<Entry<T>>,
 }
 
@@ -85,7 +80,7 @@ struct Entry<T> {
     value: T,
     /// Kept here, so that the poller can remove it even if the handle is done or released.
     exit: ExitFd,
-    /// The descriptor was ready and the exit could not be reported: see the pollers.
+    /// The descriptor was readable, and the exit could not be reported: see [`Poller`].
     is_quiet: bool,
 }
 
@@ -131,6 +126,7 @@ impl<T> WaitSet<T> {
         Ok(Self {
             id: next_set_id(),
             poller: Poller::new()?,
+            events: Events::new(),
             entries: Slots::new(),
         })
     }
@@ -165,7 +161,7 @@ impl<T> WaitSet<T> {
         let slot = self.entries.next_key();
         let registered = self.renew_if_forked().and_then(|()| {
             let exit = handle.exit_fd()?;
-            self.poller.add(&exit, slot)?;
+            self.poller.add(&exit, slot.to_bits())?;
             Ok(exit)
         });
         match registered {
@@ -255,10 +251,11 @@ impl<T> WaitSet<T> {
 
     /// Returns a descriptor that is readable while there is an exit to report, for an event loop.
     ///
+    /// Get it once, before the loop: each call duplicates the descriptor of the set, close-on-exec.
     /// Poll it for reading. When it is readable, call [`wait_timeout`](Self::wait_timeout) with zero,
     /// once or until it returns `None`: the descriptor stays readable while an exit is left. A poller
-    /// that reports only changes, such as tokio's `AsyncFd`, needs the latter. The descriptor belongs to
-    /// the set: do not read from it or change it.
+    /// that reports only changes, such as tokio's `AsyncFd`, needs the latter. Do not read from the
+    /// descriptor or change it. Once the set is dropped, it has no meaning.
     ///
     /// It can be readable although no exit can be reported, once for each zombie that a tracer holds.
     /// The descriptor of an empty set is not readable, although a wait on an empty set returns at once.
@@ -266,20 +263,28 @@ impl<T> WaitSet<T> {
     /// A forked process has its parent's descriptor until it calls a wait or `insert`. Call
     /// [`wait_timeout`](Self::wait_timeout) with zero there first, and get the descriptor again.
     ///
+    /// # Errors
+    ///
+    /// - EMFILE: no descriptor is available.
+    /// - [`Unsupported`](io::ErrorKind::Unsupported) on systems without `epoll`. There, poll the
+    ///   [`exit_fd`](PidHandle::exit_fd) of each handle.
+    ///
     /// # Examples
     ///
     /// ```
     /// # #[cfg(target_os = "linux")] {
     /// use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
     /// use pidwait::{PidHandle, WaitSet};
+    /// use std::os::fd::AsFd;
     /// use std::process::Command;
     /// use std::time::Duration;
     ///
     /// let mut set = WaitSet::new()?;
     /// set.insert(PidHandle::spawn(&mut Command::new("true"))?.handle, ())?;
+    /// let ready = set.ready_fd()?;
     /// while !set.is_empty() {
     ///     // Together with the other descriptors of the loop.
-    ///     let mut fds = [PollFd::new(set.ready_fd()?, PollFlags::POLLIN)];
+    ///     let mut fds = [PollFd::new(ready.as_fd(), PollFlags::POLLIN)];
     ///     poll(&mut fds, PollTimeout::NONE)?;
     ///     while let Some(exited) = set.wait_timeout(Duration::ZERO)? {
     ///         assert!(exited.status.is_some());
@@ -288,13 +293,13 @@ impl<T> WaitSet<T> {
     /// # }
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`Unsupported`](io::ErrorKind::Unsupported) on systems without `epoll`. There, poll the
-    /// [`exit_fd`](PidHandle::exit_fd) of each handle.
-    pub fn ready_fd(&self) -> io::Result<BorrowedFd<'_>> {
-        self.poller.ready_fd()
+    pub fn ready_fd(&self) -> io::Result<OwnedFd> {
+        self.poller.ready_fd().map_err(|errno| match errno {
+            Errno::ENOSYS => unsupported(
+                "WaitSet::ready_fd needs epoll: poll PidHandle::exit_fd of each handle instead",
+            ),
+            errno => errno.into(),
+        })
     }
 
     /// Returns how many processes are in the set.
@@ -358,7 +363,8 @@ impl<T> WaitSet<T> {
 
     fn take(&mut self, slot: SlotKey) -> Option<Entry<T>> {
         let entry = self.entries.remove(slot)?;
-        self.poller.remove(&entry.exit, slot, entry.is_quiet);
+        let key = slot.to_bits();
+        self.poller.remove(&entry.exit, key, entry.is_quiet);
         Some(entry)
     }
 
@@ -366,7 +372,7 @@ impl<T> WaitSet<T> {
     /// from the parent's set, so it needs its own poller.
     fn renew_if_forked(&mut self) -> io::Result<()> {
         if self.poller.is_forked() {
-            let mut poller = Poller::new()?;
+            let poller = Poller::new()?;
             for (slot, entry) in self.entries.iter_mut() {
                 // By PID it is notified by a thread of the parent, which may end first.
                 match entry.handle.exit_fd() {
@@ -374,10 +380,11 @@ impl<T> WaitSet<T> {
                     Err(error) if is_final(&error) => {}
                     Err(error) => return Err(error),
                 }
-                poller.add(&entry.exit, slot)?;
+                poller.add(&entry.exit, slot.to_bits())?;
                 entry.is_quiet = false;
             }
             self.poller = poller;
+            self.events = Events::new();
         }
         Ok(())
     }

@@ -9,6 +9,21 @@ pub(super) struct SlotKey {
     pub(super) generation: u32,
 }
 
+impl SlotKey {
+    /// As one number, for the poller.
+    pub(super) fn to_bits(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.index)
+    }
+
+    #[allow(clippy::cast_possible_truncation)] // The lower and the upper half.
+    pub(super) fn from_bits(bits: u64) -> Self {
+        Self {
+            index: bits as u32,
+            generation: (bits >> 32) as u32,
+        }
+    }
+}
+
 pub(super) struct Slots<E> {
     slots: Vec<Slot<E>>,
     free: Vec<u32>,

@@ -150,15 +150,15 @@ impl<T> WaitSet<T> {
         let deadline = timeout.deadline();
         self.renew_if_forked()?;
         for round in 0_u64.. {
-            while let Some(slot) = self.poller.next() {
-                if let Some(exited) = self.report(slot, check) {
+            while let Some(key) = self.events.next() {
+                if let Some(exited) = self.report(SlotKey::from_bits(key), check) {
                     return Ok(Some(exited));
                 }
             }
             // An entry that cannot be reported is handed out twice in a row. After two rounds the
             // deadline counts, even if more such entries follow.
             let is_late = round > 1 && deadline.is_some_and(|at| sys::now() >= at);
-            if self.is_empty() || is_late || !self.poller.fetch(deadline)? {
+            if self.is_empty() || is_late || !self.poller.wait(&mut self.events, deadline)? {
                 break;
             }
         }
@@ -176,7 +176,7 @@ impl<T> WaitSet<T> {
             // A tracer holds the zombie, or the descriptor was readable too early.
             Ok(None) | Err(_) => {
                 if !std::mem::replace(&mut entry.is_quiet, true) {
-                    self.poller.quieten(&entry.exit, slot);
+                    self.poller.quieten(&entry.exit, slot.to_bits());
                 }
                 return None;
             }

@@ -1,10 +1,10 @@
-//! The model kernel, which replaces `unix` in the library's unit tests.
+//! The model kernel, which replaces `real` in the library's unit tests.
 //!
 //! It has the same functions on a kernel in memory, under shuttle's scheduler, which can try any order
 //! in which threads may run. Every call is a *step*: other threads may run before it. A call that is
 //! not atomic in a real kernel, because it looks up a process and then acts on it, is two steps. The
 //! PID is looked up in the first step, and the second acts on that process even if the PID was reused
-//! in between. What is not modelled comes from `unix`.
+//! in between. What is not modelled comes from `real`.
 
 mod by_pid;
 mod by_pidfd;
@@ -23,7 +23,7 @@ mod schedules;
 mod tests;
 mod thread;
 
-pub(crate) use super::unix::*;
+pub(crate) use super::real::*;
 
 pub(crate) use by_pid::{
     block_by_pid, group_of, kill, kill_group, peek_by_pid, peek_usage_by_pid, proc_is_own,

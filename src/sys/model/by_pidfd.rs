@@ -17,7 +17,7 @@ use super::process::Life;
 use super::Pidfd;
 use crate::exit::{Event, ResourceUsage};
 
-// Not those of `unix`, which are 0 on systems without pidfds.
+// Not those of `real`, which are 0 on systems without pidfds.
 pub(crate) const SIGNAL_PROCESS_GROUP: u32 = 1 << 2;
 pub(crate) const INFO_EXIT: u64 = 1 << 3;
 

@@ -1,7 +1,6 @@
 //! `ready_fd` is readable if, and only if, there is an exit to report.
 #![cfg(all(any(target_os = "linux", target_os = "android"), not(pidwait_poll)))]
 
-use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
@@ -10,7 +9,9 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::{handle, kill_traced, own_process, traced_child};
-use crate::common::{assert_idle, backends, errno, readable, rounds, sleeper, LONG};
+use crate::common::{
+    assert_idle, backends, closes_on_exec, errno, readable, rounds, sleeper, LONG,
+};
 use nix::libc::{ECHILD, SIGKILL};
 
 fn is_ready<T>(set: &WaitSet<T>) -> bool {
@@ -241,10 +242,22 @@ fn zero_timeouts_quieten_a_traced_zombie() {
     }
 }
 
-/// The example of the documents: the set's descriptor beside another one.
+/// As in an event loop: the descriptor is taken before the first insert.
 #[test]
-fn ready_fd_can_be_borrowed_while_the_set_is_not_used() {
-    let set = WaitSet::<()>::new().unwrap();
-    let fd = set.ready_fd().unwrap();
-    assert!(!readable(&fd.as_fd(), 0), "an empty set's is not readable");
+fn one_ready_fd_serves_for_all_later_entries() {
+    for backend in backends() {
+        let mut set = WaitSet::new().unwrap();
+        let ready = set.ready_fd().unwrap();
+        assert!(closes_on_exec(&ready));
+        assert!(!readable(&ready, 0), "an empty set's is not readable");
+        for round in 0..3 {
+            let child = handle(sleeper(), backend);
+            set.insert(child.clone(), round).unwrap();
+            assert!(!readable(&ready, 0), "a running child in round {round}");
+            child.kill().unwrap();
+            assert!(readable(&ready, LONG));
+            assert_eq!(set.wait().unwrap().unwrap().value, round);
+            assert!(!readable(&ready, 0), "nothing is left in round {round}");
+        }
+    }
 }

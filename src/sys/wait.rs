@@ -1,19 +1,12 @@
 //! Waiting: `waitid`, and `wait4` where `waitid` returns no resource usage.
 
-#[cfg_attr(any(target_os = "linux", target_os = "android"), path = "waitid.rs")]
-#[cfg_attr(
-    not(any(target_os = "linux", target_os = "android")),
-    path = "no_waitid_usage.rs"
-)]
-pub(super) mod waitid;
-
 use std::mem::MaybeUninit;
 
 use nix::errno::Errno;
 use nix::libc::{self, pid_t, WEXITED, WNOHANG, WNOWAIT};
 use nix::Result;
 
-use super::retry;
+use super::waitid;
 use crate::exit::{Event, ResourceUsage};
 
 pub(crate) use waitid::reap_by_pid;
@@ -36,11 +29,11 @@ pub(crate) fn block_by_pid(pid: pid_t) -> Result<Event> {
     waitid::waitid_by_pid(pid, WEXITED | WNOWAIT, None)
 }
 
-fn id_of(pid: pid_t) -> Result<libc::id_t> {
+pub(super) fn id_of(pid: pid_t) -> Result<libc::id_t> {
     libc::id_t::try_from(pid).map_err(|_| Errno::EINVAL)
 }
 
-fn decode(info: &MaybeUninit<libc::siginfo_t>) -> Event {
+pub(super) fn decode(info: &MaybeUninit<libc::siginfo_t>) -> Event {
     // SAFETY: it was zeroed, and zeroes are valid for every field; a call may have filled it in.
     let info = unsafe { info.assume_init_ref() };
     // SAFETY: `si_status` is the field that `waitid` fills in, or still the zeroes.

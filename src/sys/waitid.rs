@@ -8,7 +8,8 @@ use nix::errno::Errno;
 use nix::libc::{self, c_int, c_long, pid_t, __WALL, WEXITED, WNOHANG};
 use nix::Result;
 
-use super::{decode, id_of, retry};
+use super::retry;
+use super::wait::{decode, id_of};
 use crate::exit::{Event, ResourceUsage};
 
 /// Reaps a child by PID: `waitpid(pid, WNOHANG | __WALL)`, which is faster than `waitid`, or
@@ -47,7 +48,7 @@ pub(super) fn waitid_by_pid(
     waitid(libc::P_PID, id, options, usage)
 }
 
-pub(in super::super) fn waitid(
+pub(super) fn waitid(
     kind: libc::idtype_t,
     id: libc::id_t,
     options: c_int,

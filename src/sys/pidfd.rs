@@ -8,9 +8,12 @@ use nix::errno::Errno;
 use nix::libc::{self, c_int, pid_t};
 use nix::Result;
 
-use super::wait::waitid::waitid;
-use super::{status_flags, Pidfd};
+use super::fd::status_flags;
+use super::waitid::waitid;
 use crate::exit::{Event, ResourceUsage};
+
+/// A pidfd.
+pub(crate) type Pidfd = OwnedFd;
 
 /// `PIDFD_SIGNAL_PROCESS_GROUP`: the group that the process leads (Linux 6.9).
 pub(crate) const SIGNAL_PROCESS_GROUP: u32 = 1 << 2;

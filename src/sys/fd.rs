@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::libc::{self, c_int};
-use nix::poll::{PollFd, PollFlags};
+use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::Result;
 
-use super::{errno_of, now, poll_once, retry, Pidfd};
+use super::pidfd::Pidfd;
+use super::thread::now;
+use super::{errno_of, retry};
 
 /// Waits until one of `fds` is ready, and returns how many are. 0 only once the deadline has passed.
 pub(crate) fn poll(fds: &mut [PollFd<'_>], deadline: Option<Instant>) -> Result<usize> {
@@ -28,6 +30,31 @@ fn poll_some(fds: &mut [PollFd<'_>], limit: Option<Duration>) -> Result<usize> {
         Err(Errno::EINVAL) => Err(Errno::EMFILE),
         ready => ready,
     }
+}
+
+#[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+fn poll_once(fds: &mut [PollFd<'_>], limit: Option<Duration>) -> Result<usize> {
+    match nix::poll::ppoll(fds, limit.map(Into::into), None) {
+        // A sandbox may allow only the older call.
+        Err(Errno::ENOSYS | Errno::EPERM) => poll_millis(fds, limit),
+        ready => Ok(usize::try_from(ready?).unwrap_or(0)),
+    }
+}
+
+/// The others have no `ppoll` with its nanoseconds.
+#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
+fn poll_once(fds: &mut [PollFd<'_>], limit: Option<Duration>) -> Result<usize> {
+    poll_millis(fds, limit)
+}
+
+fn poll_millis(fds: &mut [PollFd<'_>], limit: Option<Duration>) -> Result<usize> {
+    // Rounded up to the next millisecond, so that no timeout ends early.
+    let limit = limit.map_or(PollTimeout::NONE, |time| {
+        let millis = time.as_nanos().div_ceil(1_000_000);
+        PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX)
+    });
+    let ready = nix::poll::poll(fds, limit)?;
+    Ok(usize::try_from(ready).unwrap_or(0))
 }
 
 /// Makes a call with the time that is left, and again if it is interrupted or ends early.

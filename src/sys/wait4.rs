@@ -8,7 +8,8 @@ use nix::errno::Errno;
 use nix::libc::{self, c_int, pid_t, WNOHANG};
 use nix::Result;
 
-use super::{decode, id_of, retry};
+use super::retry;
+use super::wait::{decode, id_of};
 use crate::exit::{Event, ResourceUsage};
 
 /// `waitid(P_PID)`.

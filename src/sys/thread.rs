@@ -1,4 +1,4 @@
-//! Clock, threads and forks.
+//! Clock, threads, locks and forks.
 
 use std::os::unix::process::parent_id;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -11,7 +11,10 @@ use nix::libc;
 use nix::sys::signal::{SigSet, SigmaskHow};
 use nix::Result;
 
-use super::{errno_of, poll};
+use super::errno_of;
+use super::fd::poll;
+
+pub(crate) use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
 
 /// The monotonic clock.
 pub(crate) fn now() -> Instant {

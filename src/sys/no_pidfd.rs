@@ -7,8 +7,10 @@ use nix::errno::Errno;
 use nix::libc::{c_int, pid_t};
 use nix::Result;
 
-use super::Pidfd;
 use crate::exit::{Event, ResourceUsage};
+
+/// Never made.
+pub(crate) type Pidfd = OwnedFd;
 
 pub(crate) const SIGNAL_PROCESS_GROUP: u32 = 0;
 pub(crate) const INFO_EXIT: u64 = 0;
