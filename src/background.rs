@@ -1,6 +1,6 @@
-//! Reaping children in the background, by one thread for the whole program.
+//! Reaping and ending processes in the background, by one thread for the whole program.
 //!
-//! Children with a pidfd are registered with a poller, in which the thread blocks. Those without a
+//! Processes with a pidfd are registered with a poller, in which the thread blocks. Those without a
 //! pidfd, those that could not be registered, and those whose check failed with an error that may
 //! pass, are checked repeatedly.
 
@@ -8,14 +8,18 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use once_cell::race::OnceBox;
 
-use crate::handle::{ExitFd, Held};
+use crate::backend::Process;
+use crate::ending::{Ending, WaitFor};
+use crate::engine::{earlier, Backoff, Subject};
+use crate::errno::is_final;
+use crate::handle::{ExitFd, HandleSubject};
+use crate::process_group::ProcessGroup;
 use crate::support::Backend;
 use crate::sys::{self, Events, Poller};
-use crate::wait::{is_final, Backoff};
 use crate::PidHandle;
 
 impl PidHandle {
@@ -60,10 +64,57 @@ impl PidHandle {
         };
         let reaper = Reaper::current();
         if !matches!(found, Ok(Some(_))) {
-            reaper.add(self);
+            reaper.reap(self);
         }
         reaper.ensure_running();
     }
+
+    /// Reaps a zombie whose status was given out, and which cannot be reaped now.
+    pub(crate) fn reap_owed_in_background(&self) {
+        let reaper = Reaper::current();
+        reaper.add_unpolled(Arc::new(Task::new(self.clone(), None, None, None)));
+        reaper.ensure_running();
+    }
+}
+
+/// Takes the first step of an end, and leaves the rest to the thread. Nothing is sent if that cannot be
+/// started.
+pub(crate) fn end_process(
+    handle: &PidHandle,
+    process: Process,
+    ending: Ending,
+) -> io::Result<()> {
+    begin(Task::new(handle.clone(), Some(process), None, Some(ending)))
+}
+
+/// The same for a group.
+pub(crate) fn end_group(group: &ProcessGroup, ending: Ending) -> io::Result<()> {
+    let (handle, process) = group.leader_parts();
+    let task = Task::new(
+        handle.clone(),
+        Some(process.clone()),
+        Some(group.clone()),
+        Some(ending),
+    );
+    begin(task)
+}
+
+fn begin(task: Task) -> io::Result<()> {
+    let reaper = Reaper::current();
+    reaper.start()?;
+    let mut work = task.lock();
+    let mut subject = task.subject();
+    let has_ended = match &mut work.ending {
+        Some(ending) => ending.step(&mut subject, false)?,
+        None => true,
+    };
+    drop(work);
+    if has_ended {
+        task.handle.reap_in_background();
+    } else {
+        reaper.add(Arc::new(task));
+    }
+    Ok(())
 }
 
 /// The reaper of this process, and of each process that was forked from it.
@@ -85,17 +136,83 @@ struct State {
     is_running: bool,
     polled: HashMap<u64, Arc<Polled>>,
     last_key: u64,
-    /// Children that are checked repeatedly.
-    unpolled: Vec<Arc<Held>>,
-    /// A child was added to them.
+    /// Tasks that are checked repeatedly.
+    unpolled: Vec<Arc<Task>>,
+    /// Tasks that end something, which are polled or not.
+    endings: Vec<Arc<Task>>,
+    /// A task was added to one of the lists.
     is_woken: bool,
 }
 
+/// A descriptor that the poller has, and the task that goes on once it is readable.
 struct Polled {
-    child: Arc<Held>,
+    task: Arc<Task>,
     exit: ExitFd,
-    /// A tracer holds the zombie.
+    /// Nothing could be done although it is readable: a tracer holds the zombie, or members of its group
+    /// are alive.
     is_quiet: AtomicBool,
+}
+
+/// What the thread does for one process: it ends it, if that is wanted, and reaps it.
+struct Task {
+    handle: PidHandle,
+    /// It is reaped even if the handle is released.
+    process: Option<Process>,
+    /// Keeps the leader until the end.
+    _group: Option<ProcessGroup>,
+    work: Mutex<Work>,
+}
+
+struct Work {
+    ending: Option<Ending>,
+    /// The key of the member of the group that the poller has.
+    member: Option<u64>,
+}
+
+impl Task {
+    fn new(
+        handle: PidHandle,
+        process: Option<Process>,
+        group: Option<ProcessGroup>,
+        ending: Option<Ending>,
+    ) -> Self {
+        Self {
+            handle,
+            process,
+            _group: group,
+            work: Mutex::new(Work {
+                ending,
+                member: None,
+            }),
+        }
+    }
+
+    /// Only the thread takes this lock once it has the task.
+    fn lock(&self) -> MutexGuard<'_, Work> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn subject(&self) -> HandleSubject<'_> {
+        match &self.process {
+            Some(process) => HandleSubject::of(&self.handle, process.clone()),
+            None => HandleSubject::new(&self.handle),
+        }
+    }
+
+    fn until(&self) -> Option<Instant> {
+        self.lock().ending.as_ref().and_then(Ending::until)
+    }
+
+    /// Reaps the child if it has exited. Returns whether there is nothing left to reap. An error may pass,
+    /// such as a lack of descriptors to check that it is the same process.
+    fn try_reap(&self) -> io::Result<bool> {
+        match self.subject().try_reap() {
+            Ok(None) => Ok(false),
+            Ok(Some(_)) => Ok(self.handle.pay()),
+            Err(error) if is_final(&error) => Ok(self.handle.pay()),
+            Err(error) => Err(error),
+        }
+    }
 }
 
 impl Reaper {
@@ -126,16 +243,35 @@ impl Reaper {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn add(&self, handle: &PidHandle) {
-        if let Some(child) = handle.hold() {
-            let child = Arc::new(child);
-            if self.add_polled(handle, &child) {
-                return;
-            }
-            self.lock().unpolled.push(child);
-        } else if self.lock().unpolled.is_empty() {
-            return; // It is polled already, or the handle was done or released since.
+    /// Adds a child that is not held yet.
+    fn reap(&self, handle: &PidHandle) {
+        if let Some(process) = handle.hold() {
+            self.add(Arc::new(Task::new(handle.clone(), Some(process), None, None)));
+        } else if !self.lock().unpolled.is_empty() {
+            self.wake(); // It may be one of those.
         }
+    }
+
+    fn add(&self, task: Arc<Task>) {
+        if task.lock().ending.is_some() {
+            self.lock().endings.push(Arc::clone(&task));
+        }
+        let exit = task.handle.exit_fd();
+        let is_polled = task.handle.backend() == Backend::Pidfd
+            && exit.is_ok_and(|exit| self.poll(&task, exit).is_some());
+        if is_polled {
+            self.wake(); // For the time of the next step.
+        } else {
+            self.add_unpolled(task);
+        }
+    }
+
+    fn add_unpolled(&self, task: Arc<Task>) {
+        self.lock().unpolled.push(task);
+        self.wake();
+    }
+
+    fn wake(&self) {
         self.lock().is_woken = true;
         if let Some(poller) = self.poller.get() {
             poller.wake();
@@ -147,16 +283,11 @@ impl Reaper {
         self.poller.get_or_try_init(make)
     }
 
-    /// False if the child cannot be polled: it has no pidfd, or no descriptor is available.
-    fn add_polled(&self, handle: &PidHandle, child: &Arc<Held>) -> bool {
-        if handle.backend() != Backend::Pidfd {
-            return false;
-        }
-        let (Ok(poller), Ok(exit)) = (self.poller(), handle.exit_fd()) else {
-            return false;
-        };
+    /// Registers a descriptor. `None`: it cannot be polled, because no descriptor is available.
+    fn poll(&self, task: &Arc<Task>, exit: ExitFd) -> Option<u64> {
+        let poller = self.poller().ok()?;
         let entry = Arc::new(Polled {
-            child: Arc::clone(child),
+            task: Arc::clone(task),
             exit,
             is_quiet: AtomicBool::new(false),
         });
@@ -166,34 +297,45 @@ impl Reaper {
         // Before the poller has it, so that the thread finds the entry of each event.
         state.polled.insert(key, Arc::clone(&entry));
         drop(state);
-        let added = poller.add(&entry.exit, key).is_ok();
-        if !added {
+        if poller.add(&entry.exit, key).is_err() {
             drop(self.take_polled(key));
+            return None;
         }
-        added
+        Some(key)
+    }
+
+    fn stop_polling(&self, key: u64) {
+        if let (Some(entry), Some(poller)) = (self.take_polled(key), self.poller.get()) {
+            poller.remove(&entry.exit, key, entry.is_quiet.load(Relaxed));
+        }
     }
 
     fn take_polled(&self, key: u64) -> Option<Arc<Polled>> {
         self.lock().polled.remove(&key)
     }
 
+    fn start(&'static self) -> nix::Result<()> {
+        let mut state = self.lock();
+        if !state.is_running {
+            let poller = self.poller()?;
+            sys::spawn_thread(move || self.run(poller))?;
+            state.is_running = true;
+        }
+        Ok(())
+    }
+
     /// Starts the thread if there are children. If it cannot be started, reaps those that have exited
     /// now; the next call tries again.
     fn ensure_running(&'static self) {
-        let mut state = self.lock();
+        let state = self.lock();
         if state.is_running || state.polled.is_empty() && state.unpolled.is_empty() {
             return;
         }
-        let started = match self.poller() {
-            Ok(poller) => sys::spawn_thread(move || self.run(poller)),
-            Err(errno) => Err(errno),
-        };
-        state.is_running = started.is_ok();
         let keys: Vec<u64> = state.polled.keys().copied().collect();
         drop(state);
-        if started.is_err() {
-            keys.into_iter().for_each(|key| self.try_reap_polled(key));
-            self.try_reap_unpolled();
+        if self.start().is_err() {
+            keys.into_iter().for_each(|key| self.go_on_polled(key));
+            self.go_on_unpolled();
         }
     }
 
@@ -209,34 +351,83 @@ impl Reaper {
                 backoff = Backoff::new(); // New children may exit soon.
             }
             let has_unpolled = !state.unpolled.is_empty();
+            let endings = state.endings.clone();
             drop(state);
             let delay = has_unpolled
                 .then(|| backoff.next_delay(None))
                 .flatten()
                 .map(|delay| delay.max(took.saturating_mul(REST)));
-            let deadline = delay.and_then(|delay| sys::now().checked_add(delay));
+            let check = delay.and_then(|delay| sys::now().checked_add(delay));
+            let steps = endings.iter().map(|task| task.until());
+            let deadline = steps.fold(check, earlier);
             match poller.wait(&mut events, deadline) {
-                Ok(_) => events.by_ref().for_each(|key| self.try_reap_polled(key)),
+                Ok(_) => events.by_ref().for_each(|key| self.go_on_polled(key)),
                 // A sandbox denies the call.
                 Err(_) => {
                     backoff.sleep(None);
                     let keys: Vec<u64> = self.lock().polled.keys().copied().collect();
-                    keys.into_iter().for_each(|key| self.try_reap_polled(key));
+                    keys.into_iter().for_each(|key| self.go_on_polled(key));
+                }
+            }
+            for task in endings {
+                if task.until().is_some_and(|at| at <= sys::now()) {
+                    // It stays in the list, or among those that are reaped.
+                    let _ = self.go_on(&task, false);
                 }
             }
             let start = sys::now();
-            self.try_reap_unpolled();
+            self.go_on_unpolled();
             took = sys::now().saturating_duration_since(start);
         }
     }
 
-    fn try_reap_polled(&self, key: u64) {
+    /// The next step of a task. Returns whether nothing is left to do.
+    fn go_on(&self, task: &Arc<Task>, is_ready: bool) -> io::Result<bool> {
+        let mut work = task.lock();
+        if let Some(ending) = &mut work.ending {
+            let stepped = ending.step(&mut task.subject(), is_ready);
+            let member = match (&stepped, ending.wait_for()) {
+                (Ok(false), WaitFor::Member(fd)) => Some(ExitFd::of_pidfd(fd)),
+                _ => None,
+            };
+            self.poll_member(task, &mut work, member);
+            if let Ok(false) = stepped {
+                return Ok(false);
+            }
+            // It has ended, or cannot be ended. In both cases it is reaped when it exits.
+            work.ending = None;
+            self.lock().endings.retain(|it| !Arc::ptr_eq(it, task));
+        }
+        drop(work);
+        task.try_reap()
+    }
+
+    /// Lets the poller have the member of the group that is waited for now.
+    fn poll_member(&self, task: &Arc<Task>, work: &mut Work, member: Option<ExitFd>) {
+        let polled = work.member.and_then(|key| self.lock().polled.get(&key).cloned());
+        if let (Some(polled), Some(member)) = (&polled, &member) {
+            if polled.exit.is_same(member) {
+                return;
+            }
+        }
+        if let Some(key) = work.member.take() {
+            self.stop_polling(key);
+        }
+        // Without a descriptor the member is checked from time to time.
+        work.member = member.and_then(|member| self.poll(task, member));
+    }
+
+    fn go_on_polled(&self, key: u64) {
         let entry = self.lock().polled.get(&key).map(Arc::clone);
         let (Some(entry), Some(poller)) = (entry, self.poller.get()) else {
             return;
         };
-        match try_reap(&entry.child) {
-            // A tracer holds the zombie. Another event follows when it releases it.
+        let is_over = self.go_on(&entry.task, true);
+        if !self.lock().polled.contains_key(&key) {
+            return; // A member of a group, which is not waited for any more.
+        }
+        match is_over {
+            // Another event follows, when the tracer releases the zombie. The end of a group goes on.
             Ok(false) => {
                 if !entry.is_quiet.swap(true, Relaxed) {
                     poller.quieten(&entry.exit, key);
@@ -245,27 +436,14 @@ impl Reaper {
             }
             Ok(true) => {}
             // No further event may follow.
-            Err(_) => self.lock().unpolled.push(Arc::clone(&entry.child)),
+            Err(_) => self.lock().unpolled.push(Arc::clone(&entry.task)),
         }
-        drop(self.take_polled(key));
-        poller.remove(&entry.exit, key, entry.is_quiet.load(Relaxed));
+        self.stop_polling(key);
     }
 
-    fn try_reap_unpolled(&self) {
-        let mut children = std::mem::take(&mut self.lock().unpolled);
-        children.retain(|child| {
-            matches!(child.has_exited(), Ok(false)) || !try_reap(child).unwrap_or(false)
-        });
-        self.lock().unpolled.append(&mut children);
-    }
-}
-
-/// Reaps the child if it has exited. Returns whether there is nothing left to reap. An error may pass,
-/// such as a lack of descriptors to check that it is the same process.
-fn try_reap(child: &Held) -> io::Result<bool> {
-    match child.try_reap() {
-        Ok(status) => Ok(status.is_some()),
-        Err(error) if is_final(&error) => Ok(true),
-        Err(error) => Err(error),
+    fn go_on_unpolled(&self) {
+        let mut tasks = std::mem::take(&mut self.lock().unpolled);
+        tasks.retain(|task| !self.go_on(task, false).unwrap_or(false));
+        self.lock().unpolled.append(&mut tasks);
     }
 }

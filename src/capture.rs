@@ -3,12 +3,13 @@
 mod captured;
 mod run;
 mod session;
-mod spawned;
 mod stream;
 mod target;
 
 use std::fmt;
 use std::time::Duration;
+
+use crate::escalation::Escalation;
 
 pub use captured::{CaptureError, Captured, Pipe};
 pub use target::Piped;
@@ -148,11 +149,10 @@ pub struct Capture {
 }
 
 /// What to do with a child that still runs when the time is up.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum AtTimeout {
     Leave,
-    Terminate(Duration),
-    Kill,
+    Terminate(Escalation),
 }
 
 impl Capture {
@@ -269,8 +269,8 @@ impl Capture {
     /// assert!(captured.timed_out && captured.status.is_some());
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub fn terminate_on_timeout(mut self, grace: Duration) -> Self {
-        self.at_timeout = AtTimeout::Terminate(grace);
+    pub fn terminate_on_timeout(mut self, escalation: impl Into<Escalation>) -> Self {
+        self.at_timeout = AtTimeout::Terminate(escalation.into());
         self
     }
 }

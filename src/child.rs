@@ -1,22 +1,23 @@
 //! `ChildExt`: a thin layer over the wait engine. `child/reap.rs` describes how a `Child` is reaped.
 
-mod open;
-mod piped;
 mod reap;
 
 use std::io;
 use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::libc::c_int;
 
 use crate::capture::{Capture, CaptureError, Captured};
-use crate::group::{self, Leader};
-use crate::handle::Spawned;
-use crate::support::Backend;
-use crate::wait::{self, Timeout, FIRST_SIGNAL};
-use open::OpenChild;
-use reap::ChildWait;
+use crate::ending::Ending;
+use crate::engine::{self, Subject, Timeout};
+use crate::errno::is_denied;
+use crate::escalation::Escalation;
+use crate::exit::ResourceUsage;
+use crate::handle::{HandleSubject, Spawned};
+use crate::process_group::{leads_no_group, members};
+use reap::{open_unreaped, ChildSubject};
 
 mod sealed {
     pub trait Sealed {}
@@ -171,6 +172,61 @@ pub trait ChildExt: sealed::Sealed {
     #[doc(alias = "waitpid")]
     fn pidfd_wait_deadline(&mut self, deadline: Instant) -> io::Result<Option<ExitStatus>>;
 
+    /// Waits for the child to exit, reaps it, and also returns the resources that it used.
+    ///
+    /// Like [`pidfd_wait`](Self::pidfd_wait), it closes the child's standard input first.
+    ///
+    /// # Errors
+    ///
+    /// - Those of [`pidfd_wait`](Self::pidfd_wait).
+    /// - [`Unsupported`](io::ErrorKind::Unsupported): on other systems than Linux. Nothing is reaped or
+    ///   closed. Use [`PidHandle::wait_usage`](crate::PidHandle::wait_usage) there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pidwait::ChildExt;
+    /// # use std::process::Command;
+    /// # #[cfg(target_os = "linux")]
+    /// # {
+    /// let (status, usage) = Command::new("true").spawn()?.pidfd_wait_usage()?;
+    /// assert!(status.success());
+    /// assert!(usage.max_rss > 4096);
+    /// # }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[doc(alias = "wait4")]
+    #[doc(alias = "getrusage")]
+    fn pidfd_wait_usage(&mut self) -> io::Result<(ExitStatus, ResourceUsage)>;
+
+    /// Waits until the child has exited, and reaps nothing. Returns `false` once `timeout` has passed, and
+    /// never earlier.
+    ///
+    /// A timeout of zero checks once. One that is too long for the clock is no limit.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`pidfd_wait`](Self::pidfd_wait).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pidwait::ChildExt;
+    /// # use std::process::Command;
+    /// use std::time::Duration;
+    ///
+    /// let mut child = Command::new("true").spawn()?;
+    /// assert!(child.pidfd_wait_exited_timeout(Duration::from_secs(60))?);
+    /// assert!(child.try_wait()?.is_some()); // It was not reaped before.
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Platform notes
+    ///
+    /// Those of [`pidfd_wait_timeout`](Self::pidfd_wait_timeout).
+    #[doc(alias = "WNOWAIT")]
+    fn pidfd_wait_exited_timeout(&mut self, timeout: Duration) -> io::Result<bool>;
+
     /// Sends a signal to the child.
     ///
     /// A zombie can be signalled, without effect. Signal 0 only checks whether the child can be signalled.
@@ -205,9 +261,11 @@ pub trait ChildExt: sealed::Sealed {
     #[doc(alias = "pidfd_send_signal")]
     fn pidfd_signal(&self, signal: c_int) -> io::Result<()>;
 
-    /// Terminates the child and reaps it: sends SIGTERM, waits for at most `grace`, then sends SIGKILL.
+    /// Ends the child and reaps it: sends the signals of an [`Escalation`], and SIGKILL at last.
     ///
-    /// Like [`PidHandle::terminate`](crate::PidHandle::terminate). The child's standard input stays open.
+    /// Takes an `Escalation`, or a [`Duration`]: SIGTERM with that grace period, then SIGKILL. Like
+    /// [`PidHandle::terminate`](crate::PidHandle::terminate), but it fails with ECHILD if the child was
+    /// waited for before. The child's standard input stays open.
     ///
     /// # Examples
     ///
@@ -226,7 +284,7 @@ pub trait ChildExt: sealed::Sealed {
     ///
     /// Those of [`pidfd_wait`](Self::pidfd_wait) and [`pidfd_signal`](Self::pidfd_signal).
     #[doc(alias = "kill")]
-    fn pidfd_terminate(&mut self, grace: Duration) -> io::Result<ExitStatus>;
+    fn pidfd_terminate(&mut self, escalation: impl Into<Escalation>) -> io::Result<ExitStatus>;
 
     /// Sends a signal to every process of the group that the child leads.
     ///
@@ -248,7 +306,8 @@ pub trait ChildExt: sealed::Sealed {
     ///
     /// # Errors
     ///
-    /// - ESRCH: the child leads no group. Nothing is sent.
+    /// - [`InvalidInput`](io::ErrorKind::InvalidInput): the child leads no group. The text names it. Nothing
+    ///   is sent.
     /// - ECHILD: the child was reaped.
     /// - EINVAL: there is no such signal.
     /// - EPERM: no process of the group may be signalled.
@@ -260,10 +319,10 @@ pub trait ChildExt: sealed::Sealed {
     #[doc(alias = "killpg")]
     fn pidfd_signal_process_group(&self, signal: c_int) -> io::Result<()>;
 
-    /// Terminates the whole group that the child leads, and reaps the child last.
+    /// Ends all processes of the group that the child leads, and reaps the child last.
     ///
     /// Like [`ProcessGroup::terminate`](crate::ProcessGroup::terminate): every process of the group gets
-    /// SIGTERM, at most `grace` to exit, then SIGKILL. The child's standard input stays open.
+    /// the signals of the [`Escalation`]. The child's standard input stays open.
     ///
     /// # Examples
     ///
@@ -282,14 +341,19 @@ pub trait ChildExt: sealed::Sealed {
     ///
     /// # Errors
     ///
-    /// Those of [`ProcessGroup::terminate`](crate::ProcessGroup::terminate).
+    /// - [`InvalidInput`](io::ErrorKind::InvalidInput): the child leads no group. The text names it. Nothing
+    ///   is sent.
+    /// - Those of [`ProcessGroup::terminate`](crate::ProcessGroup::terminate).
     ///
     /// # Platform notes
     ///
     /// Those of [`pidfd_signal_process_group`](Self::pidfd_signal_process_group), and of
     /// [`ProcessGroup`](crate::ProcessGroup#platform-notes).
     #[doc(alias = "killpg")]
-    fn pidfd_terminate_process_group(&mut self, grace: Duration) -> io::Result<ExitStatus>;
+    fn pidfd_terminate_process_group(
+        &mut self,
+        escalation: impl Into<Escalation>,
+    ) -> io::Result<ExitStatus>;
 
     /// Reads the child's standard output and error until it exits, and reaps it, within `timeout`.
     ///
@@ -362,11 +426,11 @@ pub trait ChildExt: sealed::Sealed {
 impl ChildExt for Child {
     fn pidfd_wait(&mut self) -> io::Result<ExitStatus> {
         drop(self.stdin.take());
-        wait::reap_unlimited(&mut ChildWait::new(self))
+        engine::reap_unlimited(&mut ChildSubject::new(self))
     }
 
     fn pidfd_try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
-        reap(self, Timeout::Poll)
+        reap(self, Timeout::Now)
     }
 
     fn pidfd_wait_timeout(&mut self, timeout: Duration) -> io::Result<Option<ExitStatus>> {
@@ -377,34 +441,58 @@ impl ChildExt for Child {
         reap(self, Timeout::until(deadline))
     }
 
-    fn pidfd_signal(&self, signal: c_int) -> io::Result<()> {
-        let mut child = OpenChild::open(self)?;
-        if child.backend() == Backend::Pidfd {
-            // ECHILD: the process with this PID is not our child. By PID, `signal` itself peeks.
-            child.peek()?;
-        }
-        Ok(child.signal(signal)?)
+    fn pidfd_wait_usage(&mut self) -> io::Result<(ExitStatus, ResourceUsage)> {
+        let stdin = self.stdin.take();
+        let mut child = ChildSubject::with_usage(self)?;
+        drop(stdin);
+        let status = engine::reap_unlimited(&mut child)?;
+        Ok((status, child.usage()))
     }
 
-    fn pidfd_terminate(&mut self, grace: Duration) -> io::Result<ExitStatus> {
-        wait::terminate(
-            self,
-            FIRST_SIGNAL,
-            grace,
-            |child, signal| child.pidfd_signal(signal),
-            reap,
-        )
+    fn pidfd_wait_exited_timeout(&mut self, timeout: Duration) -> io::Result<bool> {
+        let timeout = Timeout::after(timeout);
+        let mut child = ChildSubject::new(self);
+        child.open()?;
+        if child.has_exited()? {
+            return Ok(true);
+        }
+        match timeout {
+            Timeout::Now => Ok(false),
+            Timeout::At(_) | Timeout::Infinite => child.block(timeout.deadline()),
+        }
+    }
+
+    fn pidfd_signal(&self, signal: c_int) -> io::Result<()> {
+        open_unreaped(self)?.signal(signal)
+    }
+
+    fn pidfd_terminate(&mut self, escalation: impl Into<Escalation>) -> io::Result<ExitStatus> {
+        let escalation = escalation.into();
+        escalation.check()?;
+        let mut child = ChildSubject::new(self);
+        match child.try_reap()? {
+            Some(status) => Ok(status),
+            None => Ending::reaping(escalation).run(&mut child),
+        }
     }
 
     fn pidfd_signal_process_group(&self, signal: c_int) -> io::Result<()> {
-        let mut leader = OpenChild::open(self)?;
-        leader.check_waitable()?;
-        group::signal_group(&mut leader, signal)
+        let leader = open_unreaped(self)?;
+        let mut leader = HandleSubject::new(&leader);
+        check_leads(&mut leader)?;
+        members::signal_group(&mut leader, signal)
     }
 
-    fn pidfd_terminate_process_group(&mut self, grace: Duration) -> io::Result<ExitStatus> {
-        group::end(&mut OpenChild::open(self)?, FIRST_SIGNAL, grace)?;
-        wait::reap_unlimited(&mut ChildWait::new(self))
+    fn pidfd_terminate_process_group(
+        &mut self,
+        escalation: impl Into<Escalation>,
+    ) -> io::Result<ExitStatus> {
+        let escalation = escalation.into();
+        escalation.check()?;
+        let mut leader = ChildSubject::new(self);
+        leader.open()?;
+        check_leads(&mut leader)?;
+        Ending::of_group(&mut leader, escalation, true).run(&mut leader)
     }
 
     fn pidfd_output_timeout(&mut self, timeout: Duration) -> Result<Captured, CaptureError> {
@@ -421,5 +509,14 @@ impl ChildExt for Child {
 }
 
 fn reap(child: &mut Child, timeout: Timeout) -> io::Result<Option<ExitStatus>> {
-    wait::reap(&mut ChildWait::new(child), timeout)
+    engine::reap(&mut ChildSubject::new(child), timeout)
+}
+
+/// Before the group of a child is named.
+fn check_leads(leader: &mut impl Subject) -> io::Result<()> {
+    match leader.signal_group(0) {
+        Err(Errno::ESRCH) => Err(leads_no_group(leader.pid().unsigned_abs())),
+        Err(errno) if !is_denied(errno) => Err(errno.into()),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }

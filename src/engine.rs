@@ -23,13 +23,13 @@
 //!   not an exit: the wait continues, with the same backoff.
 
 use std::io;
-use std::os::fd::BorrowedFd;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::libc::{c_int, pid_t};
 
+use crate::handle::ExitFd;
 use crate::support::Backend;
 use crate::sys;
 
@@ -146,7 +146,7 @@ pub(crate) fn check_until<T, E>(
 }
 
 /// A process to wait for, to signal or to end, with the group that it may lead.
-pub(crate) trait Subject {
+pub trait Subject {
     fn pid(&self) -> pid_t;
 
     fn backend(&self) -> Backend;
@@ -175,7 +175,7 @@ pub(crate) trait Subject {
     fn block(&mut self, deadline: Option<Instant>) -> io::Result<bool>;
 
     /// A descriptor that is readable once it has exited, if there is one that needs no thread.
-    fn exit_fd(&self) -> Option<BorrowedFd<'_>>;
+    fn exit_fd(&mut self) -> Option<ExitFd>;
 }
 
 /// Waits for a child and reaps it. `None` once the time has passed.

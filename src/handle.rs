@@ -26,7 +26,7 @@ use std::sync::PoisonError;
 use nix::errno::Errno;
 
 use crate::backend::{Process, Seen};
-use crate::exit::{Event, ResourceUsage};
+use crate::exit::ResourceUsage;
 use crate::process_group::Kept;
 use crate::support::Backend;
 use crate::sys::{Arc, Mutex, MutexGuard, Weak};
@@ -350,6 +350,15 @@ impl PidHandle {
         if !is_paid {
             self.reap_owed_in_background();
         }
+    }
+
+    /// The process, for the background reaper, which reaps it even if the handle is released. `None`: it
+    /// has it already, or the handle is done or released.
+    pub(crate) fn hold(&self) -> Option<Process> {
+        let mut guard = self.lock();
+        let process = guard.parts().ok()?.0.clone();
+        let was_held = std::mem::replace(&mut guard.is_held, true);
+        (!was_held).then_some(process)
     }
 
     /// Reaps a zombie whose status was given out. False: it is still to be reaped.

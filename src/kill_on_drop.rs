@@ -1,30 +1,135 @@
-//! A handle that kills and reaps its child when it is dropped.
+//! `KillOnDrop`: a guard that kills its target when it is dropped.
 
 use std::io;
-use std::ops::Deref;
+use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
-use nix::libc::SIGKILL;
+use crate::capture::{self, Piped};
+use crate::escalation::Escalation;
+use crate::process_group::ProcessGroup;
+use crate::{PidHandle, Spawned};
 
-use crate::group::Leader;
-use crate::wait::Timeout;
-use crate::PidHandle;
+/// What a [`KillOnDrop`] can guard.
+///
+/// [`PidHandle`]: the process only. [`ProcessGroup`], and a [`Spawned`] that leads a group: the whole group.
+/// The handles, groups and spawned children of the async runtimes are guarded in the same way. The trait is
+/// sealed.
+pub trait Guarded: sealed::Sealed {}
 
-/// A handle that kills and reaps its child when it is dropped.
+pub(crate) mod sealed {
+    pub trait Sealed {
+        fn target(&self) -> super::Target;
+    }
+}
+
+/// What is killed.
+#[derive(Debug)]
+pub struct Target {
+    handle: PidHandle,
+    group: Option<ProcessGroup>,
+    /// The drop must not block.
+    is_async: bool,
+}
+
+impl Target {
+    pub(crate) fn new(handle: &PidHandle, group: Option<&ProcessGroup>) -> Self {
+        Self {
+            handle: handle.clone(),
+            group: group.cloned(),
+            is_async: false,
+        }
+    }
+
+    #[cfg(any(feature = "tokio", feature = "async-io"))]
+    pub(crate) fn new_async(handle: &PidHandle, group: Option<&ProcessGroup>) -> Self {
+        Self {
+            is_async: true,
+            ..Self::new(handle, group)
+        }
+    }
+
+    /// Ends it. What has not ended 100 ms after SIGKILL is reaped in the background.
+    fn end(&self, escalation: Escalation) {
+        const LONGEST_WAIT: Duration = Duration::from_millis(100);
+        let escalation = escalation.kill_within(LONGEST_WAIT);
+        // An error leaves nothing else to do: it may not be signalled, or is done or released.
+        let _ = match &self.group {
+            Some(group) => group.terminate_unreaped(escalation),
+            None => self.handle.terminate_unreaped(escalation),
+        };
+        self.handle.reap_in_background();
+    }
+
+    /// Begins to end it, without blocking.
+    fn begin_to_end(&self, escalation: Escalation) {
+        let begun = match &self.group {
+            Some(group) => group.terminate_in_background(escalation),
+            None => self.handle.terminate_in_background(escalation),
+        };
+        if begun.is_err() {
+            // The thread cannot be started, so nothing would kill it later.
+            let _ = match &self.group {
+                Some(group) => group.kill(),
+                None => self.handle.kill(),
+            };
+            self.handle.reap_in_background();
+        }
+    }
+}
+
+impl Guarded for PidHandle {}
+
+impl sealed::Sealed for PidHandle {
+    fn target(&self) -> Target {
+        Target::new(self, None)
+    }
+}
+
+impl Guarded for Spawned {}
+
+impl sealed::Sealed for Spawned {
+    fn target(&self) -> Target {
+        Target::new(&self.handle, self.group.as_ref())
+    }
+}
+
+impl Guarded for ProcessGroup {}
+
+impl sealed::Sealed for ProcessGroup {
+    fn target(&self) -> Target {
+        Target::new(self.leader(), Some(self))
+    }
+}
+
+/// Kills (or ends) its target when it is dropped.
 ///
 /// Use it for a child that must not outlive a scope, whether the scope ends normally, by `?` or by a
-/// panic. `H` is a [`PidHandle`], or a type that contains one, such as an async handle. To keep the
-/// child running, take the handle out with [`into_inner`](Self::into_inner).
+/// panic. What it guards, and so what is killed, is noted when the guard is made:
 ///
-/// The drop sends SIGKILL and waits for at most 100 ms. A child that takes longer to exit, because a
+/// - a [`PidHandle`]: the process only. Nothing, if it was waited for.
+/// - a [`ProcessGroup`], or a [`Spawned`] whose child leads a group: the group, also after the leader was
+///   waited for.
+/// - a `Spawned` whose child leads no group: the process.
+///
+/// To keep the target running, take it out with [`into_inner`](Self::into_inner).
+///
+/// The drop sends SIGKILL, or the signals of an [`Escalation`], and waits for at most 100 ms after SIGKILL.
+/// So the target is gone after the drop, also at the end of `main`. What takes longer to exit, because a
 /// tracer holds it or it is in an uninterruptible sleep, is
 /// [reaped in the background](PidHandle::reap_in_background).
 ///
-/// - If the handle is done or released, the drop does nothing.
-/// - A non-child is killed, and not waited for.
-/// - A child that may not be signalled (EPERM: it runs as another user now) is reaped if it has
-///   exited. Otherwise it **runs on**, and is reaped in the background.
+/// - If the handle is released, the drop does nothing.
+/// - A non-child is killed, and not reaped.
+/// - A process that may not be signalled (EPERM: it runs as another user now) is reaped if it has exited.
+///   Otherwise it **runs on**, and is reaped in the background.
 /// - In a forked process the drop does nothing, because the child belongs to the parent.
+///
+/// The drop of a guard for an async handle, or what contains one, never blocks. It sends the first signal,
+/// and the background thread does the rest. If the program exits before that, nothing more is sent. If the
+/// thread cannot be started, the target gets SIGKILL at once.
+///
+/// Guard the `Spawned`, as in the second example. `KillOnDrop::new(child.process_group()?)` can leave a
+/// child running: if the `?` returns, there is no guard yet.
 ///
 /// This is what each way to give up a handle leaves behind:
 ///
@@ -51,61 +156,78 @@ use crate::PidHandle;
 /// drop(server); // Killed and reaped.
 /// # Ok::<(), std::io::Error>(())
 /// ```
+///
+/// A shell and all that it starts:
+///
+/// ```
+/// use pidwait::{KillOnDrop, PidHandle};
+/// use std::os::unix::process::CommandExt;
+/// use std::process::Command;
+///
+/// let mut command = Command::new("sh");
+/// command.args(["-c", "sleep 60 & exit 3"]).process_group(0);
+/// let job = KillOnDrop::new(PidHandle::spawn(&mut command)?);
+/// assert_eq!(job.handle.wait()?.code(), Some(3));
+/// drop(job); // The sleep is killed.
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "dropping it kills the process"]
-pub struct KillOnDrop<H: AsRef<PidHandle> = PidHandle> {
+pub struct KillOnDrop<T: Guarded = PidHandle> {
     kill: Kill,
-    handle: H,
+    target: T,
 }
 
-impl<H: AsRef<PidHandle>> KillOnDrop<H> {
-    /// Wraps a handle. On drop its process is killed and reaped.
+impl<T: Guarded> KillOnDrop<T> {
+    /// Guards a target, which is killed with SIGKILL on drop.
     ///
     /// # Examples
     ///
     /// See [`KillOnDrop`].
-    pub fn new(handle: H) -> Self {
-        Self::with(handle, false)
+    pub fn new(target: T) -> Self {
+        Self::with_escalation(target, Escalation::kill())
     }
 
-    /// Wraps a handle. On drop the process group that its process leads is killed, and the process is
-    /// reaped.
+    /// Guards a target, which is ended by an [`Escalation`] on drop.
     ///
-    /// The group is killed even if the leader is a zombie already. If the process leads no group, only
-    /// the process is killed. Processes that left the group (by `setsid` or `setpgid`) are not reached.
+    /// Takes an `Escalation`, or a [`Duration`]: SIGTERM with that grace period, then SIGKILL. The drop of a
+    /// blocking target blocks for as long as the escalation takes. The wait after SIGKILL is at most 100 ms,
+    /// or its [`kill_timeout`](Escalation::kill_timeout) if that is shorter. If a step has an unknown signal,
+    /// the drop sends SIGKILL at once.
     ///
     /// # Examples
     ///
     /// ```
     /// use pidwait::{KillOnDrop, PidHandle};
-    /// use std::os::unix::process::CommandExt;
+    /// use std::os::unix::process::ExitStatusExt;
     /// use std::process::Command;
+    /// use std::time::Duration;
     ///
-    /// let mut command = Command::new("sh");
-    /// command.args(["-c", "sleep 60 & sleep 60"]).process_group(0);
-    /// let job = KillOnDrop::process_group(PidHandle::spawn(&mut command)?.handle);
-    /// drop(job); // The shell and both sleeps are killed.
+    /// let child = PidHandle::spawn(Command::new("sleep").arg("60"))?.handle;
+    /// drop(KillOnDrop::with_escalation(child.clone(), Duration::from_secs(5)));
+    /// assert_eq!(child.exit_status().and_then(|status| status.signal()), Some(15)); // SIGTERM
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    #[doc(alias = "killpg")]
-    pub fn process_group(handle: H) -> Self {
-        Self::with(handle, true)
-    }
-
-    fn with(handle: H, group: bool) -> Self {
+    pub fn with_escalation(target: T, escalation: impl Into<Escalation>) -> Self {
+        let escalation = escalation.into();
+        let is_valid = escalation.check().is_ok();
         Self {
             kill: Kill {
-                handle: Some(handle.as_ref().clone()),
-                group,
+                target: Some(target.target()),
+                escalation: if is_valid {
+                    escalation
+                } else {
+                    Escalation::kill()
+                },
                 process: std::process::id(),
             },
-            handle,
+            target,
         }
     }
 
-    /// Returns the handle, without killing the process.
+    /// Returns the target, without killing it.
     ///
-    /// This is an associated function, so that it hides no method of the handle: call
+    /// This is an associated function, so that it hides no method of the target: call
     /// `KillOnDrop::into_inner(guard)`.
     ///
     /// # Examples
@@ -119,60 +241,58 @@ impl<H: AsRef<PidHandle>> KillOnDrop<H> {
     /// assert!(child.wait()?.success());
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub fn into_inner(this: Self) -> H {
-        let Self { mut kill, handle } = this;
-        kill.handle = None;
-        handle
+    pub fn into_inner(this: Self) -> T {
+        let Self { mut kill, target } = this;
+        kill.target = None;
+        target
     }
 }
 
-impl<H: AsRef<PidHandle>> Deref for KillOnDrop<H> {
-    type Target = H;
+impl<T: Guarded> Deref for KillOnDrop<T> {
+    type Target = T;
 
-    fn deref(&self) -> &H {
-        &self.handle
+    fn deref(&self) -> &T {
+        &self.target
     }
 }
 
-/// What the drop does. It is a separate type, so that `H` can be moved out of the guard.
+impl<T: Guarded> DerefMut for KillOnDrop<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.target
+    }
+}
+
+impl<T: Guarded + Piped> Piped for KillOnDrop<T> {}
+
+impl<T: Guarded + Piped> capture::sealed::Sealed for KillOnDrop<T> {
+    fn target(&mut self) -> io::Result<Box<dyn capture::Target + '_>> {
+        capture::sealed::Sealed::target(&mut self.target)
+    }
+}
+
+/// What the drop does. It is a separate type, so that the target can be moved out of the guard.
 #[derive(Debug)]
 struct Kill {
-    handle: Option<PidHandle>,
-    group: bool,
+    target: Option<Target>,
+    escalation: Escalation,
     /// The process that made it. Not `sys::fork_number`, which does not see a raw `clone`.
     process: u32,
 }
 
-/// The longest time that a drop waits for a child to die.
-const LONGEST_WAIT: Duration = Duration::from_millis(100);
-
 impl Drop for Kill {
     fn drop(&mut self) {
-        let Some(handle) = self.handle.take() else {
+        let Some(target) = self.target.take() else {
             return;
         };
         // In a forked process the child belongs to the parent.
         if self.process != std::process::id() {
             return;
         }
-        if self.group {
-            // First, because the number of the group can be reused once the leader is reaped. It fails
-            // if the process leads no group.
-            let _ = kill_group(&handle);
-        }
-        let timeout = match handle.kill() {
-            Ok(()) => Timeout::after(LONGEST_WAIT),
-            // The child may have exited, and still has to be reaped. If the handle is done or released,
-            // the rest does nothing.
-            Err(_) => Timeout::Poll,
-        };
-        // An error may be temporary: EMFILE.
-        if !matches!(handle.reap(timeout), Ok(Some(_))) {
-            handle.reap_in_background();
+        let escalation = self.escalation.clone();
+        if target.is_async {
+            target.begin_to_end(escalation);
+        } else {
+            target.end(escalation);
         }
     }
-}
-
-fn kill_group(handle: &PidHandle) -> io::Result<()> {
-    Ok(handle.leader()?.signal_group(SIGKILL)?)
 }

@@ -209,9 +209,13 @@ mod backend;
 mod background;
 mod capture;
 mod child;
+mod ending;
+mod engine;
+mod errno;
+mod escalation;
 mod exit;
-mod group;
 mod handle;
+mod identity;
 mod kill_on_drop;
 mod process_group;
 mod set;
@@ -219,7 +223,6 @@ mod support;
 mod sys;
 #[cfg(feature = "tokio")]
 mod tokio;
-mod wait;
 
 #[cfg(feature = "async-io")]
 #[cfg_attr(docsrs, doc(cfg(feature = "async-io")))]
@@ -229,13 +232,15 @@ pub use crate::async_io::AsyncIoPidHandle;
 pub use crate::tokio::TokioPidHandle;
 pub use capture::{Capture, CaptureError, Captured, Pipe, Piped};
 pub use child::ChildExt;
+pub use errno::is_echild;
+pub use escalation::Escalation;
 pub use exit::ResourceUsage;
-pub use handle::{ExitFd, Identity, ParseIdentityError, PidHandle, Spawned};
-pub use kill_on_drop::KillOnDrop;
+pub use handle::{ExitFd, PidHandle, Spawned};
+pub use identity::{Identity, ParseIdentityError};
+pub use kill_on_drop::{Guarded, KillOnDrop};
 pub use process_group::ProcessGroup;
 pub use set::{Exited, InsertError, IntoIter, Iter, IterMut, WaitKey, WaitSet};
 pub use support::{support, Backend, Missing, Support};
-pub use wait::is_echild;
 
 /// The programs in the README run as doctests.
 #[cfg(all(doctest, feature = "tokio", feature = "async-io"))]

@@ -17,7 +17,7 @@ use crate::backend::{Process, Seen};
 use crate::background;
 use crate::ending::Ending;
 use crate::engine::Timeout;
-use crate::errno::is_denied;
+use crate::errno::{errno_of, is_denied};
 use crate::escalation::Escalation;
 use crate::handle::{check_pid, HandleSubject, PidHandle};
 use crate::sys::{self, Arc};
@@ -622,7 +622,7 @@ impl ProcessGroup {
         let mut leader = self.subject();
         match members::signal_group(&mut leader, 0) {
             // The leader has left the group, and no other process is in it.
-            Err(error) if crate::errno::errno_of(&error) == Some(Errno::ESRCH) => {}
+            Err(error) if errno_of(&error) == Some(Errno::ESRCH) => {}
             checked => checked?,
         }
         let ending = Ending::of_group(&mut leader, escalation, self.kept.is_child());
@@ -632,6 +632,11 @@ impl ProcessGroup {
     /// The leader, for a call on the group.
     pub(crate) fn subject(&self) -> HandleSubject<'_> {
         HandleSubject::of(&self.kept.handle, self.kept.process.clone())
+    }
+
+    /// For a thread that works on the group later.
+    pub(crate) fn leader_parts(&self) -> (&PidHandle, &Process) {
+        (&self.kept.handle, &self.kept.process)
     }
 
     fn exited_within(&self, timeout: Timeout) -> io::Result<bool> {

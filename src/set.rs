@@ -15,7 +15,7 @@ use nix::errno::Errno;
 use crate::handle::ExitFd;
 use crate::support::unsupported;
 use crate::sys::{Events, Poller};
-use crate::wait::is_final;
+use crate::errno::is_final;
 use crate::PidHandle;
 
 pub use insert_error::InsertError;

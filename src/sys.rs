@@ -13,7 +13,6 @@
 #![cfg_attr(test, allow(dead_code, unused_imports))] // The model replaces most of it.
 
 mod fd;
-mod lease;
 mod poller;
 mod process;
 mod thread;
@@ -46,7 +45,6 @@ mod real {
 #[cfg(test)]
 mod model;
 
-pub(crate) use lease::{Guard, Lease, Leased, LeasedPart};
 #[cfg(test)]
 pub(crate) use model::*;
 #[cfg(not(test))]

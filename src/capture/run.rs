@@ -7,6 +7,7 @@ use super::session::Session;
 use super::stream::Sink;
 use super::target::{sealed::Sealed, Target};
 use super::{AtTimeout, Capture, CaptureError, Captured, Pipe, Piped};
+use crate::escalation::Escalation;
 use crate::handle::PidHandle;
 use crate::kill_on_drop::KillOnDrop;
 
@@ -48,15 +49,15 @@ impl Capture {
         };
         command.stdin(stdin);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut spawned = PidHandle::spawn(command).map_err(CaptureError::at_start)?;
-        // Kills the child on an error or a panic.
-        let guard = KillOnDrop::process_group(spawned.handle.clone());
-        let at_timeout = match self.at_timeout {
-            AtTimeout::Leave => AtTimeout::Kill,
-            other => other,
+        let spawned = PidHandle::spawn(command).map_err(CaptureError::at_start)?;
+        // Kills the group on an error or a panic.
+        let mut guard = KillOnDrop::new(spawned);
+        let at_timeout = match &self.at_timeout {
+            AtTimeout::Leave => AtTimeout::Terminate(Escalation::kill()),
+            other => other.clone(),
         };
-        let captured = self.capture(spawned.target(), at_timeout, None)?;
-        KillOnDrop::into_inner(guard); // It was reaped. The rest of its group runs on.
+        let captured = self.capture(guard.target(), at_timeout, None)?;
+        drop(KillOnDrop::into_inner(guard)); // It was reaped. The rest of its group runs on.
         Ok(captured)
     }
 
@@ -103,7 +104,7 @@ impl Capture {
     /// - Those of the sink of [`run_with`](Self::run_with), and of reads if a stream is not a pipe.
     #[doc(alias = "wait_with_output")]
     pub fn run(&self, child: &mut impl Piped) -> Result<Captured, CaptureError> {
-        self.capture(child.target(), self.at_timeout, None)
+        self.capture(child.target(), self.at_timeout.clone(), None)
     }
 
     /// Captures like [`run`](Self::run), but passes the output to `sink` as it arrives instead of
@@ -136,7 +137,7 @@ impl Capture {
         child: &mut impl Piped,
         mut sink: impl FnMut(Pipe, &[u8]) -> io::Result<()>,
     ) -> Result<Captured, CaptureError> {
-        self.capture(child.target(), self.at_timeout, Some(&mut sink))
+        self.capture(child.target(), self.at_timeout.clone(), Some(&mut sink))
     }
 
     fn capture<'a>(

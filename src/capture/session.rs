@@ -25,21 +25,25 @@ use super::captured::{CaptureError, Captured, Pipe};
 use super::stream::{Fd, Input, Sink, Stream, BUDGET};
 use super::target::Target;
 use super::{AtTimeout, Capture};
+use crate::support::Backend;
 use crate::sys;
-use crate::wait::Timeout;
-use ready::{earlier, Ready, Recheck};
+use crate::ending::Ending;
+use crate::engine::{earlier, Timeout};
+use crate::handle::ExitFd;
+use ready::{Ready, Recheck};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Reading,
     Draining,
     Ending,
-    Killed,
 }
 
 pub(super) struct Session<'a> {
     options: &'a Capture,
     target: Box<dyn Target + 'a>,
+    exit_fd: Option<ExitFd>,
+    ending: Option<Ending>,
     sink: Option<Sink<'a>>,
     input: Input<'a>,
     stdout: Stream,
@@ -78,10 +82,16 @@ impl<'a> Session<'a> {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
         let [stdin, stdout, stderr] = target.pipes().take()?;
+        let exit_fd = match target.subject().backend() {
+            Backend::Pidfd => target.subject().exit_fd(),
+            Backend::Waitpid => None, // It would need a thread.
+        };
         let timeout = Timeout::after(options.timeout).deadline();
         let session = Self {
             options,
-            no_exit_fd: target.exit_fd().is_none(),
+            no_exit_fd: exit_fd.is_none(),
+            exit_fd,
+            ending: None,
             target,
             sink,
             input: Input::new(stdin, bytes),
@@ -105,7 +115,7 @@ impl<'a> Session<'a> {
 
     pub(super) fn run(mut self) -> Result<Captured, CaptureError> {
         let ended = match self.drive() {
-            Ok(()) if self.exited => self.target.reap().map(Some),
+            Ok(()) if self.exited => self.target.take_status(),
             Ok(()) => Ok(None),
             Err(error) => Err(error),
         };
@@ -158,7 +168,7 @@ impl<'a> Session<'a> {
             if check {
                 self.check_exit()?;
             }
-            if self.advance(check)? {
+            if self.advance(check, ready.exit)? {
                 return Ok(());
             }
             ready = self.poll()?;
@@ -179,47 +189,52 @@ impl<'a> Session<'a> {
         if self.exited {
             return Ok(());
         }
-        self.exited = self.target.has_exited()?;
-        let readable = |fd| sys::is_readable(&fd);
+        self.exited = self.target.is_waitable()?;
         if !self.exited && !self.no_exit_fd {
             // If the descriptor is readable, a tracer holds the zombie, and poll would not block.
-            self.no_exit_fd = self.target.exit_fd().map_or(Ok(true), readable)?;
+            let readable = self.exit_fd.as_ref().map(sys::is_readable);
+            self.no_exit_fd = readable.unwrap_or(Ok(true))?;
         }
         Ok(())
     }
 
-    /// Moves on to the next stages whose time has come. True when the capture is done.
-    fn advance(&mut self, checked: bool) -> io::Result<bool> {
+    /// Goes on to the next stage if it is time. Returns whether the run is over.
+    fn advance(&mut self, checked: bool, is_ready: bool) -> io::Result<bool> {
         loop {
             let over = self.is_over();
-            let stage = self.stage;
-            match stage {
+            match self.stage {
                 Stage::Reading if self.exited => self.drain_until(self.timeout),
                 Stage::Draining if self.all_ended() => return Ok(true),
-                Stage::Killed if self.exited => self.drain_until(None),
-                Stage::Ending if checked && self.has_ended() => self.drain_until(None),
+                Stage::Ending => {
+                    if !self.step_ending(checked && is_ready)? {
+                        return Ok(false);
+                    }
+                    self.exited = true;
+                    self.drain_until(None);
+                }
                 _ if !over => return Ok(false),
                 Stage::Reading => {
                     self.timed_out = true;
-                    match self.at_timeout {
+                    match self.at_timeout.clone() {
                         AtTimeout::Leave => return Ok(true),
-                        AtTimeout::Terminate(grace) => self.ask_to_end(grace)?,
-                        AtTimeout::Kill => self.kill()?,
+                        AtTimeout::Terminate(escalation) => self.begin_to_end(escalation),
                     }
                 }
                 Stage::Draining => {
                     self.stdout.read_rest(&mut self.sink)?;
                     self.stderr.read_rest(&mut self.sink)?;
                     self.leaked |= !self.all_ended();
-                    match self.at_timeout {
-                        AtTimeout::Terminate(grace) if self.leaked && !self.asked => {
-                            self.ask_group_to_end(grace);
-                        }
-                        _ => return Ok(true),
+                    if !self.leaked || self.ending.is_some() {
+                        return Ok(true);
+                    }
+                    let begun = match self.at_timeout.clone() {
+                        AtTimeout::Leave => false,
+                        AtTimeout::Terminate(escalation) => self.begin_to_end_group(escalation),
+                    };
+                    if !begun {
+                        return Ok(true);
                     }
                 }
-                Stage::Ending => self.kill()?,
-                Stage::Killed => return Ok(false), // It has no deadline.
             }
         }
     }

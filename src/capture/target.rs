@@ -1,12 +1,17 @@
 //! What a capture needs from a child: the same for `Child` and `Spawned`.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::{ChildStderr, ChildStdin, ChildStdout, ExitStatus};
 
+use nix::errno::Errno;
 use nix::libc::c_int;
 
 use super::stream::Fd;
+use crate::engine::{try_share, Subject};
+use crate::errno::is_final;
+use crate::handle::{HandleSubject, PidHandle, Spawned};
+use crate::process_group::ProcessGroup;
 use crate::sys;
 
 /// A child with pipes, for [`Capture::run`](crate::Capture::run): std's
@@ -25,29 +30,67 @@ pub(crate) mod sealed {
     }
 }
 
-/// A child while its output is captured. Only `reap` reaps it.
-pub trait Target {
+/// A child whose output is captured.
+pub trait Target: Send {
     fn pipes(&mut self) -> PipesMut<'_>;
 
-    /// A descriptor that is readable once the child has exited. `None`: check repeatedly.
-    fn exit_fd(&self) -> Option<BorrowedFd<'_>>;
+    /// The child, to wait for it and to end it.
+    fn subject(&mut self) -> &mut dyn Subject;
 
-    /// Whether the child has exited. A zombie has exited unless a tracer holds it, and so has a child
-    /// that other code reaped.
-    fn has_exited(&mut self) -> io::Result<bool>;
+    /// Whether its status can be taken, or never will be.
+    fn is_waitable(&mut self) -> io::Result<bool>;
 
-    /// Signals the child. ECHILD: it was reaped.
-    fn signal(&mut self, signal: c_int) -> io::Result<()>;
+    /// Takes the status, or the one that another wait has got. ECHILD: there is none.
+    fn take_status(&mut self) -> io::Result<Option<ExitStatus>>;
+}
 
-    /// Signals the group that the child leads. ESRCH: it leads none. ECHILD: it was reaped.
-    fn signal_group(&mut self, signal: c_int) -> io::Result<()>;
+/// A `Spawned`, whose handle may be shared with other threads.
+struct SpawnedTarget<'a> {
+    handle: &'a PidHandle,
+    subject: HandleSubject<'a>,
+    /// Keeps the leader while the capture runs.
+    _group: Option<ProcessGroup>,
+    pipes: PipesMut<'a>,
+}
 
-    /// Whether no process of the group that the child leads is alive. Fails if that is unknown.
-    fn group_has_exited(&mut self) -> io::Result<bool>;
+impl Piped for Spawned {}
 
-    /// Reaps the child, which has exited. If other code reaped it during the capture, returns the
-    /// status of the kernel's record, if there is one; otherwise ECHILD.
-    fn reap(&mut self) -> io::Result<ExitStatus>;
+impl sealed::Sealed for Spawned {
+    fn target(&mut self) -> io::Result<Box<dyn Target + '_>> {
+        let handle = &self.handle;
+        let mut subject = HandleSubject::new(handle);
+        match subject.take_process() {
+            Ok(_) | Err(Errno::ECHILD) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        Ok(Box::new(SpawnedTarget {
+            handle,
+            subject,
+            _group: handle.process_group().ok(),
+            pipes: PipesMut::new(&mut self.stdin, &mut self.stdout, &mut self.stderr),
+        }))
+    }
+}
+
+impl Target for SpawnedTarget<'_> {
+    fn pipes(&mut self) -> PipesMut<'_> {
+        PipesMut::new(self.pipes.stdin, self.pipes.stdout, self.pipes.stderr)
+    }
+
+    fn subject(&mut self) -> &mut dyn Subject {
+        &mut self.subject
+    }
+
+    fn is_waitable(&mut self) -> io::Result<bool> {
+        match self.handle.is_waitable() {
+            Err(error) if is_final(&error) => Ok(true),
+            found => found,
+        }
+    }
+
+    fn take_status(&mut self) -> io::Result<Option<ExitStatus>> {
+        try_share(&mut self.subject)
+    }
 }
 
 /// The fields of a child that hold its pipes.

@@ -12,66 +12,117 @@ use std::process::{Child, ExitStatus};
 use std::time::Instant;
 
 use nix::errno::Errno;
+use nix::libc::{c_int, pid_t};
 
-use super::open::{pid_of, OpenChild};
+use crate::backend::Process;
+use crate::capture::{sealed, Piped, PipesMut, Target};
+use crate::engine::{check_until, try_share, Subject};
+use crate::errno::is_echild;
 use crate::exit::{Event, ResourceUsage};
-use crate::handle::{default_backend, PidHandle, Spawned};
-use crate::sys::{self, Pidfd};
-use crate::wait::{is_echild, poll_until, Waitable};
+use crate::handle::{default_backend, ExitFd, HandleSubject, PidHandle, Spawned};
+use crate::process_group::ProcessGroup;
+use crate::support::{unsupported, Backend};
+use crate::sys;
 
-/// One wait for a `Child`.
-pub(super) struct ChildWait<'a> {
+/// A std `Child`, for a call on it.
+pub(super) struct ChildSubject<'a> {
     child: &'a mut Child,
     /// std had no status at the last `try_wait`, so the next one that it returns is new.
     status_is_new: bool,
     /// A blocking peek has found the zombie, so `try_wait` will reap it.
     is_zombie: bool,
-    opened: Option<OpenChild>,
+    /// The process that has the child's PID, once it is needed. It does all but the reap.
+    opened: Option<PidHandle>,
+    /// Where the usage goes, if it is wanted.
+    usage: Option<ResourceUsage>,
 }
 
-impl<'a> ChildWait<'a> {
+impl<'a> ChildSubject<'a> {
     pub(super) fn new(child: &'a mut Child) -> Self {
         Self {
             child,
             status_is_new: false,
             is_zombie: false,
             opened: None,
+            usage: None,
         }
     }
 
-    pub(super) fn child_mut(&mut self) -> &mut Child {
-        self.child
+    /// Unsupported: std reaps without the usage, so it has to come from a peek.
+    pub(super) fn with_usage(child: &'a mut Child) -> io::Result<Self> {
+        if !sys::PEEK_HAS_USAGE {
+            let text = "the resource usage of a std Child: use PidHandle::wait_usage on this system";
+            return Err(unsupported(text));
+        }
+        Ok(Self {
+            usage: Some(ResourceUsage::default()),
+            ..Self::new(child)
+        })
     }
 
-    /// Opens the process that has the child's PID. The caller then peeks: ECHILD if it is not a child.
-    pub(super) fn open(&mut self) -> io::Result<()> {
-        self.opened = Some(OpenChild::open(self.child)?);
-        Ok(())
+    pub(super) fn usage(&self) -> ResourceUsage {
+        self.usage.unwrap_or_default()
     }
 
-    pub(super) fn pidfd(&self) -> Option<&Pidfd> {
-        self.opened.as_ref()?.process.pidfd()
+    /// ECHILD: it was reaped, or other code has reaped it and another process has the PID.
+    pub(super) fn open(&mut self) -> io::Result<&PidHandle> {
+        if self.opened.is_none() {
+            let opened = open_unreaped(self.child)?;
+            return Ok(self.opened.insert(opened));
+        }
+        self.opened.as_ref().ok_or_else(|| Errno::ECHILD.into())
     }
 
-    pub(super) fn opened(&mut self) -> Option<&mut OpenChild> {
-        self.opened.as_mut()
+    /// The status that std has already.
+    fn cached_status(&mut self) -> Option<ExitStatus> {
+        match self.peek() {
+            Err(error) if is_echild(&error) => self.child.try_wait().ok().flatten(),
+            _ => None,
+        }
     }
 
-    pub(super) fn exit_record(&self) -> Option<ExitStatus> {
-        self.opened.as_ref()?.process.exit_record()
-    }
-
-    pub(super) fn peek(&mut self) -> io::Result<Event> {
-        Ok(match &mut self.opened {
-            Some(opened) => opened.peek()?,
-            None => sys::peek_by_pid(pid_of(self.child)?)?,
+    fn peek(&mut self) -> io::Result<Event> {
+        let usage = self.usage.as_mut();
+        Ok(match (&self.opened, usage) {
+            (Some(opened), usage) => {
+                opened.with_process(|process, seen| process.peek(seen, usage))?
+            }
+            (None, None) => sys::peek_by_pid(pid_of(self.child)?)?,
+            (None, Some(usage)) => sys::peek_usage_by_pid(pid_of(self.child)?, usage)?,
         })
     }
 }
 
-impl Waitable for ChildWait<'_> {
+/// The process of a child, which is unreaped.
+pub(super) fn open_unreaped(child: &Child) -> io::Result<PidHandle> {
+    let opened = open(child)?;
+    opened.with_process(|process, seen| process.peek(seen, None))?;
+    Ok(opened)
+}
+
+fn open(child: &Child) -> io::Result<PidHandle> {
+    // It fails only if no process has the PID: then the child was reaped.
+    let (process, seen) = Process::open_child(pid_of(child)?).map_err(|_| Errno::ECHILD)?;
+    Ok(PidHandle::live(child.id(), process, seen))
+}
+
+fn pid_of(child: &Child) -> io::Result<pid_t> {
+    pid_t::try_from(child.id()).map_err(|_| Errno::ECHILD.into())
+}
+
+impl Subject for ChildSubject<'_> {
+    fn pid(&self) -> pid_t {
+        pid_of(self.child).unwrap_or(0)
+    }
+
+    fn backend(&self) -> Backend {
+        self.opened
+            .as_ref()
+            .map_or(Backend::Waitpid, PidHandle::backend)
+    }
+
     fn try_reap(&mut self) -> io::Result<Option<ExitStatus>> {
-        if std::mem::take(&mut self.is_zombie) {
+        if std::mem::take(&mut self.is_zombie) && self.usage.is_none() {
             return self.child.try_wait();
         }
         match (self.peek()?, self.status_is_new) {
@@ -92,40 +143,117 @@ impl Waitable for ChildWait<'_> {
         }
     }
 
-    fn block_until_waitable(&mut self, deadline: Option<Instant>) -> io::Result<bool> {
+    fn known_status(&mut self) -> Option<ExitStatus> {
+        HandleSubject::new(self.opened.as_ref()?).known_status()
+    }
+
+    fn has_exited(&mut self) -> io::Result<bool> {
+        match self.open() {
+            Ok(opened) => HandleSubject::new(opened).has_exited(),
+            Err(error) if is_echild(&error) => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn signal(&mut self, signal: c_int) -> nix::Result<()> {
+        let opened = self.open().map_err(|_| Errno::ECHILD)?;
+        HandleSubject::new(opened).signal(signal)
+    }
+
+    fn signal_group(&mut self, signal: c_int) -> nix::Result<()> {
+        let opened = self.open().map_err(|_| Errno::ECHILD)?;
+        HandleSubject::new(opened).signal_group(signal)
+    }
+
+    fn group_outlives_leader(&mut self) -> bool {
+        self.open()
+            .is_ok_and(|opened| HandleSubject::new(opened).group_outlives_leader())
+    }
+
+    fn block(&mut self, deadline: Option<Instant>) -> io::Result<bool> {
         if deadline.is_none() {
             let event = sys::block_by_pid(pid_of(self.child)?)?;
             self.is_zombie = event.exited().is_some();
             return Ok(true);
         }
-        if self.opened.is_none() {
-            self.open()?;
-            // ECHILD: other code has reaped it, and another process has the PID.
-            if self.peek()?.exited().is_some() {
-                return Ok(true);
-            }
+        let opened = self.open()?;
+        if opened.backend() == Backend::Pidfd {
+            return HandleSubject::new(opened).block(deadline);
         }
-        if let Some(fd) = self.pidfd() {
-            return Ok(sys::poll_readable(fd, deadline)?);
-        }
-        let found = poll_until(deadline, || -> io::Result<_> {
-            Ok(self.peek()?.exited().map(drop))
+        // By PID a timed wait of the handle would need a thread.
+        let found = check_until(deadline, || -> io::Result<_> {
+            Ok(opened.is_waitable()?.then_some(()))
         })?;
         Ok(found.is_some())
+    }
+
+    fn exit_fd(&mut self) -> Option<ExitFd> {
+        HandleSubject::new(self.open().ok()?).exit_fd()
+    }
+}
+
+impl Piped for Child {}
+
+impl sealed::Sealed for Child {
+    fn target(&mut self) -> io::Result<Box<dyn Target + '_>> {
+        let mut subject = ChildSubject::new(self);
+        let status = match subject.open() {
+            Ok(opened) if opened.is_waitable()? => None,
+            Ok(_) => subject.try_reap()?, // std may have the status, if another child has the PID.
+            Err(error) if is_echild(&error) => subject.cached_status(),
+            Err(error) => return Err(error),
+        };
+        Ok(Box::new(ChildTarget { subject, status }))
+    }
+}
+
+/// A std `Child` whose output is captured.
+struct ChildTarget<'a> {
+    subject: ChildSubject<'a>,
+    /// Known from the start, because std has it.
+    status: Option<ExitStatus>,
+}
+
+impl Target for ChildTarget<'_> {
+    fn pipes(&mut self) -> PipesMut<'_> {
+        let child = &mut *self.subject.child;
+        PipesMut::new(&mut child.stdin, &mut child.stdout, &mut child.stderr)
+    }
+
+    fn subject(&mut self) -> &mut dyn Subject {
+        &mut self.subject
+    }
+
+    fn is_waitable(&mut self) -> io::Result<bool> {
+        if self.status.is_some() {
+            return Ok(true);
+        }
+        match self.subject.open().and_then(PidHandle::is_waitable) {
+            Err(error) if is_echild(&error) => Ok(true),
+            found => found,
+        }
+    }
+
+    fn take_status(&mut self) -> io::Result<Option<ExitStatus>> {
+        match self.status {
+            Some(status) => Ok(Some(status)),
+            None => try_share(&mut self.subject),
+        }
     }
 }
 
 impl From<Child> for Spawned {
     /// Takes over a child that other code spawned, with its pipes. Never fails.
     ///
+    /// [`group`](Spawned::group) is `Some` if the child runs and leads a process group now.
+    ///
     /// From now on only the handle reaps the child. For commands that you spawn yourself, use
     /// [`PidHandle::spawn`], which leaves a zombie unreaped.
     ///
     /// If std has the status already, the handle is done. A zombie is reaped here, because only
     /// `try_wait` tells whether std has its status. The handle still treats it as a zombie: the first
-    /// wait returns the status and, on Linux, the usage; signals succeed without effect. Calls of its
-    /// [`ProcessGroup`](crate::ProcessGroup) fail with ECHILD, except that pidfds reach the rest of
-    /// the group on Linux 6.9 and later.
+    /// wait returns the status and, on Linux, the usage; signals succeed without effect. It leads no
+    /// group: [`process_group`](PidHandle::process_group) fails with ECHILD.
     ///
     /// # Examples
     ///
@@ -150,17 +278,14 @@ impl From<Child> for Spawned {
 }
 
 /// Makes a handle of a child whose pipes were taken out. Never fails.
-fn into_handle(mut child: Child) -> PidHandle {
+fn into_handle(mut child: Child) -> (PidHandle, Option<ProcessGroup>) {
     let pid = child.id();
-    let done = || PidHandle::done(pid, default_backend());
-    let Ok(opened) = OpenChild::open(&child) else {
+    let done = || (PidHandle::done(pid, default_backend()), None);
+    let Ok(Ok((process, mut seen))) = pid_of(&child).map(Process::open_child) else {
         return done();
     };
-    let OpenChild {
-        process, mut seen, ..
-    } = opened;
     let mut usage = ResourceUsage::default();
-    let event = process.peek_usage(&mut seen, &mut usage);
+    let event = process.peek(&mut seen, Some(&mut usage));
     let status = match event {
         Err(Errno::ECHILD) => return done(),
         // The peek failed, so a status of std's may be a cached one, too.
@@ -168,7 +293,7 @@ fn into_handle(mut child: Child) -> PidHandle {
         Ok(Event::Trapped) => None,
         Ok(Event::Running | Event::Exited(_)) => match child.try_wait() {
             // Still there: the status was cached, and another child has the PID.
-            Ok(Some(_)) if process.peek(&mut seen).is_ok() => return done(),
+            Ok(Some(_)) if process.peek(&mut seen, None).is_ok() => return done(),
             Ok(status) => status,
             Err(error) if is_echild(&error) => return done(),
             Err(_) => None,
@@ -176,10 +301,15 @@ fn into_handle(mut child: Child) -> PidHandle {
     };
     let has_usage = sys::PEEK_HAS_USAGE && event.is_ok_and(|event| event.exited().is_some());
     match status {
-        None => PidHandle::live(pid, process, seen),
+        None => {
+            let handle = PidHandle::live(pid, process, seen);
+            let group = ProcessGroup::of_new_child(&handle);
+            (handle, group)
+        }
         Some(status) => {
             let usage = has_usage.then_some(usage);
-            PidHandle::reaped_early(pid, (process, seen), status, usage)
+            let handle = PidHandle::reaped_early(pid, (process, seen), status, usage);
+            (handle, None)
         }
     }
 }

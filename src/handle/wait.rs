@@ -1,19 +1,18 @@
 //! Waiting for a child's status, and reaping it.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::libc::{c_int, pid_t};
 
-use super::{finish, settle, store, Phase, PidHandle, State};
+use super::{finish, settle, store, ExitFd, Phase, PidHandle, State};
 use crate::backend::{Process, Seen};
 use crate::engine::{self, Subject, Timeout};
 use crate::exit::{Event, ResourceUsage};
 use crate::support::{unsupported, Backend};
-use crate::sys;
+use crate::sys::{self, Arc};
 
 impl PidHandle {
     /// Waits for the child to exit and reaps it.
@@ -490,9 +489,9 @@ impl Subject for HandleSubject<'_> {
         handle.block_until_exited(self.take_process()?, deadline)
     }
 
-    fn exit_fd(&self) -> Option<BorrowedFd<'_>> {
-        let pidfd = self.process.as_ref()?.pidfd()?;
-        Some((**pidfd).as_fd())
+    fn exit_fd(&mut self) -> Option<ExitFd> {
+        let pidfd = self.take_process().ok()?.pidfd()?;
+        Some(ExitFd::of_pidfd(Arc::clone(pidfd)))
     }
 }
 

@@ -253,6 +253,17 @@ fn watch_non_child(
     Ok(())
 }
 
+impl ExitFd {
+    pub(crate) fn of_pidfd(fd: Arc<Pidfd>) -> Self {
+        Self(Source::Pidfd(fd))
+    }
+
+    /// Whether it is a clone of the other.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.as_raw_fd() == other.as_raw_fd()
+    }
+}
+
 impl AsFd for ExitFd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match &self.0 {

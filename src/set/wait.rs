@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::slots::SlotKey;
 use super::{Entry, WaitKey, WaitSet};
 use crate::sys;
-use crate::wait::Timeout;
+use crate::engine::Timeout;
 use crate::PidHandle;
 
 /// A process of a [`WaitSet`] that has exited, with its handle and its value.

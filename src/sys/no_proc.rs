@@ -24,3 +24,24 @@ pub(crate) fn proc_stat(_pid: pid_t) -> Result<ProcStat> {
 pub(crate) fn boot_id() -> Result<String> {
     Err(Errno::ENOSYS)
 }
+
+pub(crate) const HAS_PROCFS: bool = false;
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NewestPid {
+    pub(crate) pid: pid_t,
+}
+
+impl NewestPid {
+    pub(crate) fn others_since(self, before: Self) -> pid_t {
+        self.pid.wrapping_sub(before.pid)
+    }
+}
+
+pub(crate) fn newest_pid() -> Result<NewestPid> {
+    Err(Errno::ENOSYS)
+}
+
+pub(crate) fn list_pids() -> Result<Vec<pid_t>> {
+    Err(Errno::ENOSYS)
+}

@@ -116,3 +116,29 @@ fn parse_stat(text: &[u8]) -> Option<ProcStat> {
         start_time,
     })
 }
+
+pub(crate) const HAS_PROCFS: bool = true;
+
+/// The PID that was given out last.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NewestPid {
+    pub(crate) pid: pid_t,
+    /// It is the ID of a thread that was started only to learn it.
+    is_own: bool,
+}
+
+impl NewestPid {
+    /// How many PIDs were given out since, to others. Negative: the numbers have wrapped around.
+    pub(crate) fn others_since(self, before: Self) -> pid_t {
+        self.pid
+            .wrapping_sub(before.pid)
+            .wrapping_sub(pid_t::from(self.is_own))
+    }
+}
+
+pub(crate) fn newest_pid() -> Result<NewestPid> {
+    Ok(NewestPid {
+        pid: last_pid()?,
+        is_own: false,
+    })
+}

@@ -8,7 +8,9 @@ use nix::poll::{PollFd, PollFlags};
 
 use super::{Session, Stage};
 use crate::sys;
-use crate::wait::Backoff;
+use crate::ending::{Ending, WaitFor};
+use crate::engine::{earlier, Backoff};
+use crate::handle::ExitFd;
 
 /// When to check again, if there is nothing to poll.
 pub(super) struct Recheck {
@@ -61,24 +63,28 @@ impl Ready {
 impl Session<'_> {
     /// Blocks until a pipe is ready, the child may have exited, or the stage's deadline has passed.
     pub(super) fn poll(&mut self) -> io::Result<Ready> {
-        let exit = match self.exited || self.no_exit_fd {
-            true => None,
-            false => self.target.exit_fd(),
+        let ends = (self.stage == Stage::Ending).then_some(self.ending.as_ref()).flatten();
+        let exit = match ends.map(Ending::wait_for) {
+            Some(WaitFor::Member(fd)) => Some(ExitFd::of_pidfd(fd)),
+            Some(WaitFor::Time) => None,
+            Some(WaitFor::Exit) => self.exit_fd.clone(),
+            None if self.exited || self.no_exit_fd => None,
+            None => self.exit_fd.clone(),
         };
-        // There is nothing to poll for the exit of the child, or of its group.
-        let repeat = match self.exited {
-            true => self.stage == Stage::Ending,
-            false => exit.is_none(),
+        // There is nothing to poll for the exit of the child.
+        let repeat = !self.exited && exit.is_none();
+        let mut until = match ends {
+            Some(ending) => ending.until(),
+            None => self.deadline,
         };
-        let until = match repeat {
-            true => earlier(self.deadline, self.recheck.next()),
-            false => self.deadline,
-        };
+        if repeat {
+            until = earlier(until, self.recheck.next());
+        }
         let fds = [
             (self.input.open(), PollFlags::POLLOUT),
             (self.stdout.open(), PollFlags::POLLIN),
             (self.stderr.open(), PollFlags::POLLIN),
-            (exit, PollFlags::POLLIN),
+            (exit.as_ref().map(AsFd::as_fd), PollFlags::POLLIN),
         ];
         let [stdin, stdout, stderr, exited] = poll(fds, until)?;
         Ok(Ready {
@@ -104,11 +110,4 @@ fn poll<const N: usize>(
     sys::poll(&mut polled, deadline)?;
     let mut ready = polled.iter().map(|fd| fd.any().unwrap_or(true));
     Ok(fds.map(|(fd, _)| fd.and_then(|_| ready.next()).unwrap_or(false)))
-}
-
-pub(super) fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
-    match (one, other) {
-        (Some(one), Some(other)) => Some(one.min(other)),
-        (one, other) => one.or(other),
-    }
 }
