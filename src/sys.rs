@@ -1,3 +1,5 @@
+// Tests: tests/descriptors/, tests/syscalls.rs
+
 //! The system: processes, descriptors, clock, threads and locks, one function for each call.
 //!
 //! Where systems differ, this file chooses. In unit tests `model` replaces most of it: the same
