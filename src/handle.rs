@@ -227,6 +227,11 @@ impl PidHandle {
         Ok(())
     }
 
+    /// Fails if the handle can no longer act: ECHILD if it is done, EINVAL if it is released.
+    pub(crate) fn check_live(&self) -> io::Result<()> {
+        Ok(self.shared.lock().check_live()?)
+    }
+
     /// A lease of the process, for a call that blocks.
     fn lease<'a>(&'a self, guard: &mut Guard<'a>) -> nix::Result<Lease<'a>> {
         guard.lease(&*self.shared).ok_or(Errno::EINVAL)
