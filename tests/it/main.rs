@@ -30,6 +30,8 @@ mod set;
 mod shared;
 mod signal;
 mod spawn;
+#[cfg(target_os = "linux")]
+mod stopped;
 mod support;
 mod terminate;
 mod timeout;
