@@ -11,12 +11,14 @@ use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::Result;
 
 use super::pidfd::Pidfd;
+use super::select::select_once;
 use super::thread::now;
 use super::{errno_of, retry};
 
 /// Waits until one of `fds` is ready, and returns how many are. 0 only once the deadline has passed.
 ///
-/// EMFILE: RLIMIT_NOFILE was lowered to fewer descriptors than that.
+/// RLIMIT_NOFILE may be lower than the number of descriptors, even 0. A hang-up without another event is
+/// not noticed then. On systems other than Linux the call fails with EMFILE.
 pub(crate) fn poll(fds: &mut [PollFd<'_>], deadline: Option<Instant>) -> Result<usize> {
     retry_until(deadline, |left| poll_once(fds, left))
 }
@@ -39,8 +41,7 @@ fn poll_once(fds: &mut [PollFd<'_>], limit: Option<Duration>) -> Result<usize> {
         },
     };
     match ready {
-        // From a handle EINVAL means that it is released.
-        Err(Errno::EINVAL) => Err(Errno::EMFILE),
+        Err(Errno::EINVAL) => select_once(fds, limit),
         ready => ready,
     }
 }
@@ -92,13 +93,14 @@ pub(super) fn retry_until(
     }
 }
 
-/// Waits until `fd` is readable. False once the deadline has passed.
+/// Waits until `fd` is readable. False once the deadline has passed. RLIMIT_NOFILE does not matter: see
+/// [`poll`].
 pub(crate) fn poll_readable(fd: &impl AsFd, deadline: Option<Instant>) -> Result<bool> {
     let mut fds = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
     Ok(poll(&mut fds, deadline)? > 0)
 }
 
-/// Whether `fd` is readable now.
+/// Whether `fd` is readable now, as [`poll_readable`].
 pub(crate) fn is_readable(fd: &impl AsFd) -> Result<bool> {
     let mut fds = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
     retry_errno(|| poll_once(&mut fds, Some(Duration::ZERO))).map(|ready| ready > 0)
@@ -138,7 +140,8 @@ pub(crate) fn set_status_flags(fd: BorrowedFd<'_>, flags: c_int) -> Result<()> {
     Errno::result(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags) }).map(drop)
 }
 
-/// Whether all other ends of a pipe are closed: POLLHUP. Data that is left in it can still be read.
+/// Whether all other ends of a pipe are closed: POLLHUP. Data that is left in it can still be read. False
+/// if RLIMIT_NOFILE is 0.
 pub(crate) fn is_hung_up(fd: BorrowedFd<'_>) -> Result<bool> {
     // With no events requested, poll reports only this one, and errors.
     let mut fds = [PollFd::new(fd, PollFlags::empty())];
