@@ -8,13 +8,14 @@ use std::time::Duration;
 use crate::common::isolated::{current_part, run_isolated};
 use crate::common::smoke::check_core_calls;
 use crate::common::{
-    await_gone, errno, exhaust_descriptors, ignoring_sigterm, limit_descriptors, pidfds_supported,
-    shell, sleeper, zombie,
+    descriptor_limit, duplicate_from, errno, exhaust_descriptors, ignoring_sigterm,
+    limit_descriptors, pidfd_open, pidfds_supported, set_descriptor_limit, shell, sleeper, zombie,
 };
-use nix::libc::{ECHILD, EMFILE, SIGKILL, SIGTERM};
-use pidwait::{support, Backend, Capture, ChildExt, KillOnDrop, PidHandle, Spawned};
+use nix::libc::{self, ECHILD, EMFILE, SIGKILL, SIGTERM};
+use pidwait::{support, Backend, Capture, ChildExt, PidHandle, Spawned, WaitSet};
 
 const SHORT: Duration = Duration::from_millis(1);
+const LONG: Duration = Duration::from_secs(60);
 
 /// Runs the calling test in a separate process, with pidfds and without PIDWAIT_BACKEND. Returns true
 /// in that process.
@@ -235,34 +236,79 @@ fn waitpid_handle_of_a_non_child_sends_nothing_without_descriptors() {
     reused.assert_untouched();
 }
 
-/// With a limit of 0 the kernel polls no descriptor: EINVAL, which from a handle means that it is
-/// released. A killed child must not stay a zombie then.
+/// With a limit of 0 `poll` fails with EINVAL for any descriptor.
 #[test]
-fn waits_with_a_limit_of_no_descriptors_fail_with_emfile() {
-    if !isolated_with_pidfds("fd_exhausted::waits_with_a_limit_of_no_descriptors_fail_with_emfile")
-    {
+fn waits_work_with_a_limit_of_no_descriptors() {
+    if !isolated_with_pidfds("fd_exhausted::waits_work_with_a_limit_of_no_descriptors") {
         return;
     }
-    // Otherwise `terminate` could find them gone before it waits.
-    let open = |backend| PidHandle::open_with(ignoring_sigterm().id(), backend).unwrap();
-    let handles = [open(Backend::Pidfd), open(Backend::Waitpid)];
-    let exits = handles.each_ref().map(|handle| handle.exit_fd().unwrap());
-    let guards = handles
-        .each_ref()
-        .map(|handle| KillOnDrop::new(handle.clone()));
-    limit_descriptors(0);
-    for handle in &handles {
-        assert_eq!(errno(handle.wait_timeout(SHORT)), EMFILE);
-        assert_eq!(errno(handle.wait_exited_timeout(SHORT)), EMFILE);
-        assert_eq!(errno(handle.terminate(SHORT)), EMFILE);
+    for backend in [Backend::Pidfd, Backend::Waitpid] {
+        let handle = PidHandle::open_with(ignoring_sigterm().id(), backend).unwrap();
+        let _exit = handle.exit_fd().unwrap(); // By PID this starts the watcher.
+        let mut set = WaitSet::new().unwrap();
+        set.insert(handle.clone(), ()).unwrap();
+        let child = PidHandle::open_with(sleeper().id(), backend).unwrap();
+        set.insert(child.clone(), ()).unwrap();
+        with_limit(0, || {
+            assert!(!handle.has_exited().unwrap());
+            assert!(handle.wait_timeout(SHORT).unwrap().is_none());
+            assert!(!handle.wait_exited_timeout(SHORT).unwrap());
+            assert!(set.wait_timeout(SHORT).unwrap().is_none());
+            let status = handle.terminate(SHORT).unwrap();
+            assert_eq!(status.signal(), Some(SIGKILL));
+            child.kill().unwrap();
+            assert!(child.wait_exited_timeout(LONG).unwrap());
+            for _ in 0..2 {
+                let exited = set.wait_timeout(LONG).unwrap().unwrap();
+                assert_eq!(exited.status.unwrap().signal(), Some(SIGKILL));
+            }
+        });
     }
-    drop((guards, exits));
-    limit_descriptors(64);
-    // Starts the background reaper, which could not be started before.
-    PidHandle::open_with(sleeper().id(), Backend::Pidfd)
-        .unwrap()
-        .reap_in_background();
-    for handle in &handles {
-        await_gone(handle.id());
+}
+
+/// The descriptor's number is higher than those of an `fd_set`.
+#[test]
+fn high_descriptor_is_waited_for_with_a_limit_of_no_descriptors() {
+    if !isolated_with_pidfds("high_descriptor_is_waited_for_with_a_limit_of_no_descriptors") {
+        return;
     }
+    let child = sleeper();
+    let low = pidfd_open(child.id(), 0).unwrap();
+    limit_descriptors(4_000);
+    let high = duplicate_from(&low, 3_000);
+    let handle = PidHandle::from_pidfd(high).unwrap();
+    drop(low);
+    with_limit(0, || {
+        assert!(handle.wait_timeout(SHORT).unwrap().is_none());
+        handle.kill().unwrap();
+        assert!(handle.wait_timeout(LONG).unwrap().is_some());
+    });
+}
+
+/// A limit of one descriptor, and three to poll.
+#[test]
+fn capture_works_with_a_limit_below_its_descriptors() {
+    if !isolated_with_pidfds("capture_works_with_a_limit_below_its_descriptors") {
+        return;
+    }
+    for limit in [0, 1] {
+        let mut command = shell("read line; echo \"$line\"; echo err >&2; exit 3");
+        command.stdin(Stdio::piped());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = PidHandle::spawn(&mut command).unwrap();
+        let capture = Capture::new().timeout(LONG).input(*b"in\n");
+        let captured = with_limit(limit, || capture.run(&mut child).unwrap());
+        assert_eq!(captured.status.and_then(|status| status.code()), Some(3));
+        assert_eq!(captured.stdout, b"in\n");
+        assert_eq!(captured.stderr, b"err\n");
+    }
+}
+
+/// Runs with a limit on descriptors, and restores the old one.
+fn with_limit<T>(most: libc::rlim_t, run: impl FnOnce() -> T) -> T {
+    let before = descriptor_limit();
+    limit_descriptors(most);
+    let result = run();
+    set_descriptor_limit(before).unwrap();
+    result
 }

@@ -48,6 +48,8 @@ mod set;
 mod shared;
 mod signal;
 mod spawn;
+#[cfg(target_os = "linux")]
+mod stopped;
 mod storm;
 mod support;
 mod terminate;
