@@ -1,3 +1,5 @@
+// Tests: tests/it/terminate.rs, tests/it/process_group/terminate.rs
+
 //! Ends a process or a group, by the steps of an [`Escalation`].
 //!
 //! [`Ending`] never blocks: [`step`](Ending::step) sends what is due and checks, and then
