@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::common::isolated::enter_with_each_backend;
 use crate::common::{
-    await_gone, await_state, become_subreaper, eventually, kill, line, process_state, shell,
+    await_gone, await_state, become_subreaper, eventually, kill, line, state_of, shell,
 };
 use nix::libc::SIGKILL;
 use pidwait::{reap_orphans, PidHandle};
@@ -44,7 +44,7 @@ fn exited_orphans_are_reaped_and_own_children_are_not() {
     for pid in orphans {
         await_gone(pid);
     }
-    assert_ne!(process_state(running), None);
+    assert_ne!(state_of(running), None);
     assert_eq!(own.wait().unwrap().code(), Some(3));
 
     kill(running, SIGKILL);
