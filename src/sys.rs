@@ -13,6 +13,7 @@
 #![cfg_attr(test, allow(dead_code, unused_imports))] // The model replaces most of it.
 
 mod fd;
+mod fork;
 mod lease;
 mod poller;
 mod process;
@@ -43,7 +44,7 @@ use self::{no_pidfd as pidfd, no_proc as proc, no_select as select, wait4 as wai
 /// The real system.
 mod real {
     pub(crate) use super::{
-        fd::*, pidfd::*, poller::*, proc::*, process::*, thread::*, wait::*, write::*,
+        fd::*, fork::*, pidfd::*, poller::*, proc::*, process::*, thread::*, wait::*, write::*,
     };
 }
 
