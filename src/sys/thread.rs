@@ -1,6 +1,6 @@
 //! Clock, threads and locks.
 
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -33,6 +33,13 @@ pub(crate) fn sleep(time: Duration) {
 ///
 /// EAGAIN: no thread can be started, also after `unshare(CLONE_NEWPID)`.
 pub(crate) fn spawn_thread(run: impl FnOnce() + Send + 'static) -> Result<()> {
+    start_thread(run).map(drop)
+}
+
+/// The same, for a thread that is joined.
+pub(super) fn start_thread<T: Send + 'static>(
+    run: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>> {
     // Blocked before the thread starts and inherits the mask, so that no handler ever runs on it.
     let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
     let spawned = thread::Builder::new()
@@ -41,7 +48,7 @@ pub(crate) fn spawn_thread(run: impl FnOnce() + Send + 'static) -> Result<()> {
         .spawn(run);
     // It cannot fail for a mask that was in use, and the thread has started.
     let _ = before.thread_set_mask();
-    spawned.map(drop).map_err(|error| match errno_of(error) {
+    spawned.map_err(|error| match errno_of(error) {
         Errno::EINVAL => Errno::EAGAIN, // How clone fails after unshare(CLONE_NEWPID).
         errno => errno,
     })
