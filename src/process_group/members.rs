@@ -12,7 +12,7 @@ use crate::ending::WaitFor;
 use crate::engine::{earlier, Subject, Timeout};
 use crate::errno::{is_denied, is_shortage};
 use crate::support::{unsupported, Backend};
-use crate::sys::{self, Arc, NewestPid, Pidfd};
+use crate::sys::{self, Arc, Given, NewPids, Pidfd};
 
 /// What a look at the members has found. A zombie is not alive.
 #[derive(Debug)]
@@ -111,10 +111,6 @@ enum Watched {
     Leader,
     Other(Arc<Pidfd>),
 }
-
-/// If up to this many PIDs were given out during a scan, each of them is checked. If more, `/proc` is
-/// listed again.
-const FEW: pid_t = 1000;
 
 /// So many PIDs that were given out before a scan are checked again: a fork can have its PID already and
 /// not be in `/proc` yet.
@@ -335,7 +331,7 @@ impl Members {
                         to another PID namespace (mount a new proc file system on it)";
             return Ok(Scan::Unknown(unsupported(text)));
         }
-        let before = sys::newest_pid();
+        let new = NewPids::from_now();
         let list = match sys::list_pids() {
             Ok(list) => list,
             Err(errno) => return Ok(Scan::Unknown(errno.into())),
@@ -344,48 +340,42 @@ impl Members {
         if !alive.is_empty() {
             return Ok(Scan::Alive(alive));
         }
-        match before {
-            Ok(before) => self.scan_again(subject, before, list),
+        match new {
+            Ok(new) => self.scan_again(subject, new, list),
             Err(errno) => Ok(Scan::Unknown(errno.into())),
         }
     }
 
-    /// The second scan, after one that began at that moment and has found none.
+    /// The second scan, after one that has found none in the list.
     fn scan_again(
         &self,
         subject: &mut (impl Subject + ?Sized),
-        before: NewestPid,
+        mut new: NewPids,
         mut list: Vec<pid_t>,
     ) -> io::Result<Scan> {
-        let mut last = match sys::newest_pid() {
-            Ok(last) => last,
+        let recent = new.before(RECENT);
+        let given = match new.take() {
+            Ok(given) => given,
             Err(errno) => return Ok(Scan::Unknown(errno.into())),
         };
-        if last.others_since(before) != 0 {
+        if given != Given::None {
             list = sys::list_pids()?;
         }
-        let mut alive = self.alive_of(subject, list)?;
-        let mut first = before.pid.saturating_sub(RECENT);
+        list.extend(recent);
+        if let Given::Few(pids) = given {
+            list.extend(pids);
+        }
         loop {
-            if alive.is_empty() {
-                alive = match last.pid.wrapping_sub(first) {
-                    0..=FEW => self.alive_of(subject, (first..=last.pid).filter(|pid| *pid > 0))?,
-                    // Many, or the numbers have wrapped around.
-                    _ => self.alive_of(subject, sys::list_pids()?)?,
-                };
-            }
+            let alive = self.alive_of(subject, list)?;
             if !alive.is_empty() {
                 return Ok(Scan::Alive(alive));
             }
-            let newest = match sys::newest_pid() {
-                Ok(newest) => newest,
+            list = match new.take() {
+                Ok(Given::None) => break,
+                Ok(Given::Few(pids)) => pids.collect(),
+                Ok(Given::Many) => sys::list_pids()?,
                 Err(errno) => return Ok(Scan::Unknown(errno.into())),
             };
-            if newest.others_since(last) == 0 {
-                break;
-            }
-            first = last.pid;
-            last = newest;
         }
         // `/proc` may hide the leader.
         let leader = self.alive_of(subject, [self.group])?;
