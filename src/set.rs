@@ -14,10 +14,10 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use nix::errno::Errno;
 
+use crate::errno::is_final;
 use crate::handle::ExitFd;
 use crate::support::unsupported;
 use crate::sys::{Events, Poller};
-use crate::errno::is_final;
 use crate::PidHandle;
 
 pub use insert_error::InsertError;

@@ -24,10 +24,7 @@ pub(crate) enum Look {
 }
 
 /// Signals a group. Succeeds if only zombies are left, as for a single zombie.
-pub(crate) fn signal_group(
-    leader: &mut (impl Subject + ?Sized),
-    signal: c_int,
-) -> io::Result<()> {
+pub(crate) fn signal_group(leader: &mut (impl Subject + ?Sized), signal: c_int) -> io::Result<()> {
     match leader.signal_group(signal) {
         // What macOS returns for a group of zombies, and every system for zombies of another user.
         Err(errno) if is_denied(errno) && leader.has_exited()? => {
@@ -73,7 +70,9 @@ pub(crate) fn wait_exited(leader: &mut impl Subject, timeout: Timeout) -> io::Re
         if deadline.is_some_and(|at| at <= sys::now()) {
             return Ok(false);
         }
-        is_ready = members.wait_for().block(leader, earlier(members.next_check(), deadline));
+        is_ready = members
+            .wait_for()
+            .block(leader, earlier(members.next_check(), deadline));
     }
 }
 
@@ -233,10 +232,7 @@ impl Members {
     }
 
     /// EPERM: members are left, and none of them may be signalled.
-    pub(crate) fn check_denied(
-        &mut self,
-        subject: &mut (impl Subject + ?Sized),
-    ) -> io::Result<()> {
+    pub(crate) fn check_denied(&mut self, subject: &mut (impl Subject + ?Sized)) -> io::Result<()> {
         let mut has_denied = false;
         for &member in &self.left {
             if !self.is_still_alive(subject, member)? {
@@ -256,7 +252,9 @@ impl Members {
     /// ECHILD, unless members were seen that can still be signalled by their PIDs.
     fn lose_leader(&mut self) -> io::Result<()> {
         let seen = self.seen.take().unwrap_or_default();
-        let known = seen.into_iter().filter(|it| it.start_time.is_some() && is_same(it));
+        let known = seen
+            .into_iter()
+            .filter(|it| it.start_time.is_some() && is_same(it));
         self.left = known.collect();
         self.has_lost_leader = true;
         self.watch_last();

@@ -31,6 +31,14 @@ pub(crate) fn proc_stat(_pid: pid_t) -> Result<ProcStat> {
     Err(Errno::ENOSYS)
 }
 
+pub(crate) fn own_start_time() -> Result<u64> {
+    Err(Errno::ENOSYS)
+}
+
+pub(crate) fn start_times_have_offset() -> bool {
+    false
+}
+
 pub(crate) fn boot_id() -> Result<String> {
     Err(Errno::ENOSYS)
 }

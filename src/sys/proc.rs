@@ -77,6 +77,23 @@ fn read_stat(pid: pid_t) -> Result<ProcStat> {
     parse_stat(&text).ok_or(Errno::EIO)
 }
 
+/// When this process was started, or forked.
+pub(crate) fn own_start_time() -> Result<u64> {
+    let pid = pid_t::try_from(std::process::id()).map_err(|_| Errno::EINVAL)?;
+    Ok(proc_stat(pid)?.start_time)
+}
+
+/// Whether start times are shown with an offset, because this process is in a time namespace.
+pub(crate) fn start_times_have_offset() -> bool {
+    let text = fs::read_to_string("/proc/self/timens_offsets").unwrap_or_default();
+    has_boot_offset(&text)
+}
+
+fn has_boot_offset(text: &str) -> bool {
+    let line = text.lines().find_map(|line| line.strip_prefix("boottime"));
+    line.is_some_and(|line| line.split_ascii_whitespace().any(|field| field != "0"))
+}
+
 /// The kernel's random ID of this boot, as text.
 pub(crate) fn boot_id() -> Result<String> {
     let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").map_err(errno_of)?;
@@ -244,6 +261,20 @@ mod tests {
             assert_eq!(parse_stat(&whole.as_bytes()[..length]), None, "{length}");
         }
         assert_eq!(parse_stat(b"40 (sh) S x 42 43"), None);
+    }
+
+    #[test]
+    fn offset_of_a_time_namespace_is_that_of_the_boot_time() {
+        assert!(!has_boot_offset(""));
+        assert!(!has_boot_offset(
+            "monotonic 7 0\nboottime           0         0\n"
+        ));
+        assert!(has_boot_offset(
+            "monotonic 0 0\nboottime      864000         0\n"
+        ));
+        assert!(has_boot_offset(
+            "monotonic 0 0\nboottime          -1 500000000\n"
+        ));
     }
 
     #[test]

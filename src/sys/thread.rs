@@ -10,7 +10,7 @@ use nix::Result;
 use super::errno_of;
 use super::fd::poll;
 
-pub(crate) use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
+pub(crate) use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 /// The monotonic clock.
 pub(crate) fn now() -> Instant {
