@@ -129,9 +129,13 @@ fn signal_group_after_an_external_reap_spares_the_new_group() {
         let child = shell("exit 3").process_group(0).spawn().unwrap();
         await_zombie(child.id());
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
+        let group = handle.process_group().unwrap();
         reap_externally(child.id());
         let reused = ForeignReusedPid::leading_group(child.id());
-        assert_eq!(errno(handle.process_group().signal(SIGKILL)), ECHILD);
+        assert_eq!(errno(group.signal(SIGKILL)), ECHILD);
+        assert_eq!(errno(group.terminate(Duration::ZERO)), ECHILD);
+        drop(group);
+        assert_eq!(errno(handle.process_group()), ECHILD);
         reused.assert_untouched();
     }
 }
