@@ -1,3 +1,5 @@
+// Tests: tests/it/wait.rs, tests/it/timeout.rs, src/sys/model/tests.rs
+
 //! The wait engine: the one place for timeouts, backoff and the rule for traced zombies.
 //!
 //! A [`Subject`] is what calls wait for, signal and end: a process by its handle, or a child by std's
@@ -217,9 +219,6 @@ pub(crate) fn share(child: &mut impl Subject, timeout: Timeout) -> io::Result<Op
     reap(child, timeout).or_else(|error| shared(child, error))
 }
 
-fn shared(
-    child: &mut (impl Subject + ?Sized),
-    error: io::Error,
-) -> io::Result<Option<ExitStatus>> {
+fn shared(child: &mut (impl Subject + ?Sized), error: io::Error) -> io::Result<Option<ExitStatus>> {
     child.known_status().map(Some).ok_or(error)
 }

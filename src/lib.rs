@@ -120,7 +120,7 @@
 //! [`PidHandle::reap_in_background`], one for the whole program. A [`KillOnDrop`] also uses it if its
 //! child does not exit in time. With the waitpid backend a handle also gets a watcher thread, with a
 //! small stack and all signals blocked, at its first timed wait or [`ExitFd`]. That thread ends when the
-//! process exits or, for a non-child, when no [`ExitFd`] is left.
+//! process exits. One thread watches all non-children, and ends when no [`ExitFd`] of one is left.
 //!
 //! # Forks
 //!
@@ -210,6 +210,7 @@ mod async_wait;
 mod backend;
 mod background;
 mod capture;
+mod checks;
 mod child;
 mod ending;
 mod engine;
@@ -219,6 +220,8 @@ mod exit;
 mod handle;
 mod identity;
 mod kill_on_drop;
+mod orphans;
+mod per_process;
 mod process_group;
 mod set;
 mod support;
@@ -240,6 +243,7 @@ pub use exit::ResourceUsage;
 pub use handle::{ExitFd, PidHandle, Spawned};
 pub use identity::{Identity, ParseIdentityError};
 pub use kill_on_drop::{Guarded, KillOnDrop};
+pub use orphans::reap_orphans;
 pub use process_group::ProcessGroup;
 pub use set::{Exited, InsertError, IntoIter, Iter, IterMut, WaitKey, WaitSet};
 pub use support::{support, Backend, Missing, Support};
