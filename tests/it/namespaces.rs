@@ -246,7 +246,7 @@ fn handle_in_a_nested_pid_namespace_spares_the_process_of_that_pid() {
     }
     let mut command = crate::common::sleep();
     let child = PidHandle::spawn(command.process_group(0)).unwrap();
-    let (child, group) = (child.handle, child.group.unwrap());
+    let (child, _group) = (child.handle, child.group.unwrap());
     let mut non_child = crate::common::NonChild::new();
     let handles = [child, PidHandle::open(non_child.pid).unwrap()];
     let fds = [0, 1].map(|index: usize| handles[index].exit_fd().unwrap());
@@ -256,12 +256,13 @@ fn handle_in_a_nested_pid_namespace_spares_the_process_of_that_pid() {
         // Each would signal the process that runs this.
         handle.kill().unwrap_err();
         handle.signal(libc::SIGTERM).unwrap_err();
-        handle.process_group().unwrap_err();
         handle.terminate(Duration::ZERO).unwrap_err();
-        if pid == group.id() {
+        handle.terminate_unreaped(Duration::ZERO).unwrap_err();
+        if let Ok(group) = handle.process_group() {
             group.kill().unwrap_err();
             group.signal(libc::SIGTERM).unwrap_err();
             group.terminate(Duration::ZERO).unwrap_err();
+            group.terminate_unreaped(Duration::ZERO).unwrap_err();
         }
     });
     for (handle, fd) in handles.iter().zip(&fds) {

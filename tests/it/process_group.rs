@@ -170,6 +170,7 @@ fn signal_after_other_code_has_reaped_the_leader_needs_pidfd_support() {
             end_by_number(leader.id());
         }
         members.await_end();
+        drop(group);
         assert_eq!(errno(handle.process_group()), ECHILD);
     }
 }

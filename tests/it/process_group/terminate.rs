@@ -290,6 +290,7 @@ fn terminate_after_other_code_has_reaped_the_leader() {
             assert_eq!(errno(terminated), ECHILD);
         }
         assert_eq!(has_survivor(child.id()), !is_ended);
+        drop(group);
         assert_eq!(errno(handle.process_group()), ECHILD);
         members.await_end_of_input();
     }

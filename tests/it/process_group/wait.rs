@@ -216,8 +216,8 @@ fn chain_of_forks_does_not_outrun_a_look() {
     for backend in backends() {
         let child = fork_chain();
         let handle = PidHandle::open_with(child, backend).unwrap();
-        let group = handle.process_group().unwrap();
         eventually("the leader has exited", || state_of(child) == Some('Z'));
+        let group = handle.process_group().unwrap();
         for _ in 0..crate::common::rounds(30) {
             assert!(!group.has_exited().unwrap());
         }
