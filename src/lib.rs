@@ -1,3 +1,5 @@
+// Tests: tests/it/auto_traits.rs
+
 //! Wait for processes and signal them on Unix, with timeouts and without PID races.
 //!
 //! The crate uses [pidfds][pidfd] where the kernel has them and falls back to `waitid` and `kill`.
@@ -213,6 +215,8 @@ mod exit;
 mod handle;
 mod identity;
 mod kill_on_drop;
+mod orphans;
+mod per_process;
 mod process_group;
 #[cfg(any(feature = "tokio", feature = "async-io"))]
 mod reactor;
@@ -228,6 +232,7 @@ pub use exit::ResourceUsage;
 pub use handle::{ExitFd, PidHandle, Spawned};
 pub use identity::{Identity, ParseIdentityError};
 pub use kill_on_drop::{Guarded, KillOnDrop};
+pub use orphans::reap_orphans;
 pub use process_group::ProcessGroup;
 #[cfg(feature = "async-io")]
 #[cfg_attr(docsrs, doc(cfg(feature = "async-io")))]
