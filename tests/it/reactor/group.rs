@@ -123,9 +123,8 @@ pub(crate) fn a_group_is_checked_before_anything_is_sent<R: Runtime>() {
 pub(crate) fn waits_beside_the_end_of_a_group_get_the_status<R: Runtime>() {
     on_each::<R, _>(|open| async move {
         for which in 0..5 {
-            let script =
-                "(trap 'sleep 0.05; exit' TERM; echo ready; while :; do sleep 0.01; done) & \
-                          trap 'exit 3' TERM; wait";
+            let script = "trap 'exit 3' TERM; (trap 'sleep 0.05; exit' TERM; echo ready; \
+                          while :; do sleep 0.01; done) & wait";
             let pid = ready_leader(script);
             let child = register::<R>(open(pid));
             let group = child.process_group().unwrap();
