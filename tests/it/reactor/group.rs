@@ -217,7 +217,7 @@ pub(crate) fn the_end_of_a_group_does_not_list_proc_meanwhile<R: Runtime>(test: 
     if enter_under(&strace, test, "no strace, or no permission to trace") {
         let member = "(trap 'sleep 1' TERM; echo ready >&2; sleep 600 & wait) &";
         return on_each::<R, _>(|open| async move {
-            let script = format!("{member} {member} {member} trap : TERM; echo ready; wait; wait");
+            let script = format!("{member} {member} {member} trap 'exit 0' TERM; echo ready; wait");
             let pid = ready_leader(&script);
             let child = register::<R>(open(pid));
             let group = child.process_group().unwrap();
