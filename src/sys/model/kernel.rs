@@ -84,8 +84,8 @@ pub(super) enum Fault {
 pub(super) struct Kernel {
     pub(super) rules: Rules,
     booted: bool,
-    /// Steps of all threads.
-    pub(super) steps: usize,
+    /// Steps of calls on processes, of all threads.
+    pub(super) calls: usize,
     pub(super) processes: Vec<Process>,
     pub(super) files: Files,
     sleepers: Vec<Waker>,
@@ -116,12 +116,15 @@ pub(super) fn with<T>(run: impl FnOnce(&mut Kernel) -> T) -> T {
     KERNEL.with(|kernel| run(&mut kernel.borrow_mut()))
 }
 
-/// Lets the scheduler run other threads, as it may before every call.
+/// Lets the scheduler run other threads, as it may before every call on a process.
 pub(super) fn step() {
-    let booted = with(|kernel| {
-        kernel.steps += 1;
-        kernel.booted
-    });
+    with(|kernel| kernel.calls += 1);
+    switch();
+}
+
+/// The same before a call that is not on a process.
+pub(super) fn switch() {
+    let booted = with(|kernel| kernel.booted);
     // Not in the probe, before there are threads; and not while a failed test unwinds.
     if booted && !std::thread::panicking() {
         shuttle::thread::sleep(Duration::ZERO);
@@ -177,7 +180,7 @@ impl Kernel {
         Self {
             rules,
             booted: false,
-            steps: 0,
+            calls: 0,
             processes: vec![Process::this()],
             files: Files::default(),
             sleepers: Vec::new(),

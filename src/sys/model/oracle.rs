@@ -10,7 +10,7 @@ use super::kernel::{block_until, step, with, Fault};
 use super::process::{Id, Life, PID};
 use super::scenario::{Call, Run, Scenario};
 use crate::backend::Process;
-use crate::wait::poll_until;
+use crate::engine::check_until;
 use crate::{is_echild, Backend, PidHandle};
 
 const TIMEOUT: Duration = Duration::from_millis(5);
@@ -26,9 +26,11 @@ pub(super) struct Oracle {
     /// It checks the calls of a forked process.
     pub(super) forked: bool,
     /// The kernel's count when the handle was ready.
-    pub(super) steps: usize,
-    /// How many waits got a status.
+    pub(super) calls: usize,
+    /// How many waits that give a status to one caller only got one.
     pub(super) statuses: AtomicUsize,
+    /// A call that gives the status to every caller got it, not from a record of the kernel.
+    pub(super) is_shared: AtomicBool,
     /// A call failed with ECHILD because the process was reaped.
     pub(super) had_echild: AtomicBool,
     /// The handle was done before it could be released, and stays so.
@@ -47,7 +49,7 @@ pub(super) struct Before {
 }
 
 impl Oracle {
-    pub(super) fn new(run: &Run, process: Id, steps: usize) -> Self {
+    pub(super) fn new(run: &Run, process: Id, calls: usize) -> Self {
         Self {
             process,
             scenario: run.scenario,
@@ -55,8 +57,9 @@ impl Oracle {
             exits_last: run.exits_last,
             procfs: with(|kernel| kernel.rules.procfs),
             forked: false,
-            steps,
+            calls,
             statuses: AtomicUsize::new(0),
+            is_shared: AtomicBool::new(false),
             had_echild: AtomicBool::new(false),
             done: AtomicBool::new(false),
             releasing: AtomicBool::new(false),
@@ -70,6 +73,7 @@ impl Oracle {
             scenario: Scenario::NonChild,
             forked: true,
             statuses: AtomicUsize::new(0),
+            is_shared: AtomicBool::new(false),
             had_echild: AtomicBool::new(false),
             done: AtomicBool::new(false),
             releasing: AtomicBool::new(self.releasing.load(SeqCst)),
@@ -104,8 +108,7 @@ impl Oracle {
                 self.check_wait(handle, &before, result);
             }
             Call::Terminate => {
-                let result = handle.terminate(TIMEOUT).map(Some);
-                self.check_wait(handle, &before, result);
+                self.check_shared(handle, &before, handle.terminate(TIMEOUT).map(Some));
             }
             Call::TryWait => {
                 let missed = !self.check_wait(handle, &before, handle.try_wait());
@@ -115,25 +118,29 @@ impl Oracle {
                 let late = !self.check_wait(handle, &before, handle.wait_timeout(TIMEOUT));
                 assert!(!late || super::now() >= before.deadline, "ended early");
             }
-            Call::Signal => self.check_signal(&before, handle.signal(SIGUSR1)),
-            Call::Kill => self.check_signal(&before, handle.kill()),
-            Call::SignalGroup => self.check_signal(&before, handle.process_group().signal(SIGUSR1)),
+            Call::Signal => self.check_signal(handle, &before, handle.signal(SIGUSR1)),
+            Call::Kill => self.check_signal(handle, &before, handle.kill()),
+            Call::SignalGroup => {
+                let group = handle.process_group();
+                self.check_signal(handle, &before, group.and_then(|it| it.signal(SIGUSR1)));
+            }
             Call::HasExited => {
-                let missed = !self.check_exited(&before, handle.has_exited());
+                let missed = !self.check_exited(handle, &before, handle.has_exited());
                 assert!(!missed || !self.was_visible(&before), "missed the exit");
             }
             Call::WaitExited => {
-                let exited = self.check_exited(&before, handle.wait_exited().map(|()| true));
-                assert!(exited);
+                let result = handle.wait_exited().map(|()| true);
+                assert!(self.check_exited(handle, &before, result));
             }
             Call::WaitExitedTimeout => {
-                let late = !self.check_exited(&before, handle.wait_exited_timeout(TIMEOUT));
+                let result = handle.wait_exited_timeout(TIMEOUT);
+                let late = !self.check_exited(handle, &before, result);
                 assert!(!late || super::now() >= before.deadline, "ended early");
                 assert!(!late || !self.was_visible(&before), "missed the exit");
             }
-            Call::ExitFd => self.check_exit_fd(&before, handle.exit_fd()),
+            Call::ExitFd => self.check_exit_fd(handle, &before, handle.exit_fd()),
             Call::ExitFdBesideWait => {
-                let fd = self.check_error(&before, handle.exit_fd());
+                let fd = self.check_error(handle, &before, handle.exit_fd());
                 let result = handle.wait().map(Some);
                 let released = result.as_ref().is_err_and(|error| !is_echild(error));
                 self.check_wait(handle, &before, result);
@@ -141,11 +148,7 @@ impl Oracle {
                     self.check_readable(&before, &fd);
                 }
             }
-            Call::ExitStatus => {
-                if let Some(status) = handle.exit_status() {
-                    self.check_status(status);
-                }
-            }
+            Call::ExitStatus => self.check_exit_status(&before, handle.exit_status()),
             Call::Release => self.release(handle),
             Call::OpenAgain => {
                 self.check_open(&before, PidHandle::open_with(handle.id(), self.backend));
@@ -175,15 +178,15 @@ impl Oracle {
                 kernel.files.close_pidfds();
             }
         });
-        self.released.store(true, SeqCst);
+        self.released.store(handle.is_released(), SeqCst);
     }
 
     fn peek(&self) {
         let Ok((process, mut seen)) = Process::open(PID, self.backend) else {
             return;
         };
-        let found: Result<_, Errno> = poll_until(None, || {
-            let event = process.peek(&mut seen)?;
+        let found: Result<_, Errno> = check_until(None, || {
+            let event = process.peek(&mut seen, None)?;
             Ok(event.exited())
         });
         match found {

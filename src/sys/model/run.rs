@@ -92,7 +92,7 @@ impl Run {
         let process = with(|kernel| kernel.start_target(is_child));
         let handle = self.open_handle(process);
         assert_eq!(handle.backend(), self.backend);
-        let steps = with(|kernel| {
+        let calls = with(|kernel| {
             if self.allows_reuse(procfs) {
                 kernel.rules.reuse = self.reuse.unwrap_or_else(any_reuse);
             }
@@ -103,9 +103,9 @@ impl Run {
             if let Scenario::ReapedEarly | Scenario::Missing = self.scenario {
                 kernel.reuse_pid();
             }
-            kernel.steps
+            kernel.calls
         });
-        (handle, Arc::new(Oracle::new(self, process, steps)))
+        (handle, Arc::new(Oracle::new(self, process, calls)))
     }
 
     fn open_handle(&self, process: Id) -> PidHandle {
@@ -160,6 +160,6 @@ fn reap_early(id: Id, backend: Backend) -> (Process, Seen) {
         kernel.begin_reap(id);
         kernel.free_pid(id);
     });
-    assert_eq!(process.peek(&mut seen), Err(Errno::ECHILD));
+    assert_eq!(process.peek(&mut seen, None), Err(Errno::ECHILD));
     (process, seen)
 }

@@ -11,7 +11,7 @@ use super::runs::{
 use super::scenario::Scenario;
 use super::schedules::explore;
 use super::thread::now;
-use crate::wait::Backoff;
+use crate::engine::Backoff;
 use crate::Backend::{Pidfd, Waitpid};
 
 /// How many times as many schedules a focused exploration gets.
