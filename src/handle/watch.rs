@@ -116,6 +116,11 @@ impl PidHandle {
             Process::Waitpid(by_pid) => by_pid,
         };
         let mut guard = self.lock();
+        // Since the caller's check another thread may have reaped the child, and another child have got the
+        // PID: a peek would wait for that one.
+        if guard.seen.has_exited() {
+            return Ok(true);
+        }
         if !by_pid.is_child(&guard.seen) {
             drop(guard);
             return self.check_until_exited(process, deadline);
