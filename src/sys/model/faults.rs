@@ -79,15 +79,6 @@ fn finds_echild_in_a_fork_taken_for_reaped() {
 }
 
 #[test]
-fn finds_a_fork_that_waits_for_threads_of_its_parent() {
-    let run = || Run {
-        fork: Some(vec![Call::TryWait]),
-        ..Run::new(Pidfd, Scenario::OwnChild, vec![vec![Call::Wait]])
-    };
-    assert_finds(Fault::IgnoreForks, &[DEADLOCK], run);
-}
-
-#[test]
 fn finds_a_poll_that_is_believed() {
     let run = || exec_in_a_thread(Scenario::NonChild);
     assert_finds(Fault::RepeatEarlyPolls, &[EARLY], run);

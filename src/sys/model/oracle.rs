@@ -31,6 +31,8 @@ pub(super) struct Oracle {
     pub(super) statuses: AtomicUsize,
     /// A call that gives the status to every caller got it, not from a record of the kernel.
     pub(super) is_shared: AtomicBool,
+    /// A call that gives the status to every caller got it, so the handle has it.
+    pub(super) is_noted: AtomicBool,
     /// A call failed with ECHILD because the process was reaped.
     pub(super) had_echild: AtomicBool,
     /// The handle was done before it could be released, and stays so.
@@ -60,6 +62,7 @@ impl Oracle {
             calls,
             statuses: AtomicUsize::new(0),
             is_shared: AtomicBool::new(false),
+            is_noted: AtomicBool::new(false),
             had_echild: AtomicBool::new(false),
             done: AtomicBool::new(false),
             releasing: AtomicBool::new(false),
@@ -74,6 +77,7 @@ impl Oracle {
             forked: true,
             statuses: AtomicUsize::new(0),
             is_shared: AtomicBool::new(false),
+            is_noted: AtomicBool::new(false),
             had_echild: AtomicBool::new(false),
             done: AtomicBool::new(false),
             releasing: AtomicBool::new(self.releasing.load(SeqCst)),
