@@ -33,6 +33,8 @@ mod kill_on_drop;
 mod namespaces;
 mod open;
 #[cfg(target_os = "linux")]
+mod orphans;
+#[cfg(target_os = "linux")]
 mod pid_reuse;
 #[cfg(target_os = "linux")]
 mod pid_reuse_seen;
