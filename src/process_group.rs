@@ -651,6 +651,12 @@ impl ProcessGroup {
         (&self.kept.handle, &self.kept.process)
     }
 
+    /// For the model kernel.
+    #[cfg(test)]
+    pub(crate) fn keeps_zombie(&self) -> bool {
+        self.kept.is_child()
+    }
+
     fn exited_within(&self, timeout: Timeout) -> io::Result<bool> {
         members::wait_exited(&mut self.subject(), timeout)
     }

@@ -4,7 +4,7 @@ use nix::errno::Errno;
 use nix::libc::{c_int, pid_t};
 use nix::Result;
 
-use super::kernel::{self, block_until, step, with, Fault};
+use super::kernel::{self, block_until, step, with, Fault, Kernel};
 use super::process::{Id, Life};
 use super::ProcStat;
 use crate::exit::{Event, ResourceUsage};
@@ -57,9 +57,17 @@ pub(super) fn end_of_reap(found: Result<Event>, id: Id) -> Result<Event> {
 }
 
 pub(crate) fn kill(pid: pid_t, signal: c_int) -> Result<()> {
+    send(move |kernel| kernel.deliver_by_pid(pid, signal))
+}
+
+pub(crate) fn kill_group(pid: pid_t, signal: c_int) -> Result<()> {
+    send(move |kernel| kernel.deliver_by_group_number(pid, signal))
+}
+
+fn send(deliver: impl FnOnce(&mut Kernel) -> Result<()> + Send + 'static) -> Result<()> {
     let send = move || {
         step();
-        with(|kernel| kernel.deliver_by_pid(pid, signal))
+        with(deliver)
     };
     if with(|kernel| kernel.rules.fault) == Some(Fault::SignalWithoutLock) {
         kernel::spawn(move || _ = send());
@@ -68,14 +76,55 @@ pub(crate) fn kill(pid: pid_t, signal: c_int) -> Result<()> {
     send()
 }
 
-/// Every process is the only member of its group.
-pub(crate) fn kill_group(pid: pid_t, signal: c_int) -> Result<()> {
-    kill(pid, signal)
+pub(crate) fn group_of(pid: pid_t) -> Result<pid_t> {
+    // A scan asks for many PIDs that no process has.
+    with(|kernel| kernel.owner(pid))?;
+    step();
+    with(|kernel| kernel.owner(pid).map(|id| kernel.group_number(id)))
 }
 
-pub(crate) fn group_of(pid: pid_t) -> Result<pid_t> {
+/// Not a snapshot: other threads run while it is read, and a process that is started meanwhile may be
+/// missed.
+pub(crate) fn list_pids() -> Result<Vec<pid_t>> {
+    if !with(|kernel| kernel.rules.procfs) {
+        return Err(Errno::ENOENT);
+    }
+    let mut pids = Vec::new();
+    let mut last = 0;
+    loop {
+        step();
+        match with(|kernel| kernel.next_pid(last)) {
+            Some(pid) => pids.push(pid),
+            None => return Ok(pids),
+        }
+        last = pids[pids.len() - 1];
+    }
+}
+
+/// The PID that was given out last.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NewestPid {
+    pub(crate) pid: pid_t,
+    is_own: bool,
+}
+
+impl NewestPid {
+    pub(crate) fn others_since(self, before: Self) -> pid_t {
+        self.pid - before.pid - pid_t::from(self.is_own)
+    }
+}
+
+/// From `/proc/loadavg`, or from a thread that is started for it.
+pub(crate) fn newest_pid() -> Result<NewestPid> {
     step();
-    with(|kernel| kernel.owner(pid)).map(|_| pid)
+    with(|kernel| {
+        let is_own = !kernel.rules.loadavg;
+        if is_own && kernel.rules.no_threads {
+            return Err(Errno::EAGAIN);
+        }
+        let pid = if is_own { kernel.new_pid() } else { kernel.newest_pid };
+        Ok(NewestPid { pid, is_own })
+    })
 }
 
 pub(crate) fn proc_is_own() -> Result<bool> {
@@ -95,7 +144,7 @@ pub(crate) fn proc_stat(pid: pid_t) -> Result<ProcStat> {
         life => Ok(ProcStat {
             state: if life == Life::Running { b'S' } else { b'Z' },
             parent: kernel.parent(id),
-            group: pid,
+            group: kernel.group_number(id),
             threads: 1,
             start_time: kernel.start_time(id),
         }),

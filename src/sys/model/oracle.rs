@@ -8,18 +8,19 @@ use nix::libc::SIGUSR1;
 
 use super::kernel::{block_until, step, with, Fault};
 use super::process::{Id, Life, PID};
-use super::scenario::{Call, Run, Scenario};
+use super::scenario::{Call, Group, Run, Scenario};
 use crate::backend::Process;
 use crate::engine::check_until;
-use crate::{is_echild, Backend, PidHandle};
+use crate::{is_echild, Backend, PidHandle, ProcessGroup};
 
-const TIMEOUT: Duration = Duration::from_millis(5);
+pub(super) const TIMEOUT: Duration = Duration::from_millis(5);
 
 /// What all threads that share the handle have seen.
 #[derive(Debug)]
 pub(super) struct Oracle {
     pub(super) process: Id,
     pub(super) scenario: Scenario,
+    pub(super) group: Group,
     pub(super) backend: Backend,
     pub(super) exits_last: bool,
     pub(super) procfs: bool,
@@ -29,6 +30,8 @@ pub(super) struct Oracle {
     pub(super) calls: usize,
     /// How many waits that give a status to one caller only got one.
     pub(super) statuses: AtomicUsize,
+    /// Calls that have begun and not ended.
+    pub(super) in_flight: AtomicUsize,
     /// A call that gives the status to every caller got it, not from a record of the kernel.
     pub(super) is_shared: AtomicBool,
     /// A call that gives the status to every caller got it, so the handle has it.
@@ -46,6 +49,10 @@ pub(super) struct Before {
     pub(super) life: Life,
     /// Whether it was a child of the calling process.
     pub(super) is_child: bool,
+    /// Whether a member of its group was alive.
+    pub(super) group_is_alive: bool,
+    /// How many groups lived.
+    pub(super) kept: usize,
     pub(super) released: bool,
     pub(super) deadline: Instant,
 }
@@ -55,12 +62,14 @@ impl Oracle {
         Self {
             process,
             scenario: run.scenario,
+            group: run.group,
             backend: run.backend,
             exits_last: run.exits_last,
             procfs: with(|kernel| kernel.rules.procfs),
             forked: false,
             calls,
             statuses: AtomicUsize::new(0),
+            in_flight: AtomicUsize::new(0),
             is_shared: AtomicBool::new(false),
             is_noted: AtomicBool::new(false),
             had_echild: AtomicBool::new(false),
@@ -76,6 +85,7 @@ impl Oracle {
             scenario: Scenario::NonChild,
             forked: true,
             statuses: AtomicUsize::new(0),
+            in_flight: AtomicUsize::new(0),
             is_shared: AtomicBool::new(false),
             is_noted: AtomicBool::new(false),
             had_echild: AtomicBool::new(false),
@@ -90,20 +100,51 @@ impl Oracle {
         with(|kernel| kernel.life(self.process))
     }
 
-    fn before(&self) -> Before {
+    pub(super) fn before(&self) -> Before {
         Before {
             life: self.life(),
             is_child: with(|kernel| kernel.is_child(self.process)),
+            group_is_alive: with(|kernel| kernel.group_is_alive()),
+            kept: with(|kernel| kernel.kept),
             released: self.released.load(SeqCst),
             deadline: super::now() + TIMEOUT,
         }
     }
 
     /// Makes a call and checks its result.
-    pub(super) fn call(&self, handle: &PidHandle, call: Call) {
-        if with(|kernel| kernel.rules.fault) == Some(Fault::ForgetSeen) {
-            handle.forget_seen();
+    pub(super) fn call(&self, handle: &PidHandle, groups: &mut Vec<ProcessGroup>, call: Call) {
+        match with(|kernel| kernel.rules.fault) {
+            Some(Fault::ForgetSeen) => handle.forget_seen(),
+            Some(Fault::ForgetGroup) => handle.forget_group(),
+            _ => {}
         }
+        self.in_flight.fetch_add(1, SeqCst);
+        match call {
+            Call::Group => groups.extend(self.name_group(handle)),
+            Call::DropGroup => {
+                if let Some(group) = groups.pop() {
+                    self.drop_group(group);
+                }
+            }
+            _ if Call::OF_GROUP.contains(&call) => match groups.last() {
+                Some(group) => self.call_group(group, call),
+                None => {
+                    if let Some(group) = self.name_group(handle) {
+                        self.call_group(&group, call);
+                        self.drop_group(group);
+                    }
+                }
+            },
+            _ => self.call_handle(handle, call),
+        }
+        self.in_flight.fetch_sub(1, SeqCst);
+        self.check_paid();
+        if self.had_echild.load(SeqCst) {
+            self.check_record(handle);
+        }
+    }
+
+    fn call_handle(&self, handle: &PidHandle, call: Call) {
         let before = self.before();
         match call {
             Call::Wait => _ = self.check_wait(handle, &before, handle.wait().map(Some)),
@@ -113,6 +154,25 @@ impl Oracle {
             }
             Call::Terminate => {
                 self.check_shared(handle, &before, handle.terminate(TIMEOUT).map(Some));
+            }
+            Call::TerminateUnreaped => {
+                let result = handle.terminate_unreaped(TIMEOUT).map(|()| true);
+                if let Err(errno) = self.check_error(handle, &before, result) {
+                    assert_eq!(errno, Errno::EINVAL);
+                } else {
+                    assert_ne!(self.life(), Life::Running, "not ended");
+                }
+            }
+            Call::TryWaitShared => {
+                let missed = !self.check_shared(handle, &before, handle.try_wait_shared());
+                assert!(!missed || before.life == Life::Running, "missed the exit");
+            }
+            Call::WaitShared => {
+                self.check_shared(handle, &before, handle.wait_shared().map(Some));
+            }
+            Call::WaitSharedTimeout => {
+                let late = !self.check_shared(handle, &before, handle.wait_shared_timeout(TIMEOUT));
+                assert!(!late || super::now() >= before.deadline, "ended early");
             }
             Call::TryWait => {
                 let missed = !self.check_wait(handle, &before, handle.try_wait());
@@ -125,8 +185,10 @@ impl Oracle {
             Call::Signal => self.check_signal(handle, &before, handle.signal(SIGUSR1)),
             Call::Kill => self.check_signal(handle, &before, handle.kill()),
             Call::SignalGroup => {
-                let group = handle.process_group();
-                self.check_signal(handle, &before, group.and_then(|it| it.signal(SIGUSR1)));
+                if let Some(group) = self.name_group(handle) {
+                    self.call_group(&group, Call::GroupSignal);
+                    self.drop_group(group);
+                }
             }
             Call::HasExited => {
                 let missed = !self.check_exited(handle, &before, handle.has_exited());
@@ -164,11 +226,13 @@ impl Oracle {
             }
             Call::ReusePid => {
                 step();
-                with(|kernel| kernel.reuse_pid_by_running());
+                with(|kernel| kernel.reuse_target_pid(Life::Running));
             }
-        }
-        if self.had_echild.load(SeqCst) {
-            self.check_record(handle);
+            Call::ReusePidByZombie => {
+                step();
+                with(|kernel| kernel.reuse_target_pid(Life::Zombie));
+            }
+            _ => unreachable!("{call:?} is a call of a group"),
         }
     }
 
