@@ -82,11 +82,7 @@ impl PidHandle {
 
 /// Takes the first step of an end, and leaves the rest to the thread. Nothing is sent if that cannot be
 /// started.
-pub(crate) fn end_process(
-    handle: &PidHandle,
-    process: Process,
-    ending: Ending,
-) -> io::Result<()> {
+pub(crate) fn end_process(handle: &PidHandle, process: Process, ending: Ending) -> io::Result<()> {
     begin(Task::new(handle.clone(), Some(process), None, Some(ending)))
 }
 
@@ -223,7 +219,12 @@ impl Reaper {
     /// Adds a child that is not held yet.
     fn reap(&self, handle: &PidHandle) {
         if let Some(process) = handle.hold() {
-            self.add(Arc::new(Task::new(handle.clone(), Some(process), None, None)));
+            self.add(Arc::new(Task::new(
+                handle.clone(),
+                Some(process),
+                None,
+                None,
+            )));
         } else if !self.lock().unpolled.is_empty() {
             self.wake(); // It may be one of those.
         }
@@ -381,7 +382,9 @@ impl Reaper {
 
     /// Lets the poller have the member of the group that is waited for now.
     fn poll_member(&self, task: &Arc<Task>, work: &mut Work, member: Option<ExitFd>) {
-        let polled = work.member.and_then(|key| self.lock().polled.get(&key).cloned());
+        let polled = work
+            .member
+            .and_then(|key| self.lock().polled.get(&key).cloned());
         if let (Some(polled), Some(member)) = (&polled, &member) {
             if polled.exit.is_same(member) {
                 return;

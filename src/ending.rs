@@ -225,11 +225,7 @@ impl Ending {
         send_to_one(subject, SIGKILL)
     }
 
-    fn send(
-        &mut self,
-        subject: &mut (impl Subject + ?Sized),
-        signal: c_int,
-    ) -> io::Result<()> {
+    fn send(&mut self, subject: &mut (impl Subject + ?Sized), signal: c_int) -> io::Result<()> {
         let Some(members) = &mut self.members else {
             return send_to_one(subject, signal);
         };

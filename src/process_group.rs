@@ -268,7 +268,9 @@ impl ProcessGroup {
             let leads = match sys::group_of(pid) {
                 Ok(group) => group == pid,
                 // On macOS for a zombie, or denied by a security module.
-                Err(_) => process.signal_group(seen, 0).map_or_else(is_denied, |()| true),
+                Err(_) => process
+                    .signal_group(seen, 0)
+                    .map_or_else(is_denied, |()| true),
             };
             if leads {
                 Ok(true)

@@ -27,11 +27,11 @@ use super::captured::{CaptureError, Captured, Pipe};
 use super::stream::{Fd, Input, Sink, Stream, BUDGET};
 use super::target::Target;
 use super::{AtTimeout, Capture};
-use crate::support::Backend;
-use crate::sys;
 use crate::ending::Ending;
 use crate::engine::{earlier, Timeout};
 use crate::handle::ExitFd;
+use crate::support::Backend;
+use crate::sys;
 use ready::{Ready, Recheck};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

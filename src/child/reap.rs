@@ -53,7 +53,8 @@ impl<'a> ChildSubject<'a> {
     /// Unsupported: std reaps without the usage, so it has to come from a peek.
     pub(super) fn with_usage(child: &'a mut Child) -> io::Result<Self> {
         if !sys::PEEK_HAS_USAGE {
-            let text = "the resource usage of a std Child: use PidHandle::wait_usage on this system";
+            let text =
+                "the resource usage of a std Child: use PidHandle::wait_usage on this system";
             return Err(unsupported(text));
         }
         Ok(Self {

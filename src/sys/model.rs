@@ -42,3 +42,12 @@ pub(crate) use thread::{
 };
 
 pub(crate) type Pidfd = fd::Descriptor;
+
+/// Nothing starts after a fork in the model.
+pub(crate) fn own_start_time() -> nix::Result<u64> {
+    Ok(u64::MAX)
+}
+
+pub(crate) fn start_times_have_offset() -> bool {
+    false
+}

@@ -9,7 +9,7 @@ use crate::common::isolated::{current_part, run_isolated};
 use crate::common::smoke::check_core_calls;
 use crate::common::{
     descriptor_limit, duplicate_from, errno, exhaust_descriptors, ignoring_sigterm,
-    limit_descriptors, pidfd_open, pidfds_supported, set_descriptor_limit, shell, sleeper, zombie,
+    limit_descriptors, pidfds_supported, set_descriptor_limit, shell, sleeper, zombie,
 };
 use nix::libc::{self, ECHILD, EMFILE, SIGKILL, SIGTERM};
 use pidwait::{support, Backend, Capture, ChildExt, PidHandle, Spawned, WaitSet};
@@ -273,7 +273,8 @@ fn high_descriptor_is_waited_for_with_a_limit_of_no_descriptors() {
         return;
     }
     let child = sleeper();
-    let low = pidfd_open(child.id(), 0).unwrap();
+    let low = PidHandle::open(child.id()).unwrap();
+    let low = low.try_clone_pidfd().unwrap();
     limit_descriptors(4_000);
     let high = duplicate_from(&low, 3_000);
     let handle = PidHandle::from_pidfd(high).unwrap();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::common::isolated::enter_with_each_backend;
 use crate::common::{
-    await_gone, await_state, become_subreaper, eventually, kill, line, state_of, shell,
+    await_gone, await_state, become_subreaper, eventually, kill, line, shell, state_of,
 };
 use nix::libc::SIGKILL;
 use pidwait::{reap_orphans, PidHandle};

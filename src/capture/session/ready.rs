@@ -9,10 +9,10 @@ use std::time::Instant;
 use nix::poll::{PollFd, PollFlags};
 
 use super::{Session, Stage};
-use crate::sys;
 use crate::ending::{Ending, WaitFor};
 use crate::engine::{earlier, Backoff};
 use crate::handle::ExitFd;
+use crate::sys;
 
 /// When to check again, if there is nothing to poll.
 pub(super) struct Recheck {
@@ -65,7 +65,9 @@ impl Ready {
 impl Session<'_> {
     /// Blocks until a pipe is ready, the child may have exited, or the stage's deadline has passed.
     pub(super) fn poll(&mut self) -> io::Result<Ready> {
-        let ends = (self.stage == Stage::Ending).then_some(self.ending.as_ref()).flatten();
+        let ends = (self.stage == Stage::Ending)
+            .then_some(self.ending.as_ref())
+            .flatten();
         let exit = match ends.map(Ending::wait_for) {
             Some(WaitFor::Member(fd)) => Some(ExitFd::of_pidfd(fd)),
             Some(WaitFor::Time) => None,
