@@ -596,7 +596,13 @@ impl ProcessGroup {
         let escalation = escalation.into();
         escalation.check()?;
         let mut leader = self.subject();
-        Ending::of_group(&mut leader, escalation, false).run_unreaped(&mut leader)
+        let mut ending = Ending::of_group(&mut leader, escalation, false);
+        ending.run_unreaped(&mut leader)?;
+        // The parent of a non-child reaps it as a matter of course.
+        if ending.has_lost_leader() && self.kept.is_child() {
+            return Err(Errno::ECHILD.into());
+        }
+        Ok(())
     }
 
     /// Begins to end all processes of the group, and returns at once.
