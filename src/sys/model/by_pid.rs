@@ -1,12 +1,14 @@
 //! Calls by PID.
 
+use std::ops::Range;
+
 use nix::errno::Errno;
 use nix::libc::{c_int, pid_t};
 use nix::Result;
 
-use super::kernel::{self, block_until, step, with, Fault, Kernel};
+use super::kernel::{self, block_until, step, with, Fault, Kernel, Rules};
 use super::process::{Id, Life};
-use super::ProcStat;
+use super::{Given, ProcStat};
 use crate::exit::{Event, ResourceUsage};
 
 pub(crate) fn peek_by_pid(pid: pid_t) -> Result<Event> {
@@ -101,29 +103,44 @@ pub(crate) fn list_pids() -> Result<Vec<pid_t>> {
     }
 }
 
-/// The PID that was given out last.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct NewestPid {
-    pub(crate) pid: pid_t,
-    is_own: bool,
+/// The newest PID comes from `/proc/loadavg`, or from a thread that is started for it.
+#[derive(Debug)]
+pub(crate) struct NewPids {
+    last: pid_t,
 }
 
-impl NewestPid {
-    pub(crate) fn others_since(self, before: Self) -> pid_t {
-        self.pid - before.pid - pid_t::from(self.is_own)
+impl NewPids {
+    pub(crate) fn from_now() -> Result<Self> {
+        let (last, _) = newest_pid()?;
+        Ok(Self { last })
+    }
+
+    pub(crate) fn before(&self, number: pid_t) -> Range<pid_t> {
+        (self.last + 1 - number).max(1)..self.last + 1
+    }
+
+    pub(crate) fn take(&mut self) -> Result<Given> {
+        const FEW: pid_t = 3;
+        let (newest, is_ours) = newest_pid()?;
+        let given = self.last + 1..newest + pid_t::from(!is_ours);
+        self.last = newest;
+        Ok(match given.end - given.start {
+            0 => Given::None,
+            1..=FEW => Given::Few(given),
+            _ => Given::Many,
+        })
     }
 }
 
-/// From `/proc/loadavg`, or from a thread that is started for it.
-pub(crate) fn newest_pid() -> Result<NewestPid> {
+/// The newest PID, and whether it is that of a thread that was started for it.
+fn newest_pid() -> Result<(pid_t, bool)> {
     step();
-    with(|kernel| {
-        let is_own = !kernel.rules.loadavg;
-        if is_own && kernel.rules.no_threads {
-            return Err(Errno::EAGAIN);
-        }
-        let pid = if is_own { kernel.new_pid() } else { kernel.newest_pid };
-        Ok(NewestPid { pid, is_own })
+    with(|kernel| match kernel.rules {
+        Rules { loadavg: true, .. } => Ok((kernel.newest_pid, false)),
+        Rules {
+            no_threads: true, ..
+        } => Err(Errno::EAGAIN),
+        _ => Ok((kernel.new_pid(), true)),
     })
 }
 

@@ -68,12 +68,12 @@ impl Kernel {
         self.deliver_to_group(group, signal)
     }
 
-    /// A PID that no process has or has had, of which the kernel has just started to count up again at any
-    /// moment: a later process can have a smaller one.
+    /// A PID that no process has or has had. The numbers can wrap around at any moment, so that a later
+    /// process has a smaller one; but not during a fork, which takes no time compared to that.
     pub(super) fn new_pid(&mut self) -> pid_t {
         let is_used = |pid| self.processes.iter().any(|process| process.pid == pid);
         let mut pid = self.newest_pid;
-        if self.newest_pid >= PID && thread_rng().gen_ratio(1, 4) {
+        if pid >= PID && self.forks_in_flight == 0 && thread_rng().gen_ratio(1, 4) {
             pid = PID / 2;
         }
         pid += 1;
@@ -82,6 +82,13 @@ impl Kernel {
         }
         self.newest_pid = pid;
         pid
+    }
+
+    /// Gives out a PID again, for which the numbers must have wrapped around.
+    pub(super) fn reuse_number(&mut self, pid: pid_t) {
+        if self.forks_in_flight == 0 {
+            self.newest_pid = pid;
+        }
     }
 
     /// Starts a member of the target's group.
@@ -129,12 +136,15 @@ pub(super) fn fork_member() {
     wait_a_while();
     let forked = with(|kernel| {
         let parent = kernel.any_member_that_runs()?;
-        Some((parent, kernel.new_pid()))
+        let pid = kernel.new_pid();
+        kernel.forks_in_flight += 1;
+        Some((parent, pid))
     });
     let Some((parent, pid)) = forked else { return };
     wait_a_while();
     with(|kernel| {
         let parent_is_member = kernel.processes[parent.0].group == kernel.target;
+        kernel.forks_in_flight -= 1;
         if kernel.life(parent) == Life::Running && parent_is_member {
             kernel.start_member(pid);
         }

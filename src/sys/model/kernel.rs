@@ -105,6 +105,8 @@ pub(super) struct Kernel {
     pub(super) kept: usize,
     /// The PID that was given out last.
     pub(super) newest_pid: pid_t,
+    /// Forks that have a PID and are not done.
+    pub(super) forks_in_flight: usize,
     pub(super) files: Files,
     sleepers: Vec<Waker>,
     /// Threads that the library or the kernel started and that have not ended yet.
@@ -203,6 +205,7 @@ impl Kernel {
             target: THIS,
             kept: 0,
             newest_pid: PID,
+            forks_in_flight: 0,
             files: Files::default(),
             sleepers: Vec::new(),
             threads: 0,

@@ -36,7 +36,7 @@ impl Kernel {
             status: 4 << 8,
             reaped_by_us: false,
         });
-        self.newest_pid = pid;
+        self.reuse_number(pid);
         id
     }
 
