@@ -230,7 +230,7 @@ pub use crate::async_io::AsyncIoPidHandle;
 #[cfg(feature = "tokio")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tokio")))]
 pub use crate::tokio::TokioPidHandle;
-pub use capture::{Capture, CaptureError, Captured, Pipe, Piped};
+pub use capture::{Capture, CaptureError, Captured, Pipe, Piped, StoppedBy};
 pub use child::ChildExt;
 pub use errno::is_echild;
 pub use escalation::Escalation;
