@@ -1,3 +1,5 @@
+// Tests: tests/it/background.rs
+
 //! Reaping and ending processes in the background, by one thread for the whole program.
 //!
 //! Processes with a pidfd are registered with a poller, in which the thread blocks. Those without a
@@ -17,6 +19,7 @@ use crate::ending::{Ending, WaitFor};
 use crate::engine::{earlier, Backoff, Subject};
 use crate::errno::is_final;
 use crate::handle::{ExitFd, HandleSubject};
+use crate::per_process::PerProcess;
 use crate::process_group::ProcessGroup;
 use crate::support::Backend;
 use crate::sys::{self, Events, Poller};
@@ -62,7 +65,7 @@ impl PidHandle {
             Err(error) if is_final(&error) => return,
             found => found,
         };
-        let reaper = Reaper::current();
+        let reaper = REAPERS.get();
         if !matches!(found, Ok(Some(_))) {
             reaper.reap(self);
         }
@@ -71,7 +74,7 @@ impl PidHandle {
 
     /// Reaps a zombie whose status was given out, and which cannot be reaped now.
     pub(crate) fn reap_owed_in_background(&self) {
-        let reaper = Reaper::current();
+        let reaper = REAPERS.get();
         reaper.add_unpolled(Arc::new(Task::new(self.clone(), None, None, None)));
         reaper.ensure_running();
     }
@@ -100,7 +103,7 @@ pub(crate) fn end_group(group: &ProcessGroup, ending: Ending) -> io::Result<()> 
 }
 
 fn begin(task: Task) -> io::Result<()> {
-    let reaper = Reaper::current();
+    let reaper = REAPERS.get();
     reaper.start()?;
     let mut work = task.lock();
     let mut subject = task.subject();
@@ -117,17 +120,13 @@ fn begin(task: Task) -> io::Result<()> {
     Ok(())
 }
 
-/// The reaper of this process, and of each process that was forked from it.
-static REAPERS: OnceBox<Reaper> = OnceBox::new();
+/// The reaper of this process, whose thread does not exist in a forked one.
+static REAPERS: PerProcess<Reaper> = PerProcess::new();
 
+#[derive(Default)]
 struct Reaper {
-    /// The process that it works in. In a forked process its thread does not exist, and its lock stays
-    /// locked if another thread held it at the moment of the fork.
-    process: (u32, u32),
     poller: OnceBox<Poller<ExitFd>>,
     state: Mutex<State>,
-    /// The reaper of a process that was forked from this one.
-    next: OnceBox<Reaper>,
 }
 
 #[derive(Default)]
@@ -216,28 +215,6 @@ impl Task {
 }
 
 impl Reaper {
-    fn current() -> &'static Self {
-        // The number of forks does not count a raw `clone`, and a PID can be an ancestor's.
-        let process = (sys::fork_number(), std::process::id());
-        let mut slot = &REAPERS;
-        loop {
-            let reaper = slot.get_or_init(|| Box::new(Self::new(process)));
-            if reaper.process == process {
-                return reaper;
-            }
-            slot = &reaper.next;
-        }
-    }
-
-    fn new(process: (u32, u32)) -> Self {
-        Self {
-            process,
-            poller: OnceBox::new(),
-            state: Mutex::default(),
-            next: OnceBox::new(),
-        }
-    }
-
     /// No handle is used or dropped under this lock.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)

@@ -1,3 +1,5 @@
+// Tests: tests/it/terminate.rs, tests/it/process_group/terminate.rs
+
 //! Ends a process or a group, by the steps of an [`Escalation`].
 //!
 //! [`Ending`] never blocks: [`step`](Ending::step) sends what is due and checks, and then
@@ -15,6 +17,7 @@ use crate::engine::{earlier, try_share, Backoff, Subject};
 use crate::errno::is_denied;
 use crate::escalation::{is_followed_by_sigcont, Due, Escalation, Progress};
 use crate::process_group::members::{Look, Members};
+use crate::support::Backend;
 use crate::sys::{self, Arc, Pidfd};
 
 /// What can end the wait for the next step, besides the time.
@@ -55,14 +58,15 @@ pub(crate) struct Ending {
     /// The status is part of the end.
     reaps: bool,
     status: Option<ExitStatus>,
-    /// `None`: the end of a single process.
+    is_group: bool,
+    /// Of a group, until they have gone. What is left then is the end of the leader.
     members: Option<Members>,
     /// The caller has just found that the subject has not ended.
     is_checked: bool,
     /// The subject has exited, or looked so, but that is not enough: a tracer holds its zombie.
     late: Option<Backoff>,
-    /// The members have gone, but not the leader, which has left the group: it was killed.
-    is_leader_killed: bool,
+    /// The leader has left the group, and was killed after its members had gone.
+    is_former_leader_killed: bool,
 }
 
 impl Ending {
@@ -95,10 +99,11 @@ impl Ending {
             progress: Progress::new(escalation, sys::now()),
             reaps,
             status: None,
+            is_group: members.is_some(),
             members,
             is_checked: true,
             late: None,
-            is_leader_killed: false,
+            is_former_leader_killed: false,
         }
     }
 
@@ -156,9 +161,9 @@ impl Ending {
     /// What to wait for until then.
     pub(crate) fn wait_for(&self) -> WaitFor {
         match &self.members {
-            _ if self.late.is_some() => WaitFor::Time,
-            Some(members) if !self.is_leader_killed => members.wait_for(),
-            _ => WaitFor::Exit,
+            Some(members) => members.wait_for(),
+            None if self.late.is_some() => WaitFor::Time,
+            None => WaitFor::Exit,
         }
     }
 
@@ -167,21 +172,21 @@ impl Ending {
         subject: &mut (impl Subject + ?Sized),
         is_ready: bool,
     ) -> io::Result<bool> {
-        if self.members.is_some() && !self.members_have_ended(subject, is_ready)? {
+        if !self.members_have_ended(subject, is_ready)? {
             return Ok(false);
         }
-        if self.reaps {
+        self.members = None;
+        let has_ended = if self.reaps {
             self.status = try_share(subject)?;
-        }
-        let has_ended = match self.reaps {
-            true => self.status.is_some(),
-            false => subject.has_exited()?,
+            self.status.is_some()
+        } else {
+            subject.has_exited()? || is_zombie(subject)
         };
-        if !has_ended && self.members.is_some() {
+        if !has_ended {
             self.kill_former_leader(subject)?;
-        }
-        if !has_ended && is_ready && self.late.is_none() {
-            self.late = Some(Backoff::new());
+            if is_ready {
+                self.late.get_or_insert_with(Backoff::new);
+            }
         }
         Ok(has_ended)
     }
@@ -213,10 +218,10 @@ impl Ending {
 
     /// A leader that has left the group gets none of the signals to the group.
     fn kill_former_leader(&mut self, subject: &mut (impl Subject + ?Sized)) -> io::Result<()> {
-        if self.is_leader_killed || subject.has_exited()? {
+        if !self.is_group || self.is_former_leader_killed || subject.has_exited()? {
             return Ok(());
         }
-        self.is_leader_killed = true;
+        self.is_former_leader_killed = true;
         send_to_one(subject, SIGKILL)
     }
 
@@ -254,7 +259,7 @@ impl Ending {
                 return error;
             }
         }
-        timed_out(subject.pid(), self.members.is_some())
+        timed_out(subject.pid(), self.is_group)
     }
 }
 
@@ -270,6 +275,14 @@ fn send_to_one(subject: &mut (impl Subject + ?Sized), signal: c_int) -> io::Resu
         Err(errno) if is_denied(errno) && subject.has_exited()? => Ok(()),
         Err(errno) => Err(errno.into()),
     }
+}
+
+/// Whether a process that counts as running is a zombie: by PID only `/proc` shows that of a non-child,
+/// which its parent may never reap.
+fn is_zombie(subject: &mut (impl Subject + ?Sized)) -> bool {
+    subject.backend() == Backend::Waitpid
+        && sys::proc_is_own() == Ok(true)
+        && sys::proc_stat(subject.pid()).is_ok_and(|stat| stat.is_zombie())
 }
 
 fn timed_out(pid: pid_t, is_group: bool) -> io::Error {

@@ -1,3 +1,5 @@
+// Tests: tests/it/wait.rs, tests/it/timeout.rs, src/sys/model/tests.rs
+
 //! The wait engine: the one place for timeouts, backoff and the rule for traced zombies.
 //!
 //! A [`Subject`] is what calls wait for, signal and end: a process by its handle, or a child by std's

@@ -1,3 +1,5 @@
+// Tests: tests/it/exit.rs
+
 //! What an errno means to the callers: the one place for these questions.
 
 use std::io;

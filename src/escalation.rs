@@ -1,3 +1,5 @@
+// Tests: below, and tests/it/terminate.rs
+
 //! `Escalation`: the signals that end a process, in order; and the state machine that says when each is
 //! due. It makes no system call.
 

@@ -1,3 +1,5 @@
+// Tests: tests/it/clone.rs, tests/it/release.rs, tests/it/race.rs, src/sys/model/tests.rs
+
 //! `PidHandle`, and the state that its clones share.
 //!
 //! Calls that do not block run under the lock of the state. A call that blocks does so without the lock,

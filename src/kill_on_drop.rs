@@ -1,3 +1,5 @@
+// Tests: tests/it/kill_on_drop.rs
+
 //! `KillOnDrop`: a guard that kills its target when it is dropped.
 
 use std::io;

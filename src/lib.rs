@@ -1,3 +1,5 @@
+// Tests: tests/it/auto_traits.rs
+
 //! Wait for processes and signal them on Unix, with timeouts and without PID races.
 //!
 //! The crate uses [pidfds][pidfd] where the kernel has them and falls back to `waitid` and `kill`.
@@ -217,6 +219,8 @@ mod exit;
 mod handle;
 mod identity;
 mod kill_on_drop;
+mod orphans;
+mod per_process;
 mod process_group;
 mod set;
 mod support;
@@ -238,6 +242,7 @@ pub use exit::ResourceUsage;
 pub use handle::{ExitFd, PidHandle, Spawned};
 pub use identity::{Identity, ParseIdentityError};
 pub use kill_on_drop::{Guarded, KillOnDrop};
+pub use orphans::reap_orphans;
 pub use process_group::ProcessGroup;
 pub use set::{Exited, InsertError, IntoIter, Iter, IterMut, WaitKey, WaitSet};
 pub use support::{support, Backend, Missing, Support};

@@ -1,3 +1,5 @@
+// Tests: tests/it/process_group.rs, tests/it/process_group/, tests/contract/group.rs
+
 //! `ProcessGroup`: signals to all processes of a group, waits for all of them, and ends them.
 //!
 //! The number of a group is the PID of its leader. It cannot be reused while the leader is unreaped,
@@ -11,7 +13,7 @@ use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::libc::{c_int, SIGKILL};
+use nix::libc::{c_int, pid_t, SIGKILL};
 
 use crate::backend::{Process, Seen};
 use crate::background;
@@ -20,6 +22,7 @@ use crate::engine::Timeout;
 use crate::errno::{errno_of, is_denied};
 use crate::escalation::Escalation;
 use crate::handle::{check_pid, HandleSubject, PidHandle};
+use crate::orphans;
 use crate::sys::{self, Arc};
 
 /// A process group, by its leader, which it keeps.
@@ -152,12 +155,20 @@ pub(crate) struct Kept {
 
 impl Kept {
     pub(crate) fn new(handle: PidHandle, process: Process, is_child: bool) -> Self {
-        Self {
+        let kept = Self {
             handle,
             process,
             is_child,
             forks: sys::fork_number(),
+        };
+        if is_child {
+            orphans::keep(kept.pid());
         }
+        kept
+    }
+
+    fn pid(&self) -> pid_t {
+        check_pid(self.handle.id()).unwrap_or(0) // It was checked when the handle was made.
     }
 
     fn is_child(&self) -> bool {
@@ -170,6 +181,7 @@ impl Drop for Kept {
         // In a forked process it takes no lock: another thread of the parent may have held it.
         if self.is_child() {
             self.handle.stop_keeping();
+            orphans::stop_keeping(self.pid());
         }
     }
 }

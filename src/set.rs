@@ -1,3 +1,5 @@
+// Tests: tests/it/set.rs, tests/it/set/, tests/many.rs
+
 //! `WaitSet`: waits for the next of many processes to exit.
 
 mod insert_error;
@@ -110,6 +112,10 @@ pub struct WaitKey {
 impl<T> WaitSet<T> {
     /// Makes an empty set.
     ///
+    /// # Errors
+    ///
+    /// EMFILE, ENFILE, ENOMEM: no descriptor is available for the set.
+    ///
     /// # Examples
     ///
     /// ```
@@ -117,10 +123,6 @@ impl<T> WaitSet<T> {
     /// assert!(set.wait()?.is_none());
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    ///
-    /// # Errors
-    ///
-    /// EMFILE, ENFILE, ENOMEM: no descriptor is available for the set.
     #[doc(alias = "epoll_create")]
     pub fn new() -> io::Result<Self> {
         Ok(Self {
@@ -135,6 +137,16 @@ impl<T> WaitSet<T> {
     ///
     /// If the process has already exited, a later wait reports it.
     ///
+    /// # Errors
+    ///
+    /// The [`InsertError`] contains the handle and the value.
+    ///
+    /// - ECHILD: the handle is done.
+    /// - EINVAL: the handle is released.
+    /// - EEXIST: a clone of the handle is in the set.
+    /// - ENOSPC, ENOMEM: a limit of `epoll` is reached.
+    /// - Those of [`PidHandle::exit_fd`], and in a forked process those of [`wait`](Self::wait).
+    ///
     /// # Examples
     ///
     /// ```
@@ -146,20 +158,11 @@ impl<T> WaitSet<T> {
     /// assert_eq!(failed.value, "its name");
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    ///
-    /// # Errors
-    ///
-    /// The [`InsertError`] contains the handle and the value.
-    ///
-    /// - ECHILD: the handle is done.
-    /// - EINVAL: the handle is released.
-    /// - EEXIST: a clone of the handle is in the set.
-    /// - ENOSPC, ENOMEM: a limit of `epoll` is reached.
-    /// - Those of [`PidHandle::exit_fd`], and in a forked process those of [`wait`](Self::wait).
     #[doc(alias = "epoll_ctl")]
     pub fn insert(&mut self, handle: PidHandle, value: T) -> Result<WaitKey, InsertError<T>> {
         let slot = self.entries.next_key();
         let registered = self.renew_if_forked().and_then(|()| {
+            handle.check_live()?;
             let exit = handle.exit_fd()?;
             self.poller.add(&exit, slot.to_bits())?;
             Ok(exit)

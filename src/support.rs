@@ -1,3 +1,5 @@
+// Tests: tests/it/support.rs, tests/it/seccomp.rs, tests/it/fd_exhausted.rs
+
 //! Chooses the backend of this process: by a probe at first use, or by `PIDWAIT_BACKEND`.
 
 use std::env;
@@ -118,6 +120,15 @@ const VARIABLE: &str = "PIDWAIT_BACKEND";
 /// The environment variable `PIDWAIT_BACKEND` overrides the probe: `waitpid` forces the fallback,
 /// `pidfd` requires pidfds.
 ///
+/// # Errors
+///
+/// - EMFILE, ENFILE, ENOMEM: no descriptor or memory is available for the probe. The next call
+///   probes again.
+/// - [`Unsupported`](io::ErrorKind::Unsupported): `PIDWAIT_BACKEND` is `pidfd`, and the system has no
+///   pidfds. The text names the missing call.
+/// - [`InvalidInput`](io::ErrorKind::InvalidInput): `PIDWAIT_BACKEND` is neither `pidfd` nor
+///   `waitpid` nor empty.
+///
 /// # Examples
 ///
 /// ```
@@ -128,15 +139,6 @@ const VARIABLE: &str = "PIDWAIT_BACKEND";
 /// }
 /// # Ok::<(), std::io::Error>(())
 /// ```
-///
-/// # Errors
-///
-/// - EMFILE, ENFILE, ENOMEM: no descriptor or memory is available for the probe. The next call
-///   probes again.
-/// - [`Unsupported`](io::ErrorKind::Unsupported): `PIDWAIT_BACKEND` is `pidfd`, and the system has no
-///   pidfds. The text names the missing call.
-/// - [`InvalidInput`](io::ErrorKind::InvalidInput): `PIDWAIT_BACKEND` is neither `pidfd` nor
-///   `waitpid` nor empty.
 ///
 /// # Platform notes
 ///

@@ -1,3 +1,5 @@
+// Tests: tests/descriptors/, tests/syscalls.rs
+
 //! The system: processes, descriptors, clock, threads and locks, one function for each call.
 //!
 //! Where systems differ, this file chooses. In unit tests `model` replaces most of it: the same
@@ -24,16 +26,20 @@ mod write;
 mod no_pidfd;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 mod no_proc;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+mod no_select;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod pidfd;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod proc;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod select;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 mod wait4;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod waitid;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-use self::{no_pidfd as pidfd, no_proc as proc, wait4 as waitid};
+use self::{no_pidfd as pidfd, no_proc as proc, no_select as select, wait4 as waitid};
 
 /// The real system.
 mod real {

@@ -1,3 +1,5 @@
+// Tests: tests/it/capture/, tests/it/capture/pipes.rs (RLIMIT_NOFILE)
+
 //! The driver of a capture that blocks: it polls.
 
 use std::io;

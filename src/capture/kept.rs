@@ -1,3 +1,5 @@
+// Tests: below, tests/it/capture/limits.rs
+
 //! What is kept of a stream: its first bytes, and its last ones.
 
 use std::io;

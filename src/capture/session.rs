@@ -1,3 +1,5 @@
+// Tests: tests/it/capture/
+
 //! The state machine of a capture. It makes no call that blocks.
 //!
 //! A driver waits until one of the descriptors is ready or the time has come, says which are ready, and

@@ -1,3 +1,5 @@
+// Tests: tests/it/exit_fd.rs, tests/it/timeout.rs
+
 //! Blocking until a process exits, and a descriptor to poll for it.
 
 use std::fmt;

@@ -1,3 +1,5 @@
+// Tests: tests/it/process_group/
+
 //! The members of a process group: who is alive, and how to wait until nobody is.
 
 use std::io;

@@ -1,8 +1,10 @@
+// Tests: tests/it/set.rs, tests/it/set/exited.rs, tests/it/set/timeout.rs
+
 //! Waiting for the next exit of a set.
 
 use std::io;
 use std::process::ExitStatus;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::slots::SlotKey;
 use super::{Entry, WaitKey, WaitSet};
@@ -37,6 +39,11 @@ impl<T> WaitSet<T> {
     /// Waits for the next exit, reaps the process if it is a child, and removes its entry. Returns
     /// `None` if the set is empty.
     ///
+    /// # Errors
+    ///
+    /// In a forked process, EMFILE, ENFILE, ENOMEM, ENOSPC or EAGAIN: the set needs a new epoll instance
+    /// there, and new watcher threads. Otherwise no error is expected. An error loses no exit.
+    ///
     /// # Examples
     ///
     /// ```
@@ -50,11 +57,6 @@ impl<T> WaitSet<T> {
     /// }
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    ///
-    /// # Errors
-    ///
-    /// In a forked process, EMFILE, ENFILE, ENOMEM, ENOSPC or EAGAIN: the set needs a new epoll instance
-    /// there, and new watcher threads. Otherwise no error is expected. An error loses no exit.
     #[doc(alias = "epoll_wait")]
     #[doc(alias = "waitid")]
     pub fn wait(&mut self) -> io::Result<Option<Exited<T>>> {
@@ -66,12 +68,16 @@ impl<T> WaitSet<T> {
     ///
     /// A timeout of zero never blocks. One that is too long for the clock is no limit.
     ///
+    /// # Errors
+    ///
+    /// Those of [`wait`](Self::wait).
+    ///
     /// # Examples
     ///
     /// ```
     /// # use pidwait::{KillOnDrop, PidHandle, WaitSet};
     /// # use std::process::Command;
-    /// use std::time::Duration;
+    /// use std::time::{Duration, Instant};
     ///
     /// let mut set = WaitSet::new()?;
     /// let key = set.insert(PidHandle::spawn(Command::new("sleep").arg("60"))?.handle, ())?;
@@ -79,14 +85,43 @@ impl<T> WaitSet<T> {
     /// # set.remove(key).map(|(child, ())| KillOnDrop::new(child));
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    ///
-    /// # Errors
-    ///
-    /// Those of [`wait`](Self::wait).
     #[doc(alias = "epoll_wait")]
     #[doc(alias = "waitid")]
     pub fn wait_timeout(&mut self, timeout: Duration) -> io::Result<Option<Exited<T>>> {
         self.next(Timeout::after(timeout), try_reap)
+    }
+
+    /// Waits for the next exit, reaps the process if it is a child, and removes its entry. Returns
+    /// `None` if the set is empty, or once `deadline` has passed.
+    ///
+    /// Like [`wait_timeout`](Self::wait_timeout). With a deadline in the past it never blocks.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`wait`](Self::wait).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pidwait::{PidHandle, WaitSet};
+    /// # use std::process::Command;
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let mut set = WaitSet::new()?;
+    /// for code in ["exit 1", "exit 2"] {
+    ///     set.insert(PidHandle::spawn(Command::new("sh").args(["-c", code]))?.handle, code)?;
+    /// }
+    /// let deadline = Instant::now() + Duration::from_secs(60);
+    /// while let Some(exited) = set.wait_deadline(deadline)? {
+    ///     println!("{}: {:?}", exited.value, exited.status);
+    /// }
+    /// assert!(set.is_empty(), "the deadline has passed");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[doc(alias = "epoll_wait")]
+    #[doc(alias = "waitid")]
+    pub fn wait_deadline(&mut self, deadline: Instant) -> io::Result<Option<Exited<T>>> {
+        self.next(Timeout::until(deadline), try_reap)
     }
 
     /// Waits for the next exit and removes its entry, without reaping. Returns `None` if the set is
@@ -95,6 +130,10 @@ impl<T> WaitSet<T> {
     /// The handle is still live, and a child is a zombie. So you can get its usage, or end its process
     /// group, whose number cannot be reused before the leader is reaped. Then reap the child through
     /// the handle.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`wait`](Self::wait).
     ///
     /// # Examples
     ///
@@ -109,10 +148,6 @@ impl<T> WaitSet<T> {
     /// }
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    ///
-    /// # Errors
-    ///
-    /// Those of [`wait`](Self::wait).
     #[doc(alias = "WNOWAIT")]
     pub fn wait_exited(&mut self) -> io::Result<Option<Exited<T>>> {
         self.next(Timeout::Infinite, peek)
@@ -124,12 +159,16 @@ impl<T> WaitSet<T> {
     /// Like [`wait_exited`](Self::wait_exited). A timeout of zero never blocks. One that is too long for
     /// the clock is no limit.
     ///
+    /// # Errors
+    ///
+    /// Those of [`wait`](Self::wait).
+    ///
     /// # Examples
     ///
     /// ```
     /// # use pidwait::{PidHandle, WaitSet};
     /// # use std::process::Command;
-    /// use std::time::Duration;
+    /// use std::time::{Duration, Instant};
     ///
     /// let mut set = WaitSet::new()?;
     /// set.insert(PidHandle::spawn(&mut Command::new("true"))?.handle, ())?;
@@ -138,12 +177,37 @@ impl<T> WaitSet<T> {
     /// }
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    pub fn wait_exited_timeout(&mut self, timeout: Duration) -> io::Result<Option<Exited<T>>> {
+        self.next(Timeout::after(timeout), peek)
+    }
+
+    /// Waits for the next exit and removes its entry, without reaping. Returns `None` if the set is
+    /// empty, or once `deadline` has passed.
+    ///
+    /// Like [`wait_exited`](Self::wait_exited). With a deadline in the past it never blocks.
     ///
     /// # Errors
     ///
     /// Those of [`wait`](Self::wait).
-    pub fn wait_exited_timeout(&mut self, timeout: Duration) -> io::Result<Option<Exited<T>>> {
-        self.next(Timeout::after(timeout), peek)
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pidwait::{PidHandle, WaitSet};
+    /// # use std::process::Command;
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let mut set = WaitSet::new()?;
+    /// set.insert(PidHandle::spawn(&mut Command::new("true"))?.handle, ())?;
+    /// let deadline = Instant::now() + Duration::from_secs(60);
+    /// if let Some(exited) = set.wait_exited_deadline(deadline)? {
+    ///     assert!(exited.handle.wait()?.success());
+    /// }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[doc(alias = "WNOWAIT")]
+    pub fn wait_exited_deadline(&mut self, deadline: Instant) -> io::Result<Option<Exited<T>>> {
+        self.next(Timeout::until(deadline), peek)
     }
 
     fn next(&mut self, timeout: Timeout, check: Check) -> io::Result<Option<Exited<T>>> {

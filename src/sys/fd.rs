@@ -1,3 +1,5 @@
+// Tests: tests/it/exit_fd.rs, tests/descriptors/handle.rs
+
 //! Descriptors: poll, flags, reads, and a descriptor that signals an exit.
 
 use std::net::Shutdown;
@@ -11,50 +13,72 @@ use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::Result;
 
 use super::pidfd::Pidfd;
+use super::select::select_once;
 use super::thread::now;
 use super::{errno_of, retry};
 
 /// Waits until one of `fds` is ready, and returns how many are. 0 only once the deadline has passed.
+///
+/// RLIMIT_NOFILE may be lower than the number of descriptors, even 0. A hang-up without another event is
+/// not noticed then. On systems other than Linux the call fails with EMFILE.
 pub(crate) fn poll(fds: &mut [PollFd<'_>], deadline: Option<Instant>) -> Result<usize> {
-    // Some systems fail with EINVAL for longer times.
-    const LONGEST: Duration = Duration::from_secs(1_000_000);
-    retry_until(deadline, |left| {
-        poll_some(fds, left.map(|time| time.min(LONGEST)))
-    })
+    retry_until(deadline, |left| poll_once(fds, left))
 }
 
-/// One `poll`. EMFILE: RLIMIT_NOFILE was lowered to fewer descriptors than that. The system call fails
-/// with EINVAL then, which from a handle means that it is released.
-fn poll_some(fds: &mut [PollFd<'_>], limit: Option<Duration>) -> Result<usize> {
-    match poll_once(fds, limit) {
-        Err(Errno::EINVAL) => Err(Errno::EMFILE),
+/// One call, which may end before its limit.
+///
+/// If the process is stopped meanwhile, `poll` keeps its deadline, and `ppoll` goes on with the time
+/// that was left at the stop. So `ppoll` waits only for what is left below a millisecond.
+fn poll_once(fds: &mut [PollFd<'_>], limit: Option<Duration>) -> Result<usize> {
+    const MILLISECOND: Duration = Duration::from_millis(1);
+    let ready = match limit.map(|time| time.min(LONGEST)) {
+        Some(rest) if !rest.is_zero() && rest < MILLISECOND => match ppoll(fds, Some(rest)) {
+            Err(Errno::ENOSYS | Errno::EPERM) => poll_millis(fds, Some(MILLISECOND)),
+            ready => ready,
+        },
+        limit => match poll_millis(fds, limit) {
+            // A sandbox may allow only the newer call.
+            Err(Errno::ENOSYS | Errno::EPERM) => ppoll(fds, limit),
+            ready => ready,
+        },
+    };
+    match ready {
+        Err(Errno::EINVAL) => select_once(fds, limit),
         ready => ready,
     }
 }
 
-#[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
-fn poll_once(fds: &mut [PollFd<'_>], limit: Option<Duration>) -> Result<usize> {
-    match nix::poll::ppoll(fds, limit.map(Into::into), None) {
-        // A sandbox may allow only the older call.
-        Err(Errno::ENOSYS | Errno::EPERM) => poll_millis(fds, limit),
-        ready => Ok(usize::try_from(ready?).unwrap_or(0)),
-    }
-}
-
-/// The others have no `ppoll` with its nanoseconds.
-#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
-fn poll_once(fds: &mut [PollFd<'_>], limit: Option<Duration>) -> Result<usize> {
-    poll_millis(fds, limit)
-}
+/// Some systems fail with EINVAL for longer times. On some architectures, and on Android, libc's `poll`
+/// is `ppoll`: a wait of a process that was stopped ends at most that much later there.
+const LONGEST: Duration = if cfg!(any(
+    target_os = "android",
+    target_arch = "aarch64",
+    target_arch = "loongarch64",
+    target_arch = "riscv32",
+    target_arch = "riscv64",
+)) {
+    Duration::from_millis(500)
+} else {
+    Duration::from_secs(1_000_000)
+};
 
 fn poll_millis(fds: &mut [PollFd<'_>], limit: Option<Duration>) -> Result<usize> {
-    // Rounded up to the next millisecond, so that no timeout ends early.
     let limit = limit.map_or(PollTimeout::NONE, |time| {
-        let millis = time.as_nanos().div_ceil(1_000_000);
-        PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX)
+        PollTimeout::try_from(time.as_millis()).unwrap_or(PollTimeout::MAX)
     });
     let ready = nix::poll::poll(fds, limit)?;
     Ok(usize::try_from(ready).unwrap_or(0))
+}
+
+#[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+fn ppoll(fds: &mut [PollFd<'_>], limit: Option<Duration>) -> Result<usize> {
+    let ready = nix::poll::ppoll(fds, limit.map(Into::into), None)?;
+    Ok(usize::try_from(ready).unwrap_or(0))
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
+fn ppoll(_fds: &mut [PollFd<'_>], _limit: Option<Duration>) -> Result<usize> {
+    Err(Errno::ENOSYS)
 }
 
 /// Makes a call with the time that is left, and again if it is interrupted or ends early.
@@ -71,16 +95,17 @@ pub(super) fn retry_until(
     }
 }
 
-/// Waits until `fd` is readable. False once the deadline has passed.
+/// Waits until `fd` is readable. False once the deadline has passed. RLIMIT_NOFILE does not matter: see
+/// [`poll`].
 pub(crate) fn poll_readable(fd: &impl AsFd, deadline: Option<Instant>) -> Result<bool> {
     let mut fds = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
     Ok(poll(&mut fds, deadline)? > 0)
 }
 
-/// Whether `fd` is readable now.
+/// Whether `fd` is readable now, as [`poll_readable`].
 pub(crate) fn is_readable(fd: &impl AsFd) -> Result<bool> {
     let mut fds = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
-    retry_errno(|| poll_some(&mut fds, Some(Duration::ZERO))).map(|ready| ready > 0)
+    retry_errno(|| poll_once(&mut fds, Some(Duration::ZERO))).map(|ready| ready > 0)
 }
 
 fn retry_errno<T>(mut call: impl FnMut() -> Result<T>) -> Result<T> {
@@ -117,11 +142,12 @@ pub(crate) fn set_status_flags(fd: BorrowedFd<'_>, flags: c_int) -> Result<()> {
     Errno::result(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags) }).map(drop)
 }
 
-/// Whether all other ends of a pipe are closed: POLLHUP. Data that is left in it can still be read.
+/// Whether all other ends of a pipe are closed: POLLHUP. Data that is left in it can still be read. False
+/// if RLIMIT_NOFILE is 0.
 pub(crate) fn is_hung_up(fd: BorrowedFd<'_>) -> Result<bool> {
     // With no events requested, poll reports only this one, and errors.
     let mut fds = [PollFd::new(fd, PollFlags::empty())];
-    retry_errno(|| poll_some(&mut fds, Some(Duration::ZERO))).map(|ready| ready > 0)
+    retry_errno(|| poll_once(&mut fds, Some(Duration::ZERO))).map(|ready| ready > 0)
 }
 
 /// How many bytes can be read now, `ioctl(FIONREAD)`.

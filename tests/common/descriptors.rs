@@ -42,6 +42,15 @@ pub(crate) fn pidfd_open(pid: u32, flags: u32) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// Duplicates a descriptor to the first free number from `lowest` on.
+pub(crate) fn duplicate_from(fd: &impl AsRawFd, lowest: i32) -> OwnedFd {
+    // SAFETY: the third argument is an integer.
+    let copy = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, lowest) };
+    assert!(copy >= lowest, "{}", io::Error::last_os_error());
+    // SAFETY: the call above returned it, and nothing else owns it.
+    unsafe { OwnedFd::from_raw_fd(copy) }
+}
+
 /// Returns whether a descriptor is in blocking mode.
 pub(crate) fn is_blocking(fd: &impl AsRawFd) -> bool {
     // SAFETY: F_GETFL takes no third argument.

@@ -1,6 +1,6 @@
 //! What all other calls of a handle return, and those of a `WaitSet`.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::libc;
 use pidwait::{PidHandle, Spawned, WaitKey, WaitSet};
@@ -119,6 +119,13 @@ pub(crate) fn rows() -> Vec<Row> {
             exited.map(|exited| exited.map(|exited| exited.status)).describe()
         }),
         row("running member", "`WaitSet::wait_timeout` of 2 ms", both("Ok(None)"), || reported(running(), |_| {}, SHORT)),
+        row("running member", "`WaitSet::wait_deadline`, `wait_exited_deadline` in the past", both("Ok(None), Ok(None)"), || {
+            let mut set = set_of(running()).0;
+            let past = Instant::now();
+            let waited = set.wait_deadline(past).map(|exited| exited.map(drop));
+            let peeked = set.wait_exited_deadline(past).map(|exited| exited.map(drop));
+            format!("{}, {}", waited.describe(), peeked.describe())
+        }),
         row("member about to exit", "`WaitSet::wait_timeout(MAX)`", both("Ok(Some(Some(exit 3)))"), || reported(exiting(), |_| {}, Duration::MAX)),
         row("member reaped by its own `wait`", "`WaitSet::wait_timeout(MAX)`", both("Ok(Some(Some(exit 3)))"), || {
             reported(exiting(), |handle| drop(handle.wait()), Duration::MAX)

@@ -40,6 +40,46 @@ fn timeout_never_ends_early() {
 }
 
 #[test]
+fn deadlines_are_as_the_timeouts() {
+    for backend in backends() {
+        let mut set = WaitSet::new().unwrap();
+        set.insert(handle(sleeper(), backend), 0).unwrap();
+        for wait in [WaitSet::wait_deadline, WaitSet::wait_exited_deadline] {
+            let start = Instant::now();
+            assert!(wait(&mut set, start).unwrap().is_none());
+            let deadline = start + Duration::from_millis(30);
+            assert!(wait(&mut set, deadline).unwrap().is_none());
+            assert!(Instant::now() >= deadline, "it ended early");
+        }
+        let far = Instant::now() + Duration::from_secs(600);
+        for code in [3, 4] {
+            set.insert(handle(zombie(&format!("exit {code}")), backend), code)
+                .unwrap();
+        }
+        let peeked = set.wait_exited_deadline(far).unwrap().unwrap();
+        assert_eq!(peeked.handle.wait().unwrap().code(), Some(peeked.value));
+        let reaped = set.wait_deadline(far).unwrap().unwrap();
+        assert_eq!(code(&reaped), Some(reaped.value));
+    }
+}
+
+#[test]
+fn deadline_in_the_past_reports_an_exit() {
+    for backend in backends() {
+        let mut set = WaitSet::new().unwrap();
+        let past = Instant::now();
+        set.insert(handle(zombie("exit 3"), backend), 3).unwrap();
+        // On the waitpid backend the watcher may need some time to see the exit.
+        let exited = loop {
+            if let Some(exited) = set.wait_deadline(past).unwrap() {
+                break exited;
+            }
+        };
+        assert_eq!(code(&exited), Some(3));
+    }
+}
+
+#[test]
 fn zero_timeout_reports_an_exit() {
     for backend in backends() {
         let mut set = WaitSet::new().unwrap();

@@ -1,22 +1,21 @@
-//! Temporary lack of file descriptors. A separate binary, and a process for each test: all threads
-//! share the descriptor table and the result of the probe.
-
-mod common;
+//! Temporary lack of file descriptors. A process for each test: all threads share the descriptor table
+//! and the result of the probe.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use common::isolated::{current_part, run_isolated};
-use common::smoke::check_core_calls;
-use common::{
-    await_gone, errno, exhaust_descriptors, ignoring_sigterm, limit_descriptors, pidfds_supported,
-    shell, sleeper, zombie,
+use crate::common::isolated::{current_part, run_isolated};
+use crate::common::smoke::check_core_calls;
+use crate::common::{
+    descriptor_limit, duplicate_from, errno, exhaust_descriptors, ignoring_sigterm,
+    limit_descriptors, pidfd_open, pidfds_supported, set_descriptor_limit, shell, sleeper, zombie,
 };
-use nix::libc::{ECHILD, EMFILE, SIGKILL, SIGTERM};
-use pidwait::{support, Backend, Capture, ChildExt, KillOnDrop, PidHandle, Spawned};
+use nix::libc::{self, ECHILD, EMFILE, SIGKILL, SIGTERM};
+use pidwait::{support, Backend, Capture, ChildExt, PidHandle, Spawned, WaitSet};
 
 const SHORT: Duration = Duration::from_millis(1);
+const LONG: Duration = Duration::from_secs(60);
 
 /// Runs the calling test in a separate process, with pidfds and without PIDWAIT_BACKEND. Returns true
 /// in that process.
@@ -37,7 +36,7 @@ fn isolated_with_pidfds(test: &str) -> bool {
 /// the first result, whatever it is.)
 #[test]
 fn emfile_in_the_probe_is_not_kept() {
-    if !isolated_with_pidfds("emfile_in_the_probe_is_not_kept") {
+    if !isolated_with_pidfds("fd_exhausted::emfile_in_the_probe_is_not_kept") {
         return;
     }
     let child = sleeper();
@@ -63,7 +62,7 @@ fn emfile_in_the_probe_is_not_kept() {
 /// `Unsupported`, which would be definite.
 #[test]
 fn emfile_in_a_required_probe_is_not_unsupported() {
-    const TEST: &str = "emfile_in_a_required_probe_is_not_unsupported";
+    const TEST: &str = "fd_exhausted::emfile_in_a_required_probe_is_not_unsupported";
     if current_part().is_none() {
         if pidfds_supported() {
             run_isolated(TEST, "alone", |command| {
@@ -82,7 +81,7 @@ fn emfile_in_a_required_probe_is_not_unsupported() {
 /// waitpid backend, before and after the probe. `ChildExt` falls back, too.
 #[test]
 fn children_fall_back_to_waitpid() {
-    if !isolated_with_pidfds("children_fall_back_to_waitpid") {
+    if !isolated_with_pidfds("fd_exhausted::children_fall_back_to_waitpid") {
         return;
     }
     let use_children_without_descriptors = || {
@@ -123,7 +122,7 @@ fn children_fall_back_to_waitpid() {
 /// descriptor to spawn a plain command.
 #[test]
 fn spawned_children_fall_back_to_waitpid() {
-    if !isolated_with_pidfds("spawned_children_fall_back_to_waitpid") {
+    if !isolated_with_pidfds("fd_exhausted::spawned_children_fall_back_to_waitpid") {
         return;
     }
     // Without `pre_exec`, for which std would need a pipe.
@@ -154,7 +153,7 @@ fn spawned_children_fall_back_to_waitpid() {
 /// The waitpid backend needs no descriptor.
 #[test]
 fn waitpid_handles_need_no_descriptor() {
-    if !isolated_with_pidfds("waitpid_handles_need_no_descriptor") {
+    if !isolated_with_pidfds("fd_exhausted::waitpid_handles_need_no_descriptor") {
         return;
     }
     let child = sleeper();
@@ -168,7 +167,7 @@ fn waitpid_handles_need_no_descriptor() {
 /// Without a pidfd a capture checks for the exit repeatedly.
 #[test]
 fn capture_needs_no_descriptor() {
-    if !isolated_with_pidfds("capture_needs_no_descriptor") {
+    if !isolated_with_pidfds("fd_exhausted::capture_needs_no_descriptor") {
         return;
     }
     let piped = |script| {
@@ -204,12 +203,14 @@ fn capture_needs_no_descriptor() {
 #[cfg(target_os = "linux")]
 #[test]
 fn waitpid_handle_of_a_non_child_sends_nothing_without_descriptors() {
-    use common::pid_namespace::{in_pid_namespace, ForeignReusedPid};
+    use crate::common::pid_namespace::{in_pid_namespace, ForeignReusedPid};
 
-    if !in_pid_namespace("waitpid_handle_of_a_non_child_sends_nothing_without_descriptors") {
+    if !in_pid_namespace(
+        "fd_exhausted::waitpid_handle_of_a_non_child_sends_nothing_without_descriptors",
+    ) {
         return;
     }
-    let mut non_child = common::NonChild::new();
+    let mut non_child = crate::common::NonChild::new();
     let handle = PidHandle::open_with(non_child.pid, Backend::Waitpid).unwrap();
     let identity = handle.identity().unwrap();
     let files = exhaust_descriptors();
@@ -235,33 +236,79 @@ fn waitpid_handle_of_a_non_child_sends_nothing_without_descriptors() {
     reused.assert_untouched();
 }
 
-/// With a limit of 0 the kernel polls no descriptor: EINVAL, which from a handle means that it is
-/// released. A killed child must not stay a zombie then.
+/// With a limit of 0 `poll` fails with EINVAL for any descriptor.
 #[test]
-fn waits_with_a_limit_of_no_descriptors_fail_with_emfile() {
-    if !isolated_with_pidfds("waits_with_a_limit_of_no_descriptors_fail_with_emfile") {
+fn waits_work_with_a_limit_of_no_descriptors() {
+    if !isolated_with_pidfds("fd_exhausted::waits_work_with_a_limit_of_no_descriptors") {
         return;
     }
-    // Otherwise `terminate` could find them gone before it waits.
-    let open = |backend| PidHandle::open_with(ignoring_sigterm().id(), backend).unwrap();
-    let handles = [open(Backend::Pidfd), open(Backend::Waitpid)];
-    let exits = handles.each_ref().map(|handle| handle.exit_fd().unwrap());
-    let guards = handles
-        .each_ref()
-        .map(|handle| KillOnDrop::new(handle.clone()));
-    limit_descriptors(0);
-    for handle in &handles {
-        assert_eq!(errno(handle.wait_timeout(SHORT)), EMFILE);
-        assert_eq!(errno(handle.wait_exited_timeout(SHORT)), EMFILE);
-        assert_eq!(errno(handle.terminate(SHORT)), EMFILE);
+    for backend in [Backend::Pidfd, Backend::Waitpid] {
+        let handle = PidHandle::open_with(ignoring_sigterm().id(), backend).unwrap();
+        let _exit = handle.exit_fd().unwrap(); // By PID this starts the watcher.
+        let mut set = WaitSet::new().unwrap();
+        set.insert(handle.clone(), ()).unwrap();
+        let child = PidHandle::open_with(sleeper().id(), backend).unwrap();
+        set.insert(child.clone(), ()).unwrap();
+        with_limit(0, || {
+            assert!(!handle.has_exited().unwrap());
+            assert!(handle.wait_timeout(SHORT).unwrap().is_none());
+            assert!(!handle.wait_exited_timeout(SHORT).unwrap());
+            assert!(set.wait_timeout(SHORT).unwrap().is_none());
+            let status = handle.terminate(SHORT).unwrap();
+            assert_eq!(status.signal(), Some(SIGKILL));
+            child.kill().unwrap();
+            assert!(child.wait_exited_timeout(LONG).unwrap());
+            for _ in 0..2 {
+                let exited = set.wait_timeout(LONG).unwrap().unwrap();
+                assert_eq!(exited.status.unwrap().signal(), Some(SIGKILL));
+            }
+        });
     }
-    drop((guards, exits));
-    limit_descriptors(64);
-    // Starts the background reaper, which could not be started before.
-    PidHandle::open_with(sleeper().id(), Backend::Pidfd)
-        .unwrap()
-        .reap_in_background();
-    for handle in &handles {
-        await_gone(handle.id());
+}
+
+/// The descriptor's number is higher than those of an `fd_set`.
+#[test]
+fn high_descriptor_is_waited_for_with_a_limit_of_no_descriptors() {
+    if !isolated_with_pidfds("high_descriptor_is_waited_for_with_a_limit_of_no_descriptors") {
+        return;
     }
+    let child = sleeper();
+    let low = pidfd_open(child.id(), 0).unwrap();
+    limit_descriptors(4_000);
+    let high = duplicate_from(&low, 3_000);
+    let handle = PidHandle::from_pidfd(high).unwrap();
+    drop(low);
+    with_limit(0, || {
+        assert!(handle.wait_timeout(SHORT).unwrap().is_none());
+        handle.kill().unwrap();
+        assert!(handle.wait_timeout(LONG).unwrap().is_some());
+    });
+}
+
+/// A limit of one descriptor, and three to poll.
+#[test]
+fn capture_works_with_a_limit_below_its_descriptors() {
+    if !isolated_with_pidfds("capture_works_with_a_limit_below_its_descriptors") {
+        return;
+    }
+    for limit in [0, 1] {
+        let mut command = shell("read line; echo \"$line\"; echo err >&2; exit 3");
+        command.stdin(Stdio::piped());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = PidHandle::spawn(&mut command).unwrap();
+        let capture = Capture::new().timeout(LONG).input(*b"in\n");
+        let captured = with_limit(limit, || capture.run(&mut child).unwrap());
+        assert_eq!(captured.status.and_then(|status| status.code()), Some(3));
+        assert_eq!(captured.stdout, b"in\n");
+        assert_eq!(captured.stderr, b"err\n");
+    }
+}
+
+/// Runs with a limit on descriptors, and restores the old one.
+fn with_limit<T>(most: libc::rlim_t, run: impl FnOnce() -> T) -> T {
+    let before = descriptor_limit();
+    limit_descriptors(most);
+    let result = run();
+    set_descriptor_limit(before).unwrap();
+    result
 }
