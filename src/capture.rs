@@ -5,6 +5,8 @@
 mod blocking;
 mod captured;
 mod kept;
+#[cfg(any(feature = "tokio", feature = "async-io"))]
+mod on;
 mod run;
 mod session;
 mod stream;
@@ -16,6 +18,8 @@ use std::time::Duration;
 use crate::escalation::Escalation;
 
 pub use captured::{CaptureError, Captured, Pipe, StoppedBy};
+#[cfg(any(feature = "tokio", feature = "async-io"))]
+pub use on::AsyncCapture;
 pub use target::Piped;
 pub(crate) use target::{leads_group, sealed, PipesMut, Target};
 

@@ -268,7 +268,9 @@ impl ProcessGroup {
             let leads = match sys::group_of(pid) {
                 Ok(group) => group == pid,
                 // On macOS for a zombie, or denied by a security module.
-                Err(_) => process.signal_group(seen, 0).map_or_else(is_denied, |()| true),
+                Err(_) => process
+                    .signal_group(seen, 0)
+                    .map_or_else(is_denied, |()| true),
             };
             if leads {
                 Ok(true)
@@ -559,13 +561,9 @@ impl ProcessGroup {
     /// ```
     #[doc(alias = "killpg")]
     pub fn terminate(&self, escalation: impl Into<Escalation>) -> io::Result<ExitStatus> {
-        let escalation = escalation.into();
-        escalation.check()?;
-        if !self.kept.is_child() {
-            return Err(Errno::ECHILD.into());
-        }
         let mut leader = self.subject();
-        Ending::of_group(&mut leader, escalation, true).run(&mut leader)
+        let ending = self.begin_to_end(&mut leader, escalation.into(), true)?;
+        ending.run(&mut leader)
     }
 
     /// Ends all processes of the group, and leaves the leader's zombie to a later wait.
@@ -591,10 +589,9 @@ impl ProcessGroup {
     /// ```
     #[doc(alias = "killpg")]
     pub fn terminate_unreaped(&self, escalation: impl Into<Escalation>) -> io::Result<()> {
-        let escalation = escalation.into();
-        escalation.check()?;
         let mut leader = self.subject();
-        Ending::of_group(&mut leader, escalation, false).run_unreaped(&mut leader)
+        let ending = self.begin_to_end(&mut leader, escalation.into(), false)?;
+        ending.run_unreaped(&mut leader)
     }
 
     /// Begins to end all processes of the group, and returns at once.
@@ -639,6 +636,20 @@ impl ProcessGroup {
         }
         let ending = Ending::of_group(&mut leader, escalation, self.kept.is_child());
         background::end_group(self, ending)
+    }
+
+    /// `reaps`: the end takes the leader's status, so the leader has to be a child.
+    pub(crate) fn begin_to_end(
+        &self,
+        leader: &mut HandleSubject<'_>,
+        escalation: Escalation,
+        reaps: bool,
+    ) -> io::Result<Ending> {
+        escalation.check()?;
+        if reaps && !self.kept.is_child() {
+            return Err(Errno::ECHILD.into());
+        }
+        Ok(Ending::of_group(leader, escalation, reaps))
     }
 
     /// The leader, for a call on the group.

@@ -241,6 +241,7 @@ impl<'a> Session<'a> {
     }
 
     /// Stops the run.
+    #[cfg(any(feature = "tokio", feature = "async-io"))]
     pub(super) fn cancel(&mut self) {
         match &mut self.stage {
             Stage::Reading => self.is_cancelled = true,
