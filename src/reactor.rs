@@ -18,7 +18,9 @@ use std::fmt;
 use std::os::fd::AsFd;
 use std::process::{ChildStderr, ChildStdin, ChildStdout};
 
-use driver::{Driver, FromPipe};
+use driver::FromPipe;
+pub(crate) use driver::{Direction, Driver};
+pub(crate) use exit::Exit;
 
 #[cfg(feature = "async-io")]
 pub use self::async_io::{AsyncIo, AsyncIoPidHandle, AsyncIoSpawned};
