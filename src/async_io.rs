@@ -1,3 +1,5 @@
+// Tests: tests/it/async_io.rs, tests/it/reactor/
+
 //! `AsyncIoPidHandle`: waits as futures on async-io's reactor. Feature `async-io`.
 
 use std::io;

@@ -1,3 +1,5 @@
+// Tests: tests/it/reactor/
+
 //! The parts that the async handles share: the registration with a reactor, and the loops of the
 //! futures. Each handle adds how its reactor waits for a descriptor and for a time.
 //!

@@ -1,3 +1,5 @@
+// Tests: tests/it/open.rs, tests/it/wait.rs, tests/it/signal.rs, src/sys/model/tests.rs
+
 //! The two ways to reach a process, and the only place that tells them apart.
 //!
 //! A backend is a module with a type `Process`, which refers to one process and has a few primitives.

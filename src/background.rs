@@ -1,3 +1,5 @@
+// Tests: tests/it/background.rs
+
 //! Reaping children in the background, by one thread for the whole program.
 //!
 //! Children with a pidfd are registered with an epoll instance, in which the thread blocks. Those

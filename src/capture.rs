@@ -1,3 +1,5 @@
+// Tests: tests/it/capture.rs, tests/it/capture/
+
 //! `Capture`: a child's output and input, with a timeout, in one call.
 
 mod captured;

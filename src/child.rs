@@ -1,3 +1,5 @@
+// Tests: tests/it/child.rs, tests/it/timeout.rs, tests/it/terminate.rs, tests/contract/child.rs
+
 //! `ChildExt`: a thin layer over the wait engine. `child/reap.rs` describes how a `Child` is reaped.
 
 mod open;

@@ -1,3 +1,5 @@
+// Tests: tests/it/usage.rs, tests/it/wait.rs, tests/it/signal.rs
+
 //! How a process ended: plain data, decoded from what the kernel returns.
 
 use std::os::unix::process::ExitStatusExt;

@@ -1,3 +1,5 @@
+// Tests: tests/it/process_group.rs, tests/it/process_group/, tests/contract/group.rs
+
 //! The steps of the calls on a process group, for a leader by a handle or by std's `Child`.
 
 #[cfg_attr(

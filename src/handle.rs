@@ -1,3 +1,5 @@
+// Tests: tests/it/clone.rs, tests/it/release.rs, tests/it/race.rs, src/sys/model/tests.rs
+
 //! `PidHandle`, and the state that its clones share.
 
 mod exit_fd;

@@ -1,3 +1,5 @@
+// Tests: tests/it/kill_on_drop.rs
+
 //! A handle that kills and reaps its child when it is dropped.
 
 use std::io;

@@ -1,3 +1,5 @@
+// Tests: tests/it/auto_traits.rs
+
 //! Wait for processes and signal them on Unix, with timeouts and without PID races.
 //!
 //! The crate uses [pidfds][pidfd] where the kernel has them and falls back to `waitid` and `kill`.

@@ -1,3 +1,5 @@
+// Tests: tests/it/process_group.rs, tests/it/process_group/, tests/contract/group.rs
+
 //! `ProcessGroup`: signals to all processes of a group, and waits for all of them.
 //!
 //! The number of a group is the PID of its leader. It cannot be reused while the leader is unreaped,

@@ -1,3 +1,5 @@
+// Tests: tests/it/set.rs, tests/it/set/, tests/many.rs
+
 //! `WaitSet`: waits for the next of many processes to exit.
 
 mod insert_error;

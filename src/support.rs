@@ -1,3 +1,5 @@
+// Tests: tests/it/support.rs, tests/it/seccomp.rs, tests/it/fd_exhausted.rs
+
 //! Chooses the backend of this process: by a probe at first use, or by `PIDWAIT_BACKEND`.
 
 use std::env;

@@ -1,3 +1,5 @@
+// Tests: tests/descriptors/, tests/syscalls.rs
+
 //! The system: processes, descriptors, clock, threads and locks, one function for each call.
 //!
 //! `unix` makes the real system calls. In unit tests `model` replaces it: the same functions on a

@@ -1,3 +1,5 @@
+// Tests: tests/it/tokio.rs, tests/it/reactor/
+
 //! `TokioPidHandle`: waits as futures on tokio's reactor. Feature `tokio`.
 
 use std::io;

@@ -1,3 +1,5 @@
+// Tests: tests/it/timeout.rs, tests/it/wait.rs, tests/it/storm.rs, tests/idle.rs
+
 //! The wait engine: the one place for timeouts, backoff and the rule for traced zombies.
 //!
 //! Every wait for a status is [`reap`] of a [`Waitable`]: a handle, or std's `Child`.

@@ -1,7 +1,7 @@
 //! The benches: questions, each put to pidwait, to the raw system calls and to other crates.
 //!
 //! `cargo bench` asks all of them in at most 20 minutes, `cargo bench -- --quick` tries them in two,
-//! and `cargo run --bin report` writes the report from the last results.
+//! and `cargo run -p pidwait-benches` writes the report from the last results.
 
 #![allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap)] // PIDs and errnos.
 #![allow(clippy::cast_precision_loss, clippy::cast_sign_loss)] // Nanoseconds and counts.

@@ -1,3 +1,5 @@
+// Tests: tests/it/from_pidfd.rs, tests/it/seccomp.rs, src/sys/model/tests.rs
+
 //! By descriptor: a pidfd never refers to another process.
 
 use std::io;

@@ -1,3 +1,5 @@
+// Tests: tests/it/pid_reuse_seen.rs, src/sys/model/tests.rs
+
 //! What calls by PID have seen of a process: if it has exited and its PID is then seen running, the
 //! PID belongs to another process.
 

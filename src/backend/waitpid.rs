@@ -1,3 +1,5 @@
+// Tests: tests/it/pid_reuse.rs, tests/it/wait.rs, src/sys/model/tests.rs
+
 //! By PID. A child keeps its PID until it is reaped, so a check and a call by PID are safe if no reap
 //! can run between them: all three run under the owner's lock. A blocking peek cannot hold the lock;
 //! [`wait`](crate::wait) states how it is kept apart from reaps.

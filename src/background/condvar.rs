@@ -1,3 +1,5 @@
+// Tests: tests/it/background.rs
+
 //! Sleeps between checks, on systems without pidfds to poll.
 
 use std::sync::{Condvar, Mutex, PoisonError};

@@ -1,3 +1,5 @@
+// Tests: tests/it/background.rs
+
 //! Waits for events by `epoll`.
 
 use std::time::Duration;

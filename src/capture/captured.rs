@@ -1,3 +1,5 @@
+// Tests: tests/it/capture.rs, tests/it/capture/leak.rs
+
 //! What a capture returns.
 
 use std::error::Error;

@@ -1,3 +1,5 @@
+// Tests: tests/it/capture.rs, tests/it/capture/limits.rs
+
 //! The calls that capture.
 
 use std::io;

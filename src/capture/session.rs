@@ -1,3 +1,5 @@
+// Tests: tests/it/capture/
+
 //! The state machine of a capture: up to three pipes, the exit and the clock, in one poll loop.
 //!
 //! Each [`Stage`] has one deadline:

@@ -1,3 +1,5 @@
+// Tests: tests/it/capture/subject.rs (every test of a capture runs on it)
+
 //! A `Spawned` whose output is captured: its handle may be shared with other threads.
 
 use std::io;

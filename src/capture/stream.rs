@@ -1,3 +1,5 @@
+// Tests: tests/it/capture/pipes.rs, tests/it/capture/input.rs, tests/it/capture/limits.rs
+
 //! This process's ends of the child's pipes: two to read from, one to write to. They are non-blocking
 //! during the capture, so that no poll is needed before each read or write.
 

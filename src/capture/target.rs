@@ -1,3 +1,5 @@
+// Tests: tests/it/capture/subject.rs (every test of a capture runs on it)
+
 //! What a capture needs from a child: the same for `Child` and `Spawned`.
 
 use std::io;

@@ -1,3 +1,5 @@
+// Tests: tests/it/child.rs, tests/it/timeout.rs
+
 //! The process of a std `Child`, opened for calls that need more than its PID.
 
 use std::io;

@@ -1,3 +1,5 @@
+// Tests: tests/it/capture/subject.rs (every test of a capture runs on it)
+
 //! A `Child` whose output is captured.
 
 use std::io;

@@ -1,3 +1,5 @@
+// Tests: tests/it/child.rs, tests/it/wait.rs, tests/it/timeout.rs
+
 //! Reaping through std's `Child`.
 //!
 //! std's `Child` caches the status that it reaped itself, and signals by PID until it has one. So

@@ -1,3 +1,5 @@
+// Tests: tests/it/process_group/other_systems.rs
+
 //! Whether a group has members, by repeated checks: for systems other than Linux.
 
 use std::io;

@@ -1,3 +1,5 @@
+// Tests: tests/it/process_group/wait.rs, tests/it/namespaces.rs
+
 //! The members of a group, read from `/proc`: for Linux.
 
 use std::io;

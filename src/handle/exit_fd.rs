@@ -1,3 +1,5 @@
+// Tests: tests/it/exit_fd.rs, tests/it/threads.rs, tests/idle.rs
+
 //! A descriptor to poll for the exit.
 
 use std::fmt;

@@ -1,3 +1,5 @@
+// Tests: tests/it/exit.rs, tests/it/shared.rs
+
 //! Whether and how a process has exited, child or not, without reaping it.
 
 use std::io;

@@ -1,3 +1,5 @@
+// Tests: src/sys/model/tests.rs, src/sys/model/faults.rs
+
 //! For the model kernel: what a fork does to a handle, and an injected fault.
 
 use super::{PidHandle, Shared};

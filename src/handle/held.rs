@@ -1,3 +1,5 @@
+// Tests: tests/it/background.rs, tests/it/kill_on_drop.rs
+
 //! A child that is left to the background reaper. It holds a lease of the process, so it is reaped even
 //! if the handle is released.
 

@@ -1,3 +1,5 @@
+// Tests: tests/it/identity.rs, tests/contract/identity.rs, tests/random/handle.rs
+
 //! The identity of a process, in a form that outlives this program.
 
 use std::error::Error;

@@ -1,3 +1,5 @@
+// Tests: tests/it/process_group/terminate.rs, tests/contract/group.rs
+
 //! A handle's process as the leader of a group. It holds a lease of the process, so the group's calls
 //! continue if the handle is released.
 

@@ -1,3 +1,5 @@
+// Tests: tests/it/open.rs, tests/it/from_pidfd.rs, tests/it/from_child.rs, tests/it/adoption.rs
+
 //! Opening a process by its PID or by a pidfd.
 
 use std::io;

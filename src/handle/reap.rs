@@ -1,3 +1,5 @@
+// Tests: tests/it/wait.rs, tests/it/race.rs, tests/it/usage.rs, src/sys/model/tests.rs
+
 //! How a wait through a handle reaps: the handle's side of the wait engine.
 
 use std::io;

@@ -1,3 +1,5 @@
+// Tests: tests/it/signal.rs, tests/it/terminate.rs, tests/contract/handle.rs
+
 //! Sending signals, and ending a process with them.
 
 use std::io;

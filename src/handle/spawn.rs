@@ -1,3 +1,5 @@
+// Tests: tests/it/spawn.rs, tests/it/from_child.rs
+
 //! Spawning a child that has a handle from the start.
 
 use std::io;

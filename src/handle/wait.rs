@@ -1,3 +1,5 @@
+// Tests: tests/it/wait.rs, tests/it/timeout.rs, tests/it/usage.rs, tests/contract/handle.rs
+
 //! Waiting for a child's status, and reaping it.
 
 use std::io;

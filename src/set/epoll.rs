@@ -1,3 +1,5 @@
+// Tests: tests/it/set/ready_fd.rs, tests/it/set/timeout.rs, tests/it/set/handles.rs
+
 //! Waits for exits by `epoll`, a batch at a time.
 //!
 //! Entries are level-triggered: until a fetched exit is handed out, its descriptor stays registered,

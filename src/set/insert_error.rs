@@ -1,3 +1,5 @@
+// Tests: tests/it/set/insert_error.rs
+
 //! The error of `insert`, with what could not be inserted.
 
 use std::error::Error;

@@ -1,3 +1,5 @@
+// Tests: tests/it/set/iter.rs
+
 //! The iterators over the entries of a set.
 
 use std::fmt;

@@ -1,3 +1,5 @@
+// Tests: tests/it/set/ with RUSTC_WORKSPACE_WRAPPER=.ci/with-poll
+
 //! Waits for exits by `poll`, on systems without `epoll`.
 //!
 //! `poll` reports a descriptor as long as it is readable. An entry that is readable but cannot be

@@ -1,3 +1,5 @@
+// Tests: tests/it/set/keys.rs, tests/many.rs
+
 //! Entries by key, without a map: a key is the index of a slot and the slot's generation.
 
 use std::iter::Enumerate;

@@ -1,3 +1,5 @@
+// Tests: tests/it/set.rs, tests/it/set/exited.rs, tests/it/set/timeout.rs
+
 //! Waiting for the next exit of a set.
 
 use std::io;

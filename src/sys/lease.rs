@@ -1,3 +1,5 @@
+// Tests: tests/it/release.rs, src/sys/model/tests.rs
+
 //! A value, and a state behind one lock. Calls that block can use the value without the lock.
 //!
 //! A call that blocks takes a *lease*. The owner may close the value at any time. The value is dropped

@@ -1,3 +1,5 @@
+// Tests: src/sys/model/checks.rs, src/sys/model/faults.rs
+
 //! The model kernel, which replaces `unix` in the library's unit tests.
 //!
 //! It has the same functions on a kernel in memory, under shuttle's scheduler, which can try any order

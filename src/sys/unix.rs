@@ -1,3 +1,5 @@
+// Tests: tests/descriptors/, tests/syscalls.rs, tests/it/seccomp.rs
+
 //! The system calls of Unix. For what a target lacks there are files of stubs with the same functions.
 
 #[cfg(any(target_os = "linux", target_os = "android"))]

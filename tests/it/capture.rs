@@ -19,6 +19,7 @@ use std::time::Duration;
 use nix::libc::{ECHILD, EINVAL, SIGKILL};
 use pidwait::{Capture, ChildExt};
 
+use crate::common::isolated::enter;
 #[cfg(target_os = "linux")]
 use crate::common::set_pipe_size;
 use crate::common::{await_zombie, backends, exists, is_blocking, reap_externally, rounds, shell};
@@ -69,8 +70,12 @@ fn stream_without_pipe_is_empty() {
     }
 }
 
+/// Alone: with that much memory in this process, each fork of another test would copy some of it.
 #[test]
 fn captures_16_mib_from_both_pipes_at_once() {
+    if !enter("capture::captures_16_mib_from_both_pipes_at_once") {
+        return;
+    }
     let out = "head -c 16777216 /dev/zero";
     let err = "yes | head -c 16777216 >&2";
     each(&format!("{out} & {err}; wait"), |captured| {

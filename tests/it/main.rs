@@ -7,6 +7,11 @@
 mod common;
 
 #[cfg(target_os = "linux")]
+mod adoption;
+#[cfg(feature = "async-io")]
+mod async_io;
+mod auto_traits;
+#[cfg(target_os = "linux")]
 mod background;
 #[cfg(target_os = "linux")]
 mod capture;
@@ -14,6 +19,9 @@ mod child;
 mod clone;
 mod exit;
 mod exit_fd;
+mod fd_exhausted;
+#[cfg(target_os = "linux")]
+mod fork;
 mod from_child;
 #[cfg(target_os = "linux")]
 mod from_pidfd;
@@ -21,17 +29,32 @@ mod from_pidfd;
 mod identity;
 #[cfg(target_os = "linux")]
 mod kill_on_drop;
+#[cfg(target_os = "linux")]
+mod namespaces;
 mod open;
+#[cfg(target_os = "linux")]
+mod pid_reuse;
+#[cfg(target_os = "linux")]
+mod pid_reuse_seen;
 #[cfg(target_os = "linux")]
 mod process_group;
 mod race;
+#[cfg(any(feature = "async-io", feature = "tokio"))]
+mod reactor;
 mod release;
+#[cfg(target_os = "linux")]
+mod seccomp;
 mod set;
 mod shared;
 mod signal;
 mod spawn;
+mod storm;
 mod support;
 mod terminate;
+#[cfg(target_os = "linux")]
+mod threads;
 mod timeout;
+#[cfg(feature = "tokio")]
+mod tokio;
 mod usage;
 mod wait;

@@ -10,7 +10,7 @@ use super::machine;
 const INTRODUCTION: &str = "\
 # Benchmarks
 
-Written by `cargo run --bin report` from the results of `cargo bench`.
+Written by `cargo run -p pidwait-benches` from the results of `cargo bench`.
 
 The contenders of a question take turns: each of 20 to 50 rounds measures every contender once, in a
 new random order. A time is the median of all rounds. A ratio is the median of the ratios of the rounds.

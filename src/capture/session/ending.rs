@@ -1,3 +1,5 @@
+// Tests: tests/it/capture/terminate.rs
+
 //! Ending the child, or the group that it leads.
 
 use std::io;

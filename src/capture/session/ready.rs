@@ -1,3 +1,5 @@
+// Tests: tests/it/capture/timeout.rs, tests/it/capture/leak.rs
+
 //! Waiting until there is something to do.
 
 use std::io;

@@ -1,3 +1,5 @@
+// Tests: tests/it/set/, tests/it/background.rs, tests/descriptors/set.rs
+
 //! `epoll_wait` with a deadline: Linux.
 
 use std::time::Instant;

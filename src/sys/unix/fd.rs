@@ -1,3 +1,5 @@
+// Tests: tests/it/exit_fd.rs, tests/descriptors/handle.rs
+
 //! Descriptors: poll, flags, reads, and a descriptor that signals an exit.
 
 use std::net::Shutdown;

@@ -1,3 +1,5 @@
+// Tests: tests/it/support.rs
+
 //! Stubs of the calls on pidfds, for Unix other than Linux.
 
 use std::io;

@@ -1,3 +1,5 @@
+// Tests: tests/it/seccomp.rs, tests/it/timeout.rs
+
 //! `poll`, where there is no `ppoll` with its nanoseconds, or a sandbox denies it.
 
 use std::time::Duration;

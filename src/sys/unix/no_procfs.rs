@@ -1,3 +1,5 @@
+// Tests: tests/it/process_group/other_systems.rs
+
 //! Stubs, for systems without a `/proc` like that of Linux.
 
 use nix::errno::Errno;

@@ -1,3 +1,5 @@
+// Tests: tests/it/usage.rs, tests/it/wait.rs
+
 //! `waitid` to peek and `wait4` to reap, for systems whose `waitid` returns no usage.
 
 use std::mem::MaybeUninit;

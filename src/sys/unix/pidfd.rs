@@ -1,3 +1,5 @@
+// Tests: tests/it/from_pidfd.rs, tests/it/seccomp.rs, tests/syscalls.rs
+
 //! The calls on pidfds.
 
 use std::fs;

@@ -1,3 +1,5 @@
+// Tests: tests/it/timeout.rs, tests/it/capture/timeout.rs
+
 //! `ppoll`, which takes nanoseconds.
 
 use std::time::Duration;

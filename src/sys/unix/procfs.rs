@@ -1,3 +1,5 @@
+// Tests: tests/it/identity.rs, tests/it/namespaces.rs, tests/it/process_group/wait.rs
+
 //! Reads `/proc`.
 
 use std::fs;

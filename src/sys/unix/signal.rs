@@ -1,3 +1,5 @@
+// Tests: tests/it/signal.rs, tests/it/process_group.rs
+
 //! Signals by PID. The pidfd calls are in `pidfd.rs`.
 
 use nix::errno::Errno;

@@ -1,3 +1,5 @@
+// Tests: tests/it/threads.rs, tests/it/fork.rs, tests/it/storm.rs
+
 //! Clock, threads and forks.
 
 use std::os::unix::process::parent_id;

@@ -1,3 +1,5 @@
+// Tests: tests/it/wait.rs, tests/it/usage.rs, tests/syscalls.rs
+
 //! Waiting: `waitid`, and `wait4` where `waitid` returns no resource usage.
 
 #[cfg_attr(any(target_os = "linux", target_os = "android"), path = "waitid.rs")]

@@ -1,3 +1,5 @@
+// Tests: tests/it/usage.rs, tests/it/wait.rs
+
 //! The system call `waitid`, because libc's function lacks its fifth argument, the usage: Linux.
 
 use std::mem::MaybeUninit;

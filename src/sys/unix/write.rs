@@ -1,3 +1,5 @@
+// Tests: tests/it/capture/sigpipe.rs, tests/it/capture/input.rs
+
 //! Writing to a pipe whose reader may be gone, without SIGPIPE.
 
 use std::os::fd::{AsRawFd, BorrowedFd};

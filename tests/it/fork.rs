@@ -1,18 +1,16 @@
 //! Handles in a process that was forked and has not exec'ed, and what such a process does to the
-//! waits of its parent. A separate binary, because a fork copies the whole process.
+//! waits of its parent. A process for each test: a forked process keeps copies of all descriptors, also
+//! of those that other tests wait to be closed.
 
-#![cfg(target_os = "linux")]
 #![allow(unsafe_code)] // fork, clone and exit.
-
-mod common;
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::time::Duration;
 
-use common::isolated::enter;
-use common::{
+use crate::common::isolated::enter;
+use crate::common::{
     await_zombie, backends, become_subreaper, errno, eventually, kill, pause, readable,
     reap_externally, sleeper, thread_count, NonChild, Waiter,
 };
@@ -24,8 +22,7 @@ const SHORT: Duration = Duration::from_millis(1);
 /// In milliseconds: long enough for any exit, and shorter than the forked process lives.
 const BEFORE_THE_FORK_ENDS: u16 = 20_000;
 
-/// The tests that use both kinds run alone: a process made by the bare call hangs if another thread
-/// held a lock of libc.
+/// A process made by the bare call hangs if another thread held a lock of libc.
 #[derive(Clone, Copy)]
 enum Fork {
     Libc,
@@ -49,7 +46,7 @@ impl Fork {
             Fork::Libc => unsafe { libc::c_long::from(libc::fork()) },
             #[cfg(target_os = "linux")]
             // SAFETY: see above.
-            Fork::RawClone => unsafe { common::raw_clone(libc::SIGCHLD) },
+            Fork::RawClone => unsafe { crate::common::raw_clone(libc::SIGCHLD) },
         };
         if pid == 0 {
             let passed = catch_unwind(AssertUnwindSafe(run)).unwrap_or(false);
@@ -91,6 +88,9 @@ impl Drop for LivingFork {
 
 #[test]
 fn exit_fd_is_readable_while_a_forked_process_holds_a_copy() {
+    if !enter("fork::exit_fd_is_readable_while_a_forked_process_holds_a_copy") {
+        return;
+    }
     for backend in backends() {
         let child = sleeper();
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
@@ -105,6 +105,9 @@ fn exit_fd_is_readable_while_a_forked_process_holds_a_copy() {
 /// Like an `ExitFd`, both listen to the watcher of the handle.
 #[test]
 fn set_and_timed_waits_end_while_a_forked_process_holds_a_copy() {
+    if !enter("fork::set_and_timed_waits_end_while_a_forked_process_holds_a_copy") {
+        return;
+    }
     for backend in backends() {
         let child = sleeper();
         let mut set = WaitSet::new().unwrap();
@@ -121,6 +124,9 @@ fn set_and_timed_waits_end_while_a_forked_process_holds_a_copy() {
 /// gets a copy of its descriptors.
 #[test]
 fn wait_in_progress_ends_while_a_forked_process_holds_a_copy() {
+    if !enter("fork::wait_in_progress_ends_while_a_forked_process_holds_a_copy") {
+        return;
+    }
     for backend in backends() {
         let mut non_child = NonChild::new();
         let handle = PidHandle::open_with(non_child.pid, backend).unwrap();
@@ -139,7 +145,7 @@ fn wait_in_progress_ends_while_a_forked_process_holds_a_copy() {
 
 #[test]
 fn handle_in_a_forked_process_sees_a_running_process() {
-    if !enter("handle_in_a_forked_process_sees_a_running_process") {
+    if !enter("fork::handle_in_a_forked_process_sees_a_running_process") {
         return;
     }
     for backend in backends() {
@@ -168,7 +174,7 @@ fn handle_in_a_forked_process_sees_a_running_process() {
 
 #[test]
 fn handle_in_a_forked_process_sees_the_reap_of_the_parent() {
-    if !enter("handle_in_a_forked_process_sees_the_reap_of_the_parent") {
+    if !enter("fork::handle_in_a_forked_process_sees_the_reap_of_the_parent") {
         return;
     }
     for backend in backends() {
@@ -197,6 +203,9 @@ fn handle_in_a_forked_process_sees_the_reap_of_the_parent() {
 /// its counts, but not the thread.
 #[test]
 fn handle_in_a_process_forked_during_a_wait_does_not_block() {
+    if !enter("fork::handle_in_a_process_forked_during_a_wait_does_not_block") {
+        return;
+    }
     for backend in backends() {
         let child = sleeper();
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
@@ -217,6 +226,9 @@ fn handle_in_a_process_forked_during_a_wait_does_not_block() {
 /// find then that the process runs, and spin.
 #[test]
 fn has_exited_is_true_in_a_forked_process_once_exit_fd_is_readable() {
+    if !enter("fork::has_exited_is_true_in_a_forked_process_once_exit_fd_is_readable") {
+        return;
+    }
     for backend in backends() {
         let child = sleeper();
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
@@ -237,7 +249,7 @@ fn has_exited_is_true_in_a_forked_process_once_exit_fd_is_readable() {
 /// By PID the watchers of a non-child check for the exit again and again, also while the process forks.
 #[test]
 fn handle_in_a_process_forked_beside_watchers_does_not_block() {
-    if !enter("handle_in_a_process_forked_beside_watchers_does_not_block") {
+    if !enter("fork::handle_in_a_process_forked_beside_watchers_does_not_block") {
         return;
     }
     for backend in backends() {
@@ -254,7 +266,7 @@ fn handle_in_a_process_forked_beside_watchers_does_not_block() {
 /// By PID the background thread checks its children again and again, also while the process forks.
 #[test]
 fn handle_in_a_process_forked_beside_the_background_thread_does_not_block() {
-    if !enter("handle_in_a_process_forked_beside_the_background_thread_does_not_block") {
+    if !enter("fork::handle_in_a_process_forked_beside_the_background_thread_does_not_block") {
         return;
     }
     for backend in backends() {
@@ -280,7 +292,7 @@ fn assert_fork_can_use(handles: &[PidHandle]) {
 /// descriptors there.
 #[test]
 fn all_exit_fds_of_a_forked_process_become_readable() {
-    if !enter("all_exit_fds_of_a_forked_process_become_readable") {
+    if !enter("fork::all_exit_fds_of_a_forked_process_become_readable") {
         return;
     }
     for backend in backends() {
@@ -305,7 +317,7 @@ fn all_exit_fds_of_a_forked_process_become_readable() {
 /// A daemon forks, and its parent ends, with the watchers: the set of the daemon still reports.
 #[test]
 fn set_in_a_forked_process_reports_after_the_parent_has_ended() {
-    if !enter("set_in_a_forked_process_reports_after_the_parent_has_ended") {
+    if !enter("fork::set_in_a_forked_process_reports_after_the_parent_has_ended") {
         return;
     }
     become_subreaper();
@@ -348,7 +360,7 @@ fn fork_that_pauses() -> u32 {
 
 #[test]
 fn child_ext_in_a_forked_process_fails_with_echild() {
-    if !enter("child_ext_in_a_forked_process_fails_with_echild") {
+    if !enter("fork::child_ext_in_a_forked_process_fails_with_echild") {
         return;
     }
     let mut child = sleeper();

@@ -1,15 +1,13 @@
-//! Temporary lack of file descriptors. A separate binary, and a process for each test: all threads
-//! share the descriptor table and the result of the probe.
-
-mod common;
+//! Temporary lack of file descriptors. A process for each test: all threads share the descriptor table
+//! and the result of the probe.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use common::isolated::{current_part, run_isolated};
-use common::smoke::check_core_calls;
-use common::{
+use crate::common::isolated::{current_part, run_isolated};
+use crate::common::smoke::check_core_calls;
+use crate::common::{
     await_gone, errno, exhaust_descriptors, ignoring_sigterm, limit_descriptors, pidfds_supported,
     shell, sleeper, zombie,
 };
@@ -37,7 +35,7 @@ fn isolated_with_pidfds(test: &str) -> bool {
 /// the first result, whatever it is.)
 #[test]
 fn emfile_in_the_probe_is_not_kept() {
-    if !isolated_with_pidfds("emfile_in_the_probe_is_not_kept") {
+    if !isolated_with_pidfds("fd_exhausted::emfile_in_the_probe_is_not_kept") {
         return;
     }
     let child = sleeper();
@@ -63,7 +61,7 @@ fn emfile_in_the_probe_is_not_kept() {
 /// `Unsupported`, which would be definite.
 #[test]
 fn emfile_in_a_required_probe_is_not_unsupported() {
-    const TEST: &str = "emfile_in_a_required_probe_is_not_unsupported";
+    const TEST: &str = "fd_exhausted::emfile_in_a_required_probe_is_not_unsupported";
     if current_part().is_none() {
         if pidfds_supported() {
             run_isolated(TEST, "alone", |command| {
@@ -82,7 +80,7 @@ fn emfile_in_a_required_probe_is_not_unsupported() {
 /// waitpid backend, before and after the probe. `ChildExt` falls back, too.
 #[test]
 fn children_fall_back_to_waitpid() {
-    if !isolated_with_pidfds("children_fall_back_to_waitpid") {
+    if !isolated_with_pidfds("fd_exhausted::children_fall_back_to_waitpid") {
         return;
     }
     let use_children_without_descriptors = || {
@@ -123,7 +121,7 @@ fn children_fall_back_to_waitpid() {
 /// descriptor to spawn a plain command.
 #[test]
 fn spawned_children_fall_back_to_waitpid() {
-    if !isolated_with_pidfds("spawned_children_fall_back_to_waitpid") {
+    if !isolated_with_pidfds("fd_exhausted::spawned_children_fall_back_to_waitpid") {
         return;
     }
     // Without `pre_exec`, for which std would need a pipe.
@@ -154,7 +152,7 @@ fn spawned_children_fall_back_to_waitpid() {
 /// The waitpid backend needs no descriptor.
 #[test]
 fn waitpid_handles_need_no_descriptor() {
-    if !isolated_with_pidfds("waitpid_handles_need_no_descriptor") {
+    if !isolated_with_pidfds("fd_exhausted::waitpid_handles_need_no_descriptor") {
         return;
     }
     let child = sleeper();
@@ -168,7 +166,7 @@ fn waitpid_handles_need_no_descriptor() {
 /// Without a pidfd a capture checks for the exit repeatedly.
 #[test]
 fn capture_needs_no_descriptor() {
-    if !isolated_with_pidfds("capture_needs_no_descriptor") {
+    if !isolated_with_pidfds("fd_exhausted::capture_needs_no_descriptor") {
         return;
     }
     let piped = |script| {
@@ -204,12 +202,14 @@ fn capture_needs_no_descriptor() {
 #[cfg(target_os = "linux")]
 #[test]
 fn waitpid_handle_of_a_non_child_sends_nothing_without_descriptors() {
-    use common::pid_namespace::{in_pid_namespace, ForeignReusedPid};
+    use crate::common::pid_namespace::{in_pid_namespace, ForeignReusedPid};
 
-    if !in_pid_namespace("waitpid_handle_of_a_non_child_sends_nothing_without_descriptors") {
+    if !in_pid_namespace(
+        "fd_exhausted::waitpid_handle_of_a_non_child_sends_nothing_without_descriptors",
+    ) {
         return;
     }
-    let mut non_child = common::NonChild::new();
+    let mut non_child = crate::common::NonChild::new();
     let handle = PidHandle::open_with(non_child.pid, Backend::Waitpid).unwrap();
     let identity = handle.identity().unwrap();
     let files = exhaust_descriptors();
@@ -239,7 +239,8 @@ fn waitpid_handle_of_a_non_child_sends_nothing_without_descriptors() {
 /// released. A killed child must not stay a zombie then.
 #[test]
 fn waits_with_a_limit_of_no_descriptors_fail_with_emfile() {
-    if !isolated_with_pidfds("waits_with_a_limit_of_no_descriptors_fail_with_emfile") {
+    if !isolated_with_pidfds("fd_exhausted::waits_with_a_limit_of_no_descriptors_fail_with_emfile")
+    {
         return;
     }
     // Otherwise `terminate` could find them gone before it waits.

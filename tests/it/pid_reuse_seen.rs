@@ -1,18 +1,14 @@
 //! A handle stores what it has seen: once its process has exited, a process that gets its PID is
-//! neither signalled nor confused with it. A separate binary, with a PID namespace for each test:
-//! there the test can choose the next PID.
-
-#![cfg(target_os = "linux")]
-
-mod common;
+//! neither signalled nor confused with it. Each test has a PID namespace of its own: there it
+//! can choose the next PID.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::Duration;
 
-use common::pid_namespace::{in_pid_namespace, without_proc, ForeignReusedPid, ReusedPid};
-use common::{
+use crate::common::pid_namespace::{in_pid_namespace, without_proc, ForeignReusedPid, ReusedPid};
+use crate::common::{
     await_zombie, backends, become_subreaper, errno, eventually, fork, kill, readable,
     reap_externally, sleeper, thread_count, zombie, NonChild, LONG,
 };
@@ -42,7 +38,7 @@ fn end(non_child: &mut NonChild) {
 
 #[test]
 fn kill_after_exit_fd_was_readable_spares_the_new_process() {
-    if !in_pid_namespace("kill_after_exit_fd_was_readable_spares_the_new_process") {
+    if !in_pid_namespace("pid_reuse_seen::kill_after_exit_fd_was_readable_spares_the_new_process") {
         return;
     }
     for backend in backends() {
@@ -66,7 +62,9 @@ fn kill_after_exit_fd_was_readable_spares_the_new_process() {
 /// PID it cannot see the zombie that made the descriptor readable.
 #[test]
 fn kill_in_a_fork_after_exit_fd_was_readable_spares_the_new_process() {
-    if !in_pid_namespace("kill_in_a_fork_after_exit_fd_was_readable_spares_the_new_process") {
+    if !in_pid_namespace(
+        "pid_reuse_seen::kill_in_a_fork_after_exit_fd_was_readable_spares_the_new_process",
+    ) {
         return;
     }
     for backend in backends() {
@@ -96,7 +94,9 @@ fn kill_in_a_fork_after_exit_fd_was_readable_spares_the_new_process() {
 /// The start time is not known, and the forked process is the first to see the exit.
 #[test]
 fn kill_after_a_fork_made_exit_fd_readable_spares_the_new_process() {
-    if !in_pid_namespace("kill_after_a_fork_made_exit_fd_readable_spares_the_new_process") {
+    if !in_pid_namespace(
+        "pid_reuse_seen::kill_after_a_fork_made_exit_fd_readable_spares_the_new_process",
+    ) {
         return;
     }
     let before = thread_count();
@@ -126,7 +126,9 @@ fn kill_after_a_fork_made_exit_fd_readable_spares_the_new_process() {
 
 #[test]
 fn kill_after_a_set_reported_the_exit_spares_the_new_process() {
-    if !in_pid_namespace("kill_after_a_set_reported_the_exit_spares_the_new_process") {
+    if !in_pid_namespace(
+        "pid_reuse_seen::kill_after_a_set_reported_the_exit_spares_the_new_process",
+    ) {
         return;
     }
     for backend in backends() {
@@ -151,7 +153,9 @@ fn kill_after_a_set_reported_the_exit_spares_the_new_process() {
 /// The exit of a child was seen, other code reaped it, and another child runs under its PID.
 #[test]
 fn calls_after_a_seen_exit_and_an_external_reap_spare_the_new_child() {
-    if !in_pid_namespace("calls_after_a_seen_exit_and_an_external_reap_spare_the_new_child") {
+    if !in_pid_namespace(
+        "pid_reuse_seen::calls_after_a_seen_exit_and_an_external_reap_spare_the_new_child",
+    ) {
         return;
     }
     let looks: [fn(&PidHandle); 4] = [
@@ -183,7 +187,7 @@ fn calls_after_a_seen_exit_and_an_external_reap_spare_the_new_child() {
 /// The same for a member of a set.
 #[test]
 fn set_reports_a_child_whose_pid_was_reused() {
-    if !in_pid_namespace("set_reports_a_child_whose_pid_was_reused") {
+    if !in_pid_namespace("pid_reuse_seen::set_reports_a_child_whose_pid_was_reused") {
         return;
     }
     for backend in backends() {
@@ -206,7 +210,9 @@ fn set_reports_a_child_whose_pid_was_reused() {
 /// No call has seen the end of the non-child: only its start time tells it from the new process.
 #[test]
 fn calls_after_an_unseen_end_of_a_non_child_spare_the_new_process() {
-    if !in_pid_namespace("calls_after_an_unseen_end_of_a_non_child_spare_the_new_process") {
+    if !in_pid_namespace(
+        "pid_reuse_seen::calls_after_an_unseen_end_of_a_non_child_spare_the_new_process",
+    ) {
         return;
     }
     let first_calls: [fn(&PidHandle); 5] = [
@@ -242,7 +248,9 @@ fn calls_after_an_unseen_end_of_a_non_child_spare_the_new_process() {
 /// reaps it by other code.
 #[test]
 fn calls_after_a_seen_exit_of_an_adopted_process_spare_the_new_process() {
-    if !in_pid_namespace("calls_after_a_seen_exit_of_an_adopted_process_spare_the_new_process") {
+    if !in_pid_namespace(
+        "pid_reuse_seen::calls_after_a_seen_exit_of_an_adopted_process_spare_the_new_process",
+    ) {
         return;
     }
     become_subreaper();

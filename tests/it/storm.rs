@@ -1,15 +1,13 @@
 //! Waits while signals arrive without pause, with a handler that interrupts every system call.
 //!
-//! A separate binary, because a signal handler is process-wide.
-
-mod common;
+//! A process for each test, because a signal handler is process-wide.
 
 use std::os::unix::process::ExitStatusExt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use common::{
+use crate::common::isolated::enter;
+use crate::common::{
     backends, blocked_on_stdin, ignoring_sigterm, interrupt_calls, interruptions, kill_thread,
     this_thread,
 };
@@ -25,8 +23,6 @@ const MIN_SIGNALS: usize = 20;
 /// stop after 30 seconds, much longer than any timeout here, and the wait must end before that: a wait
 /// that restarted its timeout at each signal would not. `meanwhile` is called after many signals.
 fn under_signals<T>(wait: impl FnOnce() -> T, meanwhile: impl FnOnce() + Send) -> (T, usize) {
-    static LOCK: Mutex<()> = Mutex::new(());
-    let _lock = LOCK.lock().unwrap_or_else(PoisonError::into_inner);
     interrupt_calls(SIGUSR1);
     let tid = this_thread();
     let before = interruptions(SIGUSR1);
@@ -72,6 +68,9 @@ fn assert_not_early<T>(mut wait: impl FnMut() -> T) -> T {
 
 #[test]
 fn signals_do_not_change_the_timeout_of_a_handle() {
+    if !enter("storm::signals_do_not_change_the_timeout_of_a_handle") {
+        return;
+    }
     for backend in backends() {
         let (child, stdin) = blocked_on_stdin();
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
@@ -92,6 +91,9 @@ fn signals_do_not_change_the_timeout_of_a_handle() {
 
 #[test]
 fn signals_do_not_change_the_timeout_of_a_child() {
+    if !enter("storm::signals_do_not_change_the_timeout_of_a_child") {
+        return;
+    }
     let (mut child, stdin) = blocked_on_stdin();
     assert_eq!(
         assert_not_early(|| child.pidfd_wait_timeout(TIMEOUT)).unwrap(),
@@ -105,6 +107,9 @@ fn signals_do_not_change_the_timeout_of_a_child() {
 
 #[test]
 fn signals_do_not_change_the_grace_of_terminate() {
+    if !enter("storm::signals_do_not_change_the_grace_of_terminate") {
+        return;
+    }
     for backend in backends() {
         let status = assert_not_early(|| {
             let handle = PidHandle::open_with(ignoring_sigterm().id(), backend).unwrap();
@@ -120,6 +125,9 @@ fn signals_do_not_change_the_grace_of_terminate() {
 /// With and without timeout. EINTR never reaches the caller.
 #[test]
 fn only_the_exit_ends_an_interrupted_wait() {
+    if !enter("storm::only_the_exit_ends_an_interrupted_wait") {
+        return;
+    }
     for backend in backends() {
         for timeout in [None, Some(Duration::MAX)] {
             let (child, stdin) = blocked_on_stdin();

@@ -1,15 +1,12 @@
-//! Non-children that become children, by adoption. A separate binary, because that is a property of
-//! the whole process.
-#![cfg(target_os = "linux")]
-
-mod common;
+//! Non-children that become children, by adoption: a process for each test, because that is a property
+//! of the whole process.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 use std::time::Duration;
 
-use common::isolated::{enter, enter_with_each_backend};
-use common::{
+use crate::common::isolated::{enter, enter_with_each_backend};
+use crate::common::{
     await_gone, await_state, backends, become_subreaper, errno, eventually, exhaust_descriptors,
     kill, line, readable, shell, sleeper, while_asleep, LONG,
 };
@@ -44,7 +41,7 @@ impl Grandchild {
 
 #[test]
 fn adopted_process_is_a_child_from_then_on() {
-    if !enter("adopted_process_is_a_child_from_then_on") {
+    if !enter("adoption::adopted_process_is_a_child_from_then_on") {
         return;
     }
     become_subreaper();
@@ -69,7 +66,7 @@ fn adopted_process_is_a_child_from_then_on() {
 /// Only this process can reap the zombie, so waiting for it to disappear would take forever.
 #[test]
 fn zombie_of_an_adopted_process_has_exited() {
-    if !enter("zombie_of_an_adopted_process_has_exited") {
+    if !enter("adoption::zombie_of_an_adopted_process_has_exited") {
         return;
     }
     become_subreaper();
@@ -88,7 +85,7 @@ fn zombie_of_an_adopted_process_has_exited() {
 /// The adoption happens while the wait or the set is waiting.
 #[test]
 fn adoption_during_a_wait_is_noticed() {
-    if !enter("adoption_during_a_wait_is_noticed") {
+    if !enter("adoption::adoption_during_a_wait_is_noticed") {
         return;
     }
     become_subreaper();
@@ -117,7 +114,7 @@ fn adoption_during_a_wait_is_noticed() {
 /// can be started. The next call checks again.
 #[test]
 fn adopted_process_is_reaped_in_the_background_after_a_lack_of_descriptors() {
-    let test = "adopted_process_is_reaped_in_the_background_after_a_lack_of_descriptors";
+    let test = "adoption::adopted_process_is_reaped_in_the_background_after_a_lack_of_descriptors";
     if !enter_with_each_backend(test) {
         return;
     }

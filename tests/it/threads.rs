@@ -1,22 +1,22 @@
 //! Which calls start a watcher thread, and when that thread ends.
 //!
-//! One binary with one test, because it counts the threads of the whole process.
-
-#![cfg(target_os = "linux")]
-
-mod common;
+//! It runs alone, because it counts the threads of the whole process.
 
 use std::fs;
 use std::process::Stdio;
 use std::time::Duration;
 
-use common::{backends, eventually, readable, shell, sleeper, LONG};
+use crate::common::isolated::enter;
+use crate::common::{backends, eventually, readable, shell, sleeper, LONG};
 use pidwait::{Backend, Capture, ChildExt, PidHandle};
 
 const MILLI: Duration = Duration::from_millis(1);
 
 #[test]
 fn watcher_threads_start_when_needed_and_end_with_what_they_watch() {
+    if !enter("threads::watcher_threads_start_when_needed_and_end_with_what_they_watch") {
+        return;
+    }
     for backend in backends() {
         check_handle_of_a_child(backend);
         check_handle_of_a_non_child(backend);

@@ -1,10 +1,4 @@
 //! `AsyncIoPidHandle`, on async-io's reactor.
-#![cfg(feature = "async-io")]
-// Some imports are only for tests of Linux.
-#![cfg_attr(not(target_os = "linux"), allow(dead_code, unused_imports))]
-
-mod common;
-mod reactor;
 
 use std::future::Future;
 use std::time::Duration;
@@ -12,7 +6,7 @@ use std::time::Duration;
 use async_io::Timer;
 use pidwait::AsyncIoPidHandle;
 
-use reactor::{assert_send, async_handle, test_on, Reactor};
+use crate::reactor::{assert_send, async_handle, test_on, Reactor};
 
 async_handle!(AsyncIoPidHandle);
 
@@ -35,5 +29,7 @@ test_on!(AsyncIo);
 #[cfg(target_os = "linux")]
 #[test]
 fn waits_after_pid_reuse_end_at_once() {
-    reactor::waits_after_pid_reuse_end_at_once::<AsyncIo>("waits_after_pid_reuse_end_at_once");
+    crate::reactor::waits_after_pid_reuse_end_at_once::<AsyncIo>(
+        "async_io::waits_after_pid_reuse_end_at_once",
+    );
 }

@@ -1,9 +1,5 @@
-//! When a PID is reused, old handles must not signal, wait for or reap the new process. A separate
-//! binary, with a PID namespace for each test: there the test can choose the next PID.
-
-#![cfg(target_os = "linux")]
-
-mod common;
+//! When a PID is reused, old handles must not signal, wait for or reap the new process. Each
+//! test has a PID namespace of its own: there it can choose the next PID.
 
 use std::os::unix::process::CommandExt;
 use std::process::Child;
@@ -11,10 +7,10 @@ use std::sync::Barrier;
 use std::thread;
 use std::time::Duration;
 
-use common::pid_namespace::{
+use crate::common::pid_namespace::{
     in_pid_namespace, in_pid_namespace_with_each_backend, ForeignReusedPid, ReusedPid,
 };
-use common::{
+use crate::common::{
     await_zombie, backends, errno, exhaust_descriptors, kill, reap_externally, rounds,
     run_at_idle_priority, sh, shell, sleeper, thread_time, with_piped_stdout, zombie, NonChild,
     Waiter,
@@ -37,7 +33,7 @@ fn assert_waits_echild(handle: &PidHandle) {
 
 #[test]
 fn calls_after_a_wait_spare_the_new_process() {
-    if !in_pid_namespace("calls_after_a_wait_spare_the_new_process") {
+    if !in_pid_namespace("pid_reuse::calls_after_a_wait_spare_the_new_process") {
         return;
     }
     for backend in backends() {
@@ -56,7 +52,7 @@ fn calls_after_a_wait_spare_the_new_process() {
 /// `open` found no process. (Go's handle waits for the new process then.)
 #[test]
 fn calls_after_opening_a_missing_process_spare_the_new_process() {
-    if !in_pid_namespace("calls_after_opening_a_missing_process_spare_the_new_process") {
+    if !in_pid_namespace("pid_reuse::calls_after_opening_a_missing_process_spare_the_new_process") {
         return;
     }
     for backend in backends() {
@@ -75,7 +71,7 @@ fn calls_after_opening_a_missing_process_spare_the_new_process() {
 /// Other code reaped the child. A waitpid handle must have seen that in some call before the reuse.
 #[test]
 fn calls_after_an_external_reap_spare_the_new_process() {
-    if !in_pid_namespace("calls_after_an_external_reap_spare_the_new_process") {
+    if !in_pid_namespace("pid_reuse::calls_after_an_external_reap_spare_the_new_process") {
         return;
     }
     let calls: [fn(&PidHandle); 3] = [
@@ -102,7 +98,7 @@ fn calls_after_an_external_reap_spare_the_new_process() {
 /// signal that the process is still our child, so it sends none, even though no call saw the reap.
 #[test]
 fn calls_after_an_external_reap_spare_a_new_non_child() {
-    if !in_pid_namespace("calls_after_an_external_reap_spare_a_new_non_child") {
+    if !in_pid_namespace("pid_reuse::calls_after_an_external_reap_spare_a_new_non_child") {
         return;
     }
     let first_calls: [fn(&PidHandle); 3] = [
@@ -126,7 +122,7 @@ fn calls_after_an_external_reap_spare_a_new_non_child() {
 /// The new process leads a group with the same ID, which must not be signalled.
 #[test]
 fn signal_group_after_an_external_reap_spares_the_new_group() {
-    if !in_pid_namespace("signal_group_after_an_external_reap_spares_the_new_group") {
+    if !in_pid_namespace("pid_reuse::signal_group_after_an_external_reap_spares_the_new_group") {
         return;
     }
     for backend in backends() {
@@ -143,7 +139,7 @@ fn signal_group_after_an_external_reap_spares_the_new_group() {
 /// A handle of a non-child does not wait for a child that gets the PID.
 #[test]
 fn waits_of_a_non_child_handle_spare_a_new_child() {
-    if !in_pid_namespace("waits_of_a_non_child_handle_spare_a_new_child") {
+    if !in_pid_namespace("pid_reuse::waits_of_a_non_child_handle_spare_a_new_child") {
         return;
     }
     for backend in backends() {
@@ -165,7 +161,9 @@ fn waits_of_a_non_child_handle_spare_a_new_child() {
 /// After a call has seen the end of the non-child, a waitpid handle does not signal the PID either.
 #[test]
 fn calls_after_the_observed_end_of_a_non_child_spare_the_new_process() {
-    if !in_pid_namespace("calls_after_the_observed_end_of_a_non_child_spare_the_new_process") {
+    if !in_pid_namespace(
+        "pid_reuse::calls_after_the_observed_end_of_a_non_child_spare_the_new_process",
+    ) {
         return;
     }
     let calls: [fn(&PidHandle); 2] = [
@@ -190,7 +188,7 @@ fn calls_after_the_observed_end_of_a_non_child_spare_the_new_process() {
 /// PID: it sends nothing, and a wait does not take the new process for an adopted child.
 #[test]
 fn calls_without_descriptors_spare_the_new_process() {
-    if !in_pid_namespace("calls_without_descriptors_spare_the_new_process") {
+    if !in_pid_namespace("pid_reuse::calls_without_descriptors_spare_the_new_process") {
         return;
     }
     for reuse in ReusedPid::KINDS {
@@ -213,7 +211,7 @@ fn calls_without_descriptors_spare_the_new_process() {
 /// `ChildExt` after std's own wait: std has the old status, and the new process is not reaped.
 #[test]
 fn child_ext_after_a_std_wait_spares_the_new_process() {
-    if !in_pid_namespace("child_ext_after_a_std_wait_spares_the_new_process") {
+    if !in_pid_namespace("pid_reuse::child_ext_after_a_std_wait_spares_the_new_process") {
         return;
     }
     for reuse in ReusedPid::KINDS {
@@ -230,7 +228,7 @@ fn child_ext_after_a_std_wait_spares_the_new_process() {
 /// The same after `pidfd_wait`. It reaps through std, so std's `kill` sends nothing.
 #[test]
 fn child_ext_after_pidfd_wait_spares_the_new_process() {
-    if !in_pid_namespace("child_ext_after_pidfd_wait_spares_the_new_process") {
+    if !in_pid_namespace("pid_reuse::child_ext_after_pidfd_wait_spares_the_new_process") {
         return;
     }
     for reuse in ReusedPid::KINDS {
@@ -248,7 +246,7 @@ fn child_ext_after_pidfd_wait_spares_the_new_process() {
 /// A non-child has the PID, which ECHILD reveals, so no signal is sent.
 #[test]
 fn child_ext_after_a_reap_spares_a_new_non_child() {
-    if !in_pid_namespace("child_ext_after_a_reap_spares_a_new_non_child") {
+    if !in_pid_namespace("pid_reuse::child_ext_after_a_reap_spares_a_new_non_child") {
         return;
     }
     let reaps: [fn(&mut Child); 2] = [
@@ -270,7 +268,7 @@ fn child_ext_after_a_reap_spares_a_new_non_child() {
 /// A capture after std's own wait, even one that would end the child.
 #[test]
 fn capture_after_a_std_wait_spares_the_new_process() {
-    if !in_pid_namespace("capture_after_a_std_wait_spares_the_new_process") {
+    if !in_pid_namespace("pid_reuse::capture_after_a_std_wait_spares_the_new_process") {
         return;
     }
     for reuse in ReusedPid::KINDS {
@@ -297,7 +295,7 @@ fn capture_after_a_std_wait_spares_the_new_process() {
 /// A handle made from a child that std has already reaped.
 #[test]
 fn a_handle_from_a_reaped_child_spares_the_new_process() {
-    if !in_pid_namespace("a_handle_from_a_reaped_child_spares_the_new_process") {
+    if !in_pid_namespace("pid_reuse::a_handle_from_a_reaped_child_spares_the_new_process") {
         return;
     }
     let waits: [fn(&mut Child); 2] = [
@@ -319,7 +317,7 @@ fn a_handle_from_a_reaped_child_spares_the_new_process() {
 /// a zombie.
 #[test]
 fn a_handle_from_a_zombie_spares_the_new_process() {
-    if !in_pid_namespace("a_handle_from_a_zombie_spares_the_new_process") {
+    if !in_pid_namespace("pid_reuse::a_handle_from_a_zombie_spares_the_new_process") {
         return;
     }
     for reuse in ReusedPid::KINDS {
@@ -339,7 +337,7 @@ fn a_handle_from_a_zombie_spares_the_new_process() {
 /// it would kill the new process.
 #[test]
 fn a_signal_during_a_wait_spares_the_new_process() {
-    if !in_pid_namespace("a_signal_during_a_wait_spares_the_new_process") {
+    if !in_pid_namespace("pid_reuse::a_signal_during_a_wait_spares_the_new_process") {
         return;
     }
     for backend in backends() {
@@ -362,7 +360,7 @@ fn a_signal_during_a_wait_spares_the_new_process() {
 /// other waits late.
 #[test]
 fn a_wait_during_a_wait_spares_the_new_process() {
-    if !in_pid_namespace("a_wait_during_a_wait_spares_the_new_process") {
+    if !in_pid_namespace("pid_reuse::a_wait_during_a_wait_spares_the_new_process") {
         return;
     }
     let processors = thread::available_parallelism().map_or(1, usize::from);
@@ -400,7 +398,7 @@ fn a_wait_during_a_wait_spares_the_new_process() {
 /// What one clone has seen, all clones use.
 #[test]
 fn clones_of_a_done_handle_spare_the_new_process() {
-    if !in_pid_namespace("clones_of_a_done_handle_spare_the_new_process") {
+    if !in_pid_namespace("pid_reuse::clones_of_a_done_handle_spare_the_new_process") {
         return;
     }
     let finds: [fn(&PidHandle); 2] = [
@@ -429,7 +427,7 @@ fn clones_of_a_done_handle_spare_the_new_process() {
 /// An identity does not open the process that has the PID now, child or not.
 #[test]
 fn identity_does_not_open_the_new_process() {
-    if !in_pid_namespace_with_each_backend("identity_does_not_open_the_new_process") {
+    if !in_pid_namespace_with_each_backend("pid_reuse::identity_does_not_open_the_new_process") {
         return;
     }
     let spawn = || PidHandle::spawn(&mut shell("exit 3")).unwrap().handle;
@@ -458,7 +456,9 @@ fn identity_does_not_open_the_new_process() {
 /// A handle that was opened by identity refers to that process, even if its PID is reused later.
 #[test]
 fn handle_opened_by_identity_spares_the_new_process() {
-    if !in_pid_namespace_with_each_backend("handle_opened_by_identity_spares_the_new_process") {
+    if !in_pid_namespace_with_each_backend(
+        "pid_reuse::handle_opened_by_identity_spares_the_new_process",
+    ) {
         return;
     }
     let mut non_child = NonChild::new();

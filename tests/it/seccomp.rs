@@ -1,19 +1,15 @@
-//! Old kernels and strict sandboxes, simulated by seccomp filters. A separate binary, with a process for
-//! each filter, because a thread cannot remove a filter.
-
-#![cfg(target_os = "linux")]
-
-mod common;
+//! Old kernels and strict sandboxes, simulated by seccomp filters. A process for each filter, because a
+//! thread cannot remove it.
 
 use std::io::ErrorKind;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Child;
 use std::thread;
 
-use common::isolated::{current_part, run_isolated};
-use common::seccomp::{deny, deny_in, DeniedCall};
-use common::smoke::check_core_calls;
-use common::{
+use crate::common::isolated::{current_part, run_isolated};
+use crate::common::seccomp::{deny, deny_in, DeniedCall};
+use crate::common::smoke::check_core_calls;
+use crate::common::{
     await_gone, errno, exists, fork_and_exit, pidfds_supported, reap_externally, rounds, skip,
     sleeper, zombie,
 };
@@ -162,7 +158,7 @@ fn current_system() -> Option<&'static System> {
 #[test]
 fn the_probe_names_the_missing_call() {
     let Some(system) = current_system() else {
-        return run_on_each_system("the_probe_names_the_missing_call", None);
+        return run_on_each_system("seccomp::the_probe_names_the_missing_call", None);
     };
     let found = support().unwrap();
     let missing = found
@@ -189,15 +185,18 @@ fn the_probe_names_the_missing_call() {
 #[test]
 fn requiring_missing_pidfds_is_unsupported() {
     let Some(system) = current_system() else {
-        return run_on_each_system("requiring_missing_pidfds_is_unsupported", Some("pidfd"));
+        return run_on_each_system(
+            "seccomp::requiring_missing_pidfds_is_unsupported",
+            Some("pidfd"),
+        );
     };
     let Some((call, _)) = system.missing else {
         assert_eq!(support().unwrap().backend(), Backend::Pidfd);
         return check_core_calls(Backend::Pidfd);
     };
     let opened = PidHandle::open(std::process::id()).unwrap_err();
-    let spawned = PidHandle::spawn(&mut common::sleep()).unwrap_err();
-    assert!(common::has_no_children(), "it fails before the fork");
+    let spawned = PidHandle::spawn(&mut crate::common::sleep()).unwrap_err();
+    assert!(crate::common::has_no_children(), "it fails before the fork");
     for error in [support().unwrap_err(), opened, spawned] {
         assert_eq!(error.kind(), ErrorKind::Unsupported);
         assert!(error.to_string().contains(call), "{error}");
@@ -212,7 +211,10 @@ fn requiring_missing_pidfds_is_unsupported() {
 #[test]
 fn forcing_the_fallback_probes_nothing() {
     if current_system().is_none() {
-        return run_on_each_system("forcing_the_fallback_probes_nothing", Some("waitpid"));
+        return run_on_each_system(
+            "seccomp::forcing_the_fallback_probes_nothing",
+            Some("waitpid"),
+        );
     }
     assert_eq!(support().unwrap().missing(), None);
     check_core_calls(Backend::Waitpid);
@@ -226,7 +228,7 @@ fn denied_calls_after_the_probe_fail_without_side_effects() {
         if filters_work() {
             for part in ["waitid", "pidfd_send_signal", "pidfd_open", "EINVAL"] {
                 run_isolated(
-                    "denied_calls_after_the_probe_fail_without_side_effects",
+                    "seccomp::denied_calls_after_the_probe_fail_without_side_effects",
                     part,
                     |command| {
                         command.env_remove("PIDWAIT_BACKEND");
@@ -267,7 +269,7 @@ fn pidfd_send_signal_denied() {
     assert_eq!(errno(handle.kill()), EPERM);
     assert_eq!(errno(running.pidfd_signal(SIGKILL)), EPERM);
     assert_eq!(handle.try_wait().unwrap(), None);
-    common::kill(running.id(), SIGKILL);
+    crate::common::kill(running.id(), SIGKILL);
     assert_eq!(handle.wait().unwrap().signal(), Some(SIGKILL));
     assert_eq!(errno(handle.kill()), ECHILD);
 }
@@ -278,7 +280,7 @@ fn pidfd_open_denied() {
     assert_eq!(errno(PidHandle::open(running.id())), EPERM);
     // For children the waitpid backend is as safe.
     assert_eq!(child.pidfd_wait().unwrap().code(), Some(4));
-    let spawned = PidHandle::spawn(&mut common::sleep()).unwrap();
+    let spawned = PidHandle::spawn(&mut crate::common::sleep()).unwrap();
     for handle in [Spawned::from(running).handle, spawned.handle] {
         assert_eq!(handle.backend(), Backend::Waitpid);
         handle.kill().unwrap();
@@ -303,11 +305,11 @@ fn pidfd_open_einval() {
 /// first that the process is gone, the status is there.
 #[test]
 fn call_that_fails_finds_the_status_at_once() {
-    let test = "call_that_fails_finds_the_status_at_once";
+    let test = "seccomp::call_that_fails_finds_the_status_at_once";
     if !enter_without(test, &[NO_INFO]) {
         return;
     }
-    for backend in common::all_backends() {
+    for backend in crate::common::all_backends() {
         for round in 0..rounds(1000) {
             let handle = PidHandle::open_with(fork_and_exit(5), backend).unwrap();
             let status = thread::scope(|scope| {
@@ -326,7 +328,7 @@ fn call_that_fails_finds_the_status_at_once() {
 /// The kill fails, but the child has exited and is reaped.
 #[test]
 fn kill_on_drop_reaps_an_exited_child_without_pidfd_send_signal() {
-    let test = "kill_on_drop_reaps_an_exited_child_without_pidfd_send_signal";
+    let test = "seccomp::kill_on_drop_reaps_an_exited_child_without_pidfd_send_signal";
     if !enter_without(test, &[]) {
         return;
     }
@@ -338,7 +340,7 @@ fn kill_on_drop_reaps_an_exited_child_without_pidfd_send_signal() {
     drop(guards);
     assert_eq!(errno(exited.try_wait()), ECHILD);
     assert!(exists(running.id()));
-    common::kill(running.id(), SIGKILL);
+    crate::common::kill(running.id(), SIGKILL);
     await_gone(running.id());
 }
 
@@ -346,14 +348,14 @@ fn kill_on_drop_reaps_an_exited_child_without_pidfd_send_signal() {
 #[cfg(target_arch = "x86_64")] // Elsewhere there may be no such call.
 #[test]
 fn background_reaper_works_without_epoll_wait() {
-    let test = "background_reaper_works_without_epoll_wait";
+    let test = "seccomp::background_reaper_works_without_epoll_wait";
     let denied = [libc::SYS_epoll_wait, libc::SYS_epoll_pwait];
     if !enter_without(test, &denied.map(|call| fails_with(call, EPERM))) {
         return;
     }
     let child = sleeper();
     PidHandle::open(child.id()).unwrap().reap_in_background();
-    common::assert_other_threads_idle();
-    common::kill(child.id(), SIGKILL);
+    crate::common::assert_other_threads_idle();
+    crate::common::kill(child.id(), SIGKILL);
     await_gone(child.id());
 }

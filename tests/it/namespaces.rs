@@ -1,10 +1,8 @@
 //! What changes with the namespaces of this process: PIDs that `/proc` counts differently, other
-//! descriptor tables, and threads that cannot be started. A separate binary, because each test
-//! changes its whole process.
-#![cfg(target_os = "linux")]
-#![allow(unsafe_code)] // unshare, and threads that outlive the main thread.
+//! descriptor tables, and threads that cannot be started. A process for each test, because each
+//! changes it as a whole.
 
-mod common;
+#![allow(unsafe_code)] // unshare, and threads that outlive the main thread.
 
 use std::io::ErrorKind;
 use std::os::fd::AsRawFd;
@@ -13,10 +11,10 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::thread;
 use std::time::Duration;
 
-use common::isolated::{current_part, enter, enter_under, enter_with_each_backend};
-use common::pid_namespace::{enter_foreign_proc, in_pid_namespace, with_nested_proc};
-use common::seccomp::{deny, DeniedCall};
-use common::{
+use crate::common::isolated::{current_part, enter, enter_under, enter_with_each_backend};
+use crate::common::pid_namespace::{enter_foreign_proc, in_pid_namespace, with_nested_proc};
+use crate::common::seccomp::{deny, DeniedCall};
+use crate::common::{
     await_zombie, backends, drop_privileges, errno, exit, fork, is_root, lead_group, pidfd_open,
     pidfds_supported, readable, reap_externally, skip, sleep, sleeper, unshare_pids, NonChild,
     LONG, UNPRIVILEGED_UID,
@@ -27,7 +25,8 @@ use pidwait::{Backend, PidHandle, WaitSet};
 /// A process that mounts `/proc` for a container, or enters its mounts, no longer has its own.
 #[test]
 fn calls_under_a_proc_that_became_foreign_work_for_a_non_child() {
-    if !in_pid_namespace("calls_under_a_proc_that_became_foreign_work_for_a_non_child") {
+    if !in_pid_namespace("namespaces::calls_under_a_proc_that_became_foreign_work_for_a_non_child")
+    {
         return;
     }
     for backend in backends() {
@@ -61,7 +60,7 @@ fn unshare(flags: libc::c_int) {
 
 #[test]
 fn from_pidfd_under_a_foreign_proc_fails_with_unsupported() {
-    let test = "from_pidfd_under_a_foreign_proc_fails_with_unsupported";
+    let test = "namespaces::from_pidfd_under_a_foreign_proc_fails_with_unsupported";
     if !pidfds_supported() {
         return;
     }
@@ -87,7 +86,7 @@ fn from_pidfd_under_a_foreign_proc_fails_with_unsupported() {
 /// What is no pidfd, or one of a reaped process, is recognised without `/proc`.
 #[test]
 fn from_pidfd_under_a_foreign_proc_rejects_as_elsewhere() {
-    let test = "from_pidfd_under_a_foreign_proc_rejects_as_elsewhere";
+    let test = "namespaces::from_pidfd_under_a_foreign_proc_rejects_as_elsewhere";
     if !pidfds_supported() {
         return;
     }
@@ -102,7 +101,7 @@ fn from_pidfd_under_a_foreign_proc_rejects_as_elsewhere() {
     check();
     let child = sleeper();
     let fd = pidfd_open(child.id(), 0).unwrap();
-    common::kill(child.id(), libc::SIGKILL);
+    crate::common::kill(child.id(), libc::SIGKILL);
     reap_externally(child.id());
     assert_eq!(errno(PidHandle::from_pidfd(fd)), libc::ECHILD);
     deny(&[NO_GET_INFO]).unwrap();
@@ -113,12 +112,12 @@ fn from_pidfd_under_a_foreign_proc_rejects_as_elsewhere() {
 /// PID, and not the start time of the outer process with that number.
 #[test]
 fn non_child_under_a_foreign_proc_is_known_by_its_pid() {
-    let test = "non_child_under_a_foreign_proc_is_known_by_its_pid";
+    let test = "namespaces::non_child_under_a_foreign_proc_is_known_by_its_pid";
     if !enter_foreign_proc(test) {
         return;
     }
     for backend in backends() {
-        let mut non_child = common::NonChild::new();
+        let mut non_child = crate::common::NonChild::new();
         let handle = PidHandle::open_with(non_child.pid, backend).unwrap();
         assert!(!handle.has_exited().unwrap());
         handle.signal(0).unwrap();
@@ -131,7 +130,7 @@ fn non_child_under_a_foreign_proc_is_known_by_its_pid() {
 #[test]
 fn from_pidfd_in_a_thread_with_descriptors_of_its_own_finds_the_pid() {
     if !pidfds_supported()
-        || !enter("from_pidfd_in_a_thread_with_descriptors_of_its_own_finds_the_pid")
+        || !enter("namespaces::from_pidfd_in_a_thread_with_descriptors_of_its_own_finds_the_pid")
     {
         return;
     }
@@ -152,7 +151,9 @@ fn from_pidfd_in_a_thread_with_descriptors_of_its_own_finds_the_pid() {
 /// `/proc/self` has no descriptors once the main thread has exited.
 #[test]
 fn from_pidfd_after_the_end_of_the_main_thread_finds_the_pid() {
-    if !pidfds_supported() || !enter("from_pidfd_after_the_end_of_the_main_thread_finds_the_pid") {
+    if !pidfds_supported()
+        || !enter("namespaces::from_pidfd_after_the_end_of_the_main_thread_finds_the_pid")
+    {
         return;
     }
     let child = sleeper();
@@ -162,7 +163,7 @@ fn from_pidfd_after_the_end_of_the_main_thread_finds_the_pid() {
     if forked == 0 {
         let other = move || {
             let own = std::process::id();
-            common::await_state(own, 'Z');
+            crate::common::await_state(own, 'Z');
             deny(&[NO_GET_INFO]).unwrap();
             let fd = pidfd_open(pid, 0).unwrap();
             let found = PidHandle::from_pidfd(fd).map(|handle| handle.id());
@@ -182,7 +183,7 @@ fn waits_work_where_no_thread_can_be_started() {
     if !is_root() {
         return skip("unshare(CLONE_NEWPID) needs root");
     }
-    if !enter("waits_work_where_no_thread_can_be_started") {
+    if !enter("namespaces::waits_work_where_no_thread_can_be_started") {
         return;
     }
     let children = [(); 3].map(|()| sleeper());
@@ -236,16 +237,16 @@ fn fork_in_a_nested_namespace(pids: &[u32], run: impl Fn(u32)) {
 /// A PID is a number of one PID namespace: in a nested one it means another process.
 #[test]
 fn handle_in_a_nested_pid_namespace_spares_the_process_of_that_pid() {
-    let test = "handle_in_a_nested_pid_namespace_spares_the_process_of_that_pid";
+    let test = "namespaces::handle_in_a_nested_pid_namespace_spares_the_process_of_that_pid";
     if !is_root() {
         return skip("unshare(CLONE_NEWPID) needs root");
     }
     if !enter_with_each_backend(test) {
         return;
     }
-    let mut command = common::sleep();
+    let mut command = crate::common::sleep();
     let child = PidHandle::spawn(command.process_group(0)).unwrap().handle;
-    let mut non_child = common::NonChild::new();
+    let mut non_child = crate::common::NonChild::new();
     let handles = [child, PidHandle::open(non_child.pid).unwrap()];
     let fds = [0, 1].map(|index: usize| handles[index].exit_fd().unwrap());
     let pids = [0, 1].map(|index: usize| handles[index].id());
@@ -259,7 +260,7 @@ fn handle_in_a_nested_pid_namespace_spares_the_process_of_that_pid() {
         handle.terminate(Duration::ZERO).unwrap_err();
     });
     for (handle, fd) in handles.iter().zip(&fds) {
-        assert!(!common::readable(fd, 0));
+        assert!(!crate::common::readable(fd, 0));
         assert!(!handle.has_exited().unwrap());
     }
     handles[0].kill().unwrap();
@@ -270,7 +271,7 @@ fn handle_in_a_nested_pid_namespace_spares_the_process_of_that_pid() {
 /// Without `/proc/loadavg` it is unknown which processes were forked during a scan.
 #[test]
 fn ends_of_a_group_under_a_proc_without_loadavg_are_unsupported() {
-    let test = "ends_of_a_group_under_a_proc_without_loadavg_are_unsupported";
+    let test = "namespaces::ends_of_a_group_under_a_proc_without_loadavg_are_unsupported";
     let run = "mount -t proc -o subset=pid proc /proc && exec \"$@\"";
     let mut wrapper = vec!["unshare", "-m", "-p", "-f", "sh", "-c", run, "sh"];
     if !is_root() {
@@ -316,7 +317,7 @@ fn enter_hiding_proc(test: &str, hidepid: u8) -> bool {
 /// non-dumpable. A group that seems to be empty would be killed without its grace.
 #[test]
 fn a_hidden_leader_is_alive() {
-    if !enter_hiding_proc("a_hidden_leader_is_alive", 2) {
+    if !enter_hiding_proc("namespaces::a_hidden_leader_is_alive", 2) {
         return;
     }
     check_hidden_leader();
@@ -324,7 +325,10 @@ fn a_hidden_leader_is_alive() {
 
 #[test]
 fn a_leader_that_proc_denies_access_to_is_alive() {
-    if enter_hiding_proc("a_leader_that_proc_denies_access_to_is_alive", 1) {
+    if enter_hiding_proc(
+        "namespaces::a_leader_that_proc_denies_access_to_is_alive",
+        1,
+    ) {
         check_hidden_leader();
     }
 }
@@ -353,7 +357,10 @@ fn check_hidden_leader() {
 /// With `hidepid=1` the members of other users are listed, but not whether they are zombies.
 #[test]
 fn a_member_that_proc_denies_access_to_is_alive() {
-    if !enter_hiding_proc("a_member_that_proc_denies_access_to_is_alive", 1) {
+    if !enter_hiding_proc(
+        "namespaces::a_member_that_proc_denies_access_to_is_alive",
+        1,
+    ) {
         return;
     }
     for backend in backends() {

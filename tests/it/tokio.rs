@@ -1,10 +1,4 @@
 //! `TokioPidHandle`, on both of tokio's runtimes.
-#![cfg(feature = "tokio")]
-// Some imports are only for tests of Linux.
-#![cfg_attr(not(target_os = "linux"), allow(dead_code, unused_imports))]
-
-mod common;
-mod reactor;
 
 use std::future::Future;
 use std::io;
@@ -16,8 +10,8 @@ use nix::libc::{ECHILD, SIGKILL};
 use pidwait::{PidHandle, TokioPidHandle};
 use tokio::runtime::Builder;
 
-use common::{backends, errno, sleeper, zombie};
-use reactor::{assert_send, async_handle, test_on, Reactor};
+use crate::common::{backends, errno, sleeper, zombie};
+use crate::reactor::{assert_send, async_handle, test_on, Reactor};
 
 async_handle!(TokioPidHandle);
 
@@ -240,7 +234,7 @@ async fn works_beside_async_io_on_one_process() {
 #[cfg(target_os = "linux")]
 #[test]
 fn waits_after_pid_reuse_end_at_once() {
-    reactor::waits_after_pid_reuse_end_at_once::<CurrentThread>(
-        "waits_after_pid_reuse_end_at_once",
+    crate::reactor::waits_after_pid_reuse_end_at_once::<CurrentThread>(
+        "tokio::waits_after_pid_reuse_end_at_once",
     );
 }
