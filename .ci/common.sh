@@ -62,7 +62,7 @@ copy_package() {
     if [ "${2:-}" = library ]; then
         left_out='^\\[workspace|^\\[dev-dependencies|^\\[\\['
     else
-        cp -r tests examples "$dir"
+        cp -r .cargo tests examples "$dir"
     fi
     awk -v left_out="$left_out" '
         $0 ~ left_out { skip = 1 }
