@@ -21,8 +21,20 @@ macro_rules! check {
 }
 
 check!(
+    #[cfg(feature = "tokio")]
+    AsyncCapture<Tokio>,
+    #[cfg(feature = "async-io")]
+    AsyncIo,
     #[cfg(feature = "async-io")]
     AsyncIoPidHandle,
+    #[cfg(feature = "async-io")]
+    AsyncIoSpawned,
+    #[cfg(feature = "tokio")]
+    AsyncPidHandle<Tokio>,
+    #[cfg(feature = "tokio")]
+    AsyncProcessGroup<Tokio>,
+    #[cfg(feature = "tokio")]
+    AsyncSpawned<Tokio>,
     Backend,
     Capture,
     CaptureError,
@@ -42,9 +54,14 @@ check!(
     ProcessGroup,
     ResourceUsage,
     Spawned,
+    StoppedBy,
     Support,
     #[cfg(feature = "tokio")]
+    Tokio,
+    #[cfg(feature = "tokio")]
     TokioPidHandle,
+    #[cfg(feature = "tokio")]
+    TokioSpawned,
     WaitKey,
     WaitSet<()>,
 );
@@ -64,7 +81,8 @@ fn all_public_types_are_checked() {
         .filter_map(|export| export.split(';').next()?.split_once("::"))
         .flat_map(|(_, names)| names.split(|char: char| !char.is_alphanumeric()))
         .filter(|name| {
-            name.starts_with(char::is_uppercase) && !["ChildExt", "Guarded", "IterMut", "Piped"].contains(name)
+            let others = ["ChildExt", "Guarded", "IterMut", "Piped", "Reactor"];
+            name.starts_with(char::is_uppercase) && !others.contains(name)
         })
         .collect();
     let checked = CHECKED
