@@ -1,3 +1,5 @@
+// Tests: tests/it/reactor.rs
+
 //! Waits as futures: `AsyncPidHandle`, `AsyncProcessGroup` and `AsyncSpawned`, on any [`Reactor`].
 //!
 //! The futures are the same on every runtime. What differs is behind [`Driver`], in one file each.
@@ -6,8 +8,8 @@
 
 #[cfg(feature = "async-io")]
 mod async_io;
-mod driver;
-mod exit;
+pub(crate) mod driver;
+pub(crate) mod exit;
 mod handle;
 mod process_group;
 mod spawned;

@@ -1,3 +1,5 @@
+// Tests: tests/it/reactor/
+
 //! What differs between the runtimes.
 
 use std::fmt;
@@ -50,8 +52,8 @@ pub trait Driver: Copy + fmt::Debug + Send + Sync + Unpin + 'static {
         attempt: impl FnMut() -> io::Result<Option<T>> + Send,
     ) -> impl Future<Output = io::Result<T>> + Send;
 
-    /// Calls `attempt` if the descriptor is ready. Only one task may wait in each direction. `None`: it
-    /// would block.
+    /// Calls `attempt` when the descriptor may be ready, until it has a result. Only one task may wait in
+    /// each direction. `None`: it would block.
     ///
     /// The attempt and the end of the readiness are one call. If they were two, the reactor could see an
     /// event between a read that would block and the end of the readiness, which would discard the event.
