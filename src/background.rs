@@ -234,9 +234,9 @@ impl Reaper {
         if task.lock().ending.is_some() {
             self.lock().endings.push(Arc::clone(&task));
         }
-        let exit = task.handle.exit_fd();
+        // By PID an exit descriptor needs a thread of its own.
         let is_polled = task.handle.backend() == Backend::Pidfd
-            && exit.is_ok_and(|exit| self.poll(&task, exit).is_some());
+            && (task.handle.exit_fd()).is_ok_and(|exit| self.poll(&task, exit).is_some());
         if is_polled {
             self.wake(); // For the time of the next step.
         } else {

@@ -222,7 +222,10 @@ mod set;
 mod support;
 mod sys;
 
-pub use capture::{Capture, CaptureError, Captured, Pipe, Piped};
+#[cfg(any(feature = "tokio", feature = "async-io"))]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "tokio", feature = "async-io"))))]
+pub use capture::AsyncCapture;
+pub use capture::{Capture, CaptureError, Captured, Pipe, Piped, StoppedBy};
 pub use child::ChildExt;
 pub use errno::is_echild;
 pub use escalation::Escalation;

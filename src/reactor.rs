@@ -8,8 +8,8 @@
 
 #[cfg(feature = "async-io")]
 mod async_io;
-pub(crate) mod driver;
-pub(crate) mod exit;
+mod driver;
+mod exit;
 mod handle;
 mod process_group;
 mod spawned;
@@ -20,7 +20,9 @@ use std::fmt;
 use std::os::fd::AsFd;
 use std::process::{ChildStderr, ChildStdin, ChildStdout};
 
-use driver::{Driver, FromPipe};
+use driver::FromPipe;
+pub(crate) use driver::{Direction, Driver};
+pub(crate) use exit::Exit;
 
 #[cfg(feature = "async-io")]
 pub use self::async_io::{AsyncIo, AsyncIoPidHandle, AsyncIoSpawned};

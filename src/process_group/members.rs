@@ -195,6 +195,10 @@ impl Members {
         }
     }
 
+    pub(crate) fn has_lost_leader(&self) -> bool {
+        self.has_lost_leader
+    }
+
     pub(crate) fn next_check(&self) -> Option<Instant> {
         self.next_check
     }

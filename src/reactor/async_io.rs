@@ -7,7 +7,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::process::{ChildStderr, ChildStdin, ChildStdout};
-use std::task::{ready, Context, Poll};
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use ::async_io::{Async, Timer};
@@ -141,21 +141,14 @@ impl Driver for AsyncIo {
         }
     }
 
-    fn poll_attempt<F: Descriptor, T>(
+    fn poll_event<F: Descriptor>(
         source: &Async<F>,
         direction: Direction,
         context: &mut Context<'_>,
-        mut attempt: impl FnMut(&F) -> io::Result<Option<T>>,
-    ) -> Poll<io::Result<T>> {
-        loop {
-            // Before the wait: the reactor reports only what happens from then on.
-            if let Some(found) = attempt(source.get_ref())? {
-                return Poll::Ready(Ok(found));
-            }
-            ready!(match direction {
-                Direction::Read => source.poll_readable(context),
-                Direction::Write => source.poll_writable(context),
-            })?;
+    ) -> Poll<io::Result<()>> {
+        match direction {
+            Direction::Read => source.poll_readable(context),
+            Direction::Write => source.poll_writable(context),
         }
     }
 }

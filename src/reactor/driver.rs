@@ -52,17 +52,16 @@ pub trait Driver: Copy + fmt::Debug + Send + Sync + Unpin + 'static {
         attempt: impl FnMut() -> io::Result<Option<T>> + Send,
     ) -> impl Future<Output = io::Result<T>> + Send;
 
-    /// Calls `attempt` when the descriptor may be ready, until it has a result. Only one task may wait in
-    /// each direction. `None`: it would block.
+    /// Whether the descriptor has become ready since the last call. Only one task may wait in each
+    /// direction.
     ///
-    /// The attempt and the end of the readiness are one call. If they were two, the reactor could see an
-    /// event between a read that would block and the end of the readiness, which would discard the event.
-    fn poll_attempt<F: Descriptor, T>(
+    /// The event is consumed. So the caller first asks, and then reads or writes until that would block. In
+    /// the other order, what comes after the last read would be lost with the event.
+    fn poll_event<F: Descriptor>(
         source: &Self::Source<F>,
         direction: Direction,
         context: &mut Context<'_>,
-        attempt: impl FnMut(&F) -> io::Result<Option<T>>,
-    ) -> Poll<io::Result<T>>;
+    ) -> Poll<io::Result<()>>;
 }
 
 /// A runtime's pipe that is made from a pipe of std.

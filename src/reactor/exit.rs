@@ -6,7 +6,7 @@ use std::future::{poll_fn, Future};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::pin::pin;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use nix::errno::Errno;
@@ -59,6 +59,11 @@ impl<D: Driver> Exit<D> {
             Ok(is_readable.then_some(()))
         })
         .await
+    }
+
+    /// Whether it has become readable since the last call. Only one task may wait in this way.
+    pub(crate) fn poll_event(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        D::poll_event(&self.source, Direction::Read, context)
     }
 
     fn is_of(&self, exit: &ExitFd) -> bool {

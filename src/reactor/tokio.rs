@@ -181,22 +181,17 @@ impl Driver for Tokio {
         }
     }
 
-    fn poll_attempt<F: Descriptor, T>(
+    fn poll_event<F: Descriptor>(
         source: &AsyncFd<F>,
         direction: Direction,
         context: &mut Context<'_>,
-        mut attempt: impl FnMut(&F) -> io::Result<Option<T>>,
-    ) -> Poll<io::Result<T>> {
-        loop {
-            let mut ready = ready!(match direction {
-                Direction::Read => source.poll_read_ready(context),
-                Direction::Write => source.poll_write_ready(context),
-            })?;
-            if let Some(found) = attempt(source.get_ref())? {
-                return Poll::Ready(Ok(found));
-            }
-            ready.clear_ready();
-        }
+    ) -> Poll<io::Result<()>> {
+        let mut ready = ready!(match direction {
+            Direction::Read => source.poll_read_ready(context),
+            Direction::Write => source.poll_write_ready(context),
+        })?;
+        ready.clear_ready();
+        Poll::Ready(Ok(()))
     }
 }
 
