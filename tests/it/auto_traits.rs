@@ -21,6 +21,8 @@ macro_rules! check {
 }
 
 check!(
+    #[cfg(feature = "tokio")]
+    AsyncCapture<Tokio>,
     #[cfg(feature = "async-io")]
     AsyncIo,
     #[cfg(feature = "async-io")]
@@ -52,6 +54,7 @@ check!(
     ProcessGroup,
     ResourceUsage,
     Spawned,
+    StoppedBy,
     Support,
     #[cfg(feature = "tokio")]
     Tokio,
