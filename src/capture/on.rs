@@ -147,10 +147,7 @@ impl<R: Reactor, C: Future> AsyncCapture<R, C> {
     /// # Examples
     ///
     /// See [`AsyncCapture`].
-    pub async fn output(
-        self,
-        command: impl BorrowMut<Command>,
-    ) -> Result<Captured, CaptureError> {
+    pub async fn output(self, command: impl BorrowMut<Command>) -> Result<Captured, CaptureError> {
         self.output_to(command, Nobody).await
     }
 
@@ -406,7 +403,11 @@ impl<R: Reactor> Sources<R> {
         self.poll_exit(session, context)
     }
 
-    fn poll_exit(&mut self, session: &mut Session<'_>, context: &mut Context<'_>) -> io::Result<()> {
+    fn poll_exit(
+        &mut self,
+        session: &mut Session<'_>,
+        context: &mut Context<'_>,
+    ) -> io::Result<()> {
         if !self.is_current_exit(session) {
             self.exit = None;
             if let Some(fd) = session.exit() {

@@ -26,7 +26,11 @@ impl Oracle {
             }
         }
         let group = self.check_error(handle, &before, result).ok()?;
-        assert_ne!(self.group, Group::None, "named a group that the process does not lead");
+        assert_ne!(
+            self.group,
+            Group::None,
+            "named a group that the process does not lead"
+        );
         assert!(!before.released, "named the group of a released handle");
         let was_gone = before.life == Life::Reaped && before.kept == 0;
         assert!(!was_gone, "named the group of a process that is gone");
@@ -72,7 +76,9 @@ impl Oracle {
                     assert!(!with(|kernel| kernel.group_is_alive()), "not killed");
                 }
             }
-            Call::GroupHasExited => self.check_group_exited(&before, leader, call, group.has_exited()),
+            Call::GroupHasExited => {
+                self.check_group_exited(&before, leader, call, group.has_exited())
+            }
             Call::GroupWaitExited => {
                 let result = group.wait_exited().map(|()| true);
                 self.check_group_exited(&before, leader, call, result);
@@ -105,7 +111,10 @@ impl Oracle {
         // scan may not be found.
         let outlives = self.backend == Backend::Pidfd && with(|kernel| kernel.rules.group_signals);
         let is_lost = !group.keeps_zombie() && !outlives && self.life().is_gone();
-        assert!(is_lost || !with(|kernel| kernel.group_is_alive()), "a member is alive");
+        assert!(
+            is_lost || !with(|kernel| kernel.group_is_alive()),
+            "a member is alive"
+        );
         assert_ne!(self.life(), Life::Running, "the leader is alive");
     }
 
@@ -134,12 +143,17 @@ impl Oracle {
             // It was no child when the group was named, or other code has reaped it.
             Some(Errno::ECHILD) if self.is_terminated_non_child(call) => true,
             Some(Errno::ECHILD) => self.life().is_gone(),
-            Some(Errno::ESRCH) => self.group == Group::Left && !with(|kernel| kernel.group_exists()),
+            Some(Errno::ESRCH) => {
+                self.group == Group::Left && !with(|kernel| kernel.group_exists())
+            }
             Some(Errno::EAGAIN) => rules.no_threads && !rules.loadavg,
             None if error.kind() == io::ErrorKind::Unsupported => !rules.procfs,
             _ => false,
         };
-        assert!(has_reason, "wrong error of a group: {error}; {leader:?}, {self:?}");
+        assert!(
+            has_reason,
+            "wrong error of a group: {error}; {leader:?}, {self:?}"
+        );
         None
     }
 

@@ -12,8 +12,9 @@ use super::{leader, leader_that_left};
 use crate::common::isolated::enter;
 use crate::common::{
     assert_leads_no_group, await_zombie, backends, blocked_on_stdin, drop_privileges, errno,
-    exists, fork_chain, has_exit_records, has_living_member, is_root, kernel, kill, leads_group, line, pause,
-    reap_externally, shell, skip, sleep, stop, while_asleep, NonChild, UNPRIVILEGED_UID,
+    exists, fork_chain, has_exit_records, has_living_member, is_root, kernel, kill, leads_group,
+    line, pause, reap_externally, shell, skip, sleep, stop, while_asleep, NonChild,
+    UNPRIVILEGED_UID,
 };
 
 const LONG: Duration = Duration::from_secs(60);
