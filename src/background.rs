@@ -82,11 +82,7 @@ impl PidHandle {
 
 /// Takes the first step of an end, and leaves the rest to the thread. Nothing is sent if that cannot be
 /// started.
-pub(crate) fn end_process(
-    handle: &PidHandle,
-    process: Process,
-    ending: Ending,
-) -> io::Result<()> {
+pub(crate) fn end_process(handle: &PidHandle, process: Process, ending: Ending) -> io::Result<()> {
     begin(Task::new(handle.clone(), Some(process), None, Some(ending)))
 }
 
@@ -223,7 +219,12 @@ impl Reaper {
     /// Adds a child that is not held yet.
     fn reap(&self, handle: &PidHandle) {
         if let Some(process) = handle.hold() {
-            self.add(Arc::new(Task::new(handle.clone(), Some(process), None, None)));
+            self.add(Arc::new(Task::new(
+                handle.clone(),
+                Some(process),
+                None,
+                None,
+            )));
         } else if !self.lock().unpolled.is_empty() {
             self.wake(); // It may be one of those.
         }
@@ -233,9 +234,9 @@ impl Reaper {
         if task.lock().ending.is_some() {
             self.lock().endings.push(Arc::clone(&task));
         }
-        let exit = task.handle.exit_fd();
+        // By PID an exit descriptor needs a thread of its own.
         let is_polled = task.handle.backend() == Backend::Pidfd
-            && exit.is_ok_and(|exit| self.poll(&task, exit).is_some());
+            && (task.handle.exit_fd()).is_ok_and(|exit| self.poll(&task, exit).is_some());
         if is_polled {
             self.wake(); // For the time of the next step.
         } else {
@@ -374,14 +375,35 @@ impl Reaper {
             // It has ended, or cannot be ended. In both cases it is reaped when it exits.
             work.ending = None;
             self.lock().endings.retain(|it| !Arc::ptr_eq(it, task));
+            drop(work);
+            let is_over = task.try_reap();
+            if let Ok(true) = is_over {
+                // No event follows if the leader had exited before its members. Its entry would keep the
+                // group, and so the zombie.
+                self.stop_polling_task(task);
+            }
+            return is_over;
         }
         drop(work);
         task.try_reap()
     }
 
+    fn stop_polling_task(&self, task: &Arc<Task>) {
+        let state = self.lock();
+        let of_task = state
+            .polled
+            .iter()
+            .filter(|(_, entry)| Arc::ptr_eq(&entry.task, task));
+        let keys: Vec<u64> = of_task.map(|(key, _)| *key).collect();
+        drop(state);
+        keys.into_iter().for_each(|key| self.stop_polling(key));
+    }
+
     /// Lets the poller have the member of the group that is waited for now.
     fn poll_member(&self, task: &Arc<Task>, work: &mut Work, member: Option<ExitFd>) {
-        let polled = work.member.and_then(|key| self.lock().polled.get(&key).cloned());
+        let polled = work
+            .member
+            .and_then(|key| self.lock().polled.get(&key).cloned());
         if let (Some(polled), Some(member)) = (&polled, &member) {
             if polled.exit.is_same(member) {
                 return;

@@ -219,9 +219,6 @@ pub(crate) fn share(child: &mut impl Subject, timeout: Timeout) -> io::Result<Op
     reap(child, timeout).or_else(|error| shared(child, error))
 }
 
-fn shared(
-    child: &mut (impl Subject + ?Sized),
-    error: io::Error,
-) -> io::Result<Option<ExitStatus>> {
+fn shared(child: &mut (impl Subject + ?Sized), error: io::Error) -> io::Result<Option<ExitStatus>> {
     child.known_status().map(Some).ok_or(error)
 }

@@ -590,8 +590,13 @@ impl ProcessGroup {
     #[doc(alias = "killpg")]
     pub fn terminate_unreaped(&self, escalation: impl Into<Escalation>) -> io::Result<()> {
         let mut leader = self.subject();
-        let ending = self.begin_to_end(&mut leader, escalation.into(), false)?;
-        ending.run_unreaped(&mut leader)
+        let mut ending = self.begin_to_end(&mut leader, escalation.into(), false)?;
+        ending.run_unreaped(&mut leader)?;
+        // The parent of a non-child reaps it as a matter of course.
+        if ending.has_lost_leader() && self.kept.is_child() {
+            return Err(Errno::ECHILD.into());
+        }
+        Ok(())
     }
 
     /// Begins to end all processes of the group, and returns at once.
@@ -660,6 +665,12 @@ impl ProcessGroup {
     /// For a thread that works on the group later.
     pub(crate) fn leader_parts(&self) -> (&PidHandle, &Process) {
         (&self.kept.handle, &self.kept.process)
+    }
+
+    /// For the model kernel.
+    #[cfg(test)]
+    pub(crate) fn keeps_zombie(&self) -> bool {
+        self.kept.is_child()
     }
 
     fn exited_within(&self, timeout: Timeout) -> io::Result<bool> {

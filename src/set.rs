@@ -10,14 +10,14 @@ mod wait;
 use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::Ordering::Relaxed;
 
 use nix::errno::Errno;
 
+use crate::errno::is_final;
 use crate::handle::ExitFd;
 use crate::support::unsupported;
 use crate::sys::{Events, Poller};
-use crate::errno::is_final;
 use crate::PidHandle;
 
 pub use insert_error::InsertError;
@@ -402,12 +402,17 @@ impl<T> WaitSet<T> {
     }
 }
 
-/// Not an atomic: some targets have none of 64 bits, and a smaller number could be reused.
+/// Not by a lock: another thread may hold it at a fork.
 fn next_set_id() -> u64 {
-    static LAST: Mutex<u64> = Mutex::new(0);
-    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
-    *last += 1;
-    *last
+    /// A number is used again after four billion sets.
+    #[cfg(not(target_has_atomic = "64"))]
+    use std::sync::atomic::AtomicU32 as Counter;
+    #[cfg(target_has_atomic = "64")]
+    use std::sync::atomic::AtomicU64 as Counter;
+
+    static LAST: Counter = Counter::new(0);
+    #[allow(clippy::useless_conversion)] // Not with 32 bits.
+    LAST.fetch_add(1, Relaxed).into()
 }
 
 impl<T> fmt::Debug for WaitSet<T> {

@@ -3,12 +3,13 @@
 //! Chooses the backend of this process: by a probe at first use, or by `PIDWAIT_BACKEND`.
 
 use std::env;
+use std::ffi::OsString;
 use std::fmt;
 use std::io;
 
 use nix::errno::Errno;
 use nix::libc::{pid_t, WEXITED, WNOHANG};
-use once_cell::sync::OnceCell;
+use once_cell::race::OnceBox;
 
 use crate::sys;
 
@@ -118,7 +119,8 @@ const VARIABLE: &str = "PIDWAIT_BACKEND";
 /// The result is kept for the life of the process.
 ///
 /// The environment variable `PIDWAIT_BACKEND` overrides the probe: `waitpid` forces the fallback,
-/// `pidfd` requires pidfds.
+/// `pidfd` requires pidfds. It is ignored in a program that runs with more privileges than its caller,
+/// such as a setuid program.
 ///
 /// # Errors
 ///
@@ -149,8 +151,8 @@ const VARIABLE: &str = "PIDWAIT_BACKEND";
 /// [pidfd_send_signal(2)]: https://man7.org/linux/man-pages/man2/pidfd_send_signal.2.html
 #[doc(alias = "pidfd_open")]
 pub fn support() -> io::Result<Support> {
-    static SUPPORT: OnceCell<Support> = OnceCell::new();
-    SUPPORT.get_or_try_init(choose).copied()
+    static SUPPORT: OnceBox<Support> = OnceBox::new();
+    SUPPORT.get_or_try_init(|| choose().map(Box::new)).copied()
 }
 
 /// Fails if this kernel has no pidfds, whatever the environment says.
@@ -170,7 +172,12 @@ pub(crate) fn unsupported(text: impl Into<String>) -> io::Error {
 }
 
 fn choose() -> io::Result<Support> {
-    let requested = env::var_os(VARIABLE).unwrap_or_default();
+    // The caller of a privileged program must not choose how that reaches its processes.
+    let requested = if sys::is_privileged() {
+        OsString::new()
+    } else {
+        env::var_os(VARIABLE).unwrap_or_default()
+    };
     let forced = |backend| Support {
         backend,
         missing: None,
@@ -199,17 +206,20 @@ fn choose() -> io::Result<Support> {
     })
 }
 
+// Neither result is kept in a cell that blocks: if another thread was inside it at a fork, the forked
+// process would wait for that thread forever. So two threads may probe at the same time.
+
 /// What the kernel lacks. Only a definite result is kept: a temporary lack of descriptors must not
 /// select the backend for the life of the process.
 fn missing() -> io::Result<Option<Missing>> {
-    static MISSING: OnceCell<Option<Missing>> = OnceCell::new();
+    static MISSING: OnceBox<Option<Missing>> = OnceBox::new();
     let known = MISSING.get_or_try_init(|| match probe() {
-        Ok(()) => Ok(None),
+        Ok(()) => Ok(Box::new(None)),
         Err((_, Some(errno))) if sys::is_shortage(errno) => Err(errno),
-        Err((call, errno)) => Ok(Some(Missing {
+        Err((call, errno)) => Ok(Box::new(Some(Missing {
             call,
             errno: errno.map(|errno| errno as i32),
-        })),
+        }))),
     })?;
     Ok(*known)
 }

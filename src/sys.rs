@@ -15,6 +15,7 @@
 #![cfg_attr(test, allow(dead_code, unused_imports))] // The model replaces most of it.
 
 mod fd;
+mod fork;
 mod poller;
 mod process;
 mod thread;
@@ -44,7 +45,7 @@ use self::{no_pidfd as pidfd, no_proc as proc, no_select as select, wait4 as wai
 /// The real system.
 mod real {
     pub(crate) use super::{
-        fd::*, pidfd::*, poller::*, proc::*, process::*, thread::*, wait::*, write::*,
+        fd::*, fork::*, pidfd::*, poller::*, proc::*, process::*, thread::*, wait::*, write::*,
     };
 }
 

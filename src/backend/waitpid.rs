@@ -28,7 +28,7 @@ impl Process {
         match Self::open_if_child(pid) {
             Err(Errno::ECHILD) => {
                 let process = Self {
-                    start_time: own_start_time(pid)?,
+                    start_time: start_time_if_own(pid)?,
                     ..Self::of_child(pid)
                 };
                 // After the start time was read. In the other order, a process that is reaped in between
@@ -95,7 +95,7 @@ impl Process {
     /// Notes the start time of a zombie that is kept. If other code reaps it, and another child gets its
     /// PID, neither a reap nor a signal to its group reaches that child.
     pub(crate) fn note_kept(&self, seen: &mut Seen) {
-        seen.kept = own_start_time(self.pid).ok().flatten();
+        seen.kept = start_time_if_own(self.pid).ok().flatten();
     }
 
     /// ECHILD: other code has reaped the zombie that was kept, and its PID was given to another process.
@@ -236,9 +236,13 @@ impl Process {
             return Err(Errno::EINVAL); // As the kernel fails for a pidfd.
         }
         let same = match self.start_time {
-            None => exists(self.pid)?,
+            None => exists(self.pid)? && !(self.is_forked() && started_after_fork(self.pid)?),
             Some(then) => match start_time(self.pid) {
                 Ok(Some(now)) if now == then => true,
+                // In another time namespace than that of the open, every start time is another one.
+                Ok(Some(_)) if self.is_forked() && sys::start_times_have_offset() => {
+                    return Err(Errno::EINVAL);
+                }
                 // It is gone, or /proc can no longer be read: check the PID. If that exists, another
                 // process may have got it between the two checks: hence a third one.
                 Ok(_) | Err(_) => exists(self.pid)? && !has_other_start_time(self.pid, then)?,
@@ -278,7 +282,7 @@ fn exists(pid: pid_t) -> nix::Result<bool> {
 }
 
 /// `None` also if `/proc` belongs to another PID namespace.
-fn own_start_time(pid: pid_t) -> nix::Result<Option<u64>> {
+fn start_time_if_own(pid: pid_t) -> nix::Result<Option<u64>> {
     if sys::proc_is_own()? {
         start_time(pid)
     } else {
@@ -290,6 +294,14 @@ fn own_start_time(pid: pid_t) -> nix::Result<Option<u64>> {
 /// PIDs of another namespace.
 fn has_other_start_time(pid: pid_t, then: u64) -> nix::Result<bool> {
     Ok(start_time(pid)?.is_some_and(|now| now != then) && sys::proc_is_own()?)
+}
+
+/// Whether a process started after this one was forked: then it is not one that the parent had opened.
+fn started_after_fork(pid: pid_t) -> nix::Result<bool> {
+    let Some(start) = start_time_if_own(pid)? else {
+        return Ok(false);
+    };
+    Ok(start > sys::own_start_time()?)
 }
 
 /// `None`: there is no such process, or `/proc` does not tell. EMFILE, ENFILE, ENOMEM: it cannot be

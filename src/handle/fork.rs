@@ -27,6 +27,15 @@ impl PidHandle {
         (copy, notify)
     }
 
+    pub(crate) fn is_released(&self) -> bool {
+        matches!(self.lock().phase, Phase::Released)
+    }
+
+    /// A fault that the model kernel injects: forgets that a group keeps the zombie.
+    pub(crate) fn forget_group(&self) {
+        self.lock().group = Weak::new();
+    }
+
     /// A fault that the model kernel injects: forgets what calls have seen of the process.
     pub(crate) fn forget_seen(&self) {
         self.lock().seen.forget();

@@ -221,6 +221,11 @@ impl PidHandle {
         &self,
         subject: &mut HandleSubject<'_>,
     ) -> io::Result<Option<ExitStatus>> {
+        // There is nothing to end. If a release came after `take_process`, the status would be gone, and
+        // the process that was taken would fail with ECHILD.
+        if self.lock().is_reaped_early() {
+            return try_share(subject);
+        }
         match subject.take_process() {
             Ok(_) => try_share(subject),
             Err(Errno::ECHILD) => self.noted_status().map(Some).ok_or(Errno::ECHILD.into()),

@@ -62,11 +62,8 @@ impl Spawned {
         mut child: Child,
         to_handle: impl FnOnce(Child) -> (PidHandle, Option<ProcessGroup>),
     ) -> Self {
-        let (stdin, stdout, stderr) = (
-            child.stdin.take(),
-            child.stdout.take(),
-            child.stderr.take(),
-        );
+        let (stdin, stdout, stderr) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let (handle, group) = to_handle(child);
         Self {
             handle,

@@ -230,7 +230,8 @@ impl PidHandle {
     #[doc(alias = "waitpid")]
     pub fn wait_shared(&self) -> io::Result<ExitStatus> {
         // Without a timeout, `share` does not return `None`.
-        self.share(Timeout::Infinite)?.ok_or_else(|| Errno::ECHILD.into())
+        self.share(Timeout::Infinite)?
+            .ok_or_else(|| Errno::ECHILD.into())
     }
 
     /// Like [`wait_shared`](Self::wait_shared), without blocking. Returns `None` while the child runs.
@@ -419,7 +420,8 @@ impl Subject for HandleSubject<'_> {
         let is_kept = guard.keeps_zombie();
         if is_kept && self.wants_usage && !sys::PEEK_HAS_USAGE {
             if guard.has_group() {
-                let text = "a zombie that a ProcessGroup keeps has no resource usage on this system";
+                let text =
+                    "a zombie that a ProcessGroup keeps has no resource usage on this system";
                 return Err(unsupported(text));
             }
             return Ok(None); // Once the peeks of other threads have returned, a reap gets it.

@@ -13,7 +13,8 @@ use nix::libc::pid_t;
 
 use super::{settle, Guard, Phase, PidHandle, Shared};
 use crate::backend::{waitpid, Process, Seen};
-use crate::engine::check_until;
+use crate::checks;
+use crate::engine::{check_until, Backoff};
 use crate::exit::Event;
 use crate::sys::{self, Arc, NotifyFd, Pidfd, Weak};
 
@@ -85,8 +86,8 @@ impl PidHandle {
     /// With [`Backend::Pidfd`](crate::Backend::Pidfd) it is the pidfd itself, which needs no system call.
     ///
     /// With [`Backend::Waitpid`](crate::Backend::Waitpid) it is one end of a socket pair, which a watcher thread makes readable.
-    /// The thread ends when the process exits or, for a non-child, when no `ExitFd` is left. It sees the
-    /// exits that [`has_exited`](Self::has_exited) sees.
+    /// The thread ends when the process exits. One thread watches all non-children, and ends when no
+    /// `ExitFd` of one is left. It sees the exits that [`has_exited`](Self::has_exited) sees.
     pub fn exit_fd(&self) -> io::Result<ExitFd> {
         let mut guard = self.lock();
         match &guard.phase {
@@ -118,6 +119,11 @@ impl PidHandle {
             Process::Waitpid(by_pid) => by_pid,
         };
         let mut guard = self.lock();
+        // Since the caller's check another thread may have reaped the child, and another child have got the
+        // PID: a peek would wait for that one.
+        if guard.seen.has_exited() {
+            return Ok(true);
+        }
         if !by_pid.is_child(&guard.seen) {
             drop(guard);
             return self.check_until_exited(process, deadline);
@@ -197,7 +203,7 @@ impl PidHandle {
             let (by_pid, notified) = (process.pid(), Arc::clone(&fd));
             // The thread keeps the descriptor until the exit, so that later listeners share both.
             sys::spawn_thread(move || {
-                let found = waitpid::block_until_waitable(by_pid);
+                let found = peek_at_last(by_pid);
                 if let Some(shared) = shared.upgrade() {
                     let handle = Self {
                         shared,
@@ -212,47 +218,65 @@ impl PidHandle {
         } else if process.has_exited(&mut guard.seen)? {
             fd.notify();
         } else {
-            let (process, listeners) = (process.clone(), Arc::downgrade(&fd));
-            let shared = Arc::downgrade(&self.shared);
-            sys::spawn_thread(move || {
-                let _ = watch_non_child(&process, &shared, &listeners);
-            })?;
+            let mut watch = NonChildWatch {
+                process: process.clone(),
+                seen: Seen::default(),
+                shared: Arc::downgrade(&self.shared),
+                listeners: Arc::downgrade(&fd),
+            };
+            checks::repeat(move || watch.is_over())?;
         }
         guard.seen.set_notify_fd(&fd);
         Ok(fd)
     }
 }
 
-/// Checks for the exit until it has happened or no listener is left.
+/// Blocks until the child with that PID can be reaped, or is no child any more. Other errors may pass: a
+/// watcher that gave up would leave its listeners waiting.
+fn peek_at_last(pid: pid_t) -> nix::Result<Event> {
+    let backoff = Backoff::new();
+    loop {
+        match waitpid::block_until_waitable(pid) {
+            found @ (Ok(_) | Err(Errno::ECHILD)) => return found,
+            Err(_) => backoff.sleep(None),
+        };
+    }
+}
+
+/// Watches a non-child for its listeners.
 ///
-/// It checks without the lock: a process that is forked while a thread holds the lock could not use
-/// its copy of the handle. So it keeps what it has seen apart until the exit.
-fn watch_non_child(
-    process: &waitpid::Process,
-    shared: &Weak<Shared>,
-    listeners: &Weak<NotifyFd>,
-) -> nix::Result<()> {
-    let mut seen = Seen::default();
-    let notified = check_until(None, || {
-        let Some(fd) = listeners.upgrade() else {
-            return Ok(Some(None));
+/// It checks without the handle's lock: a process that is forked while a thread holds the lock could not
+/// use its copy of the handle. So it keeps what it has seen apart until the exit.
+struct NonChildWatch {
+    process: waitpid::Process,
+    seen: Seen,
+    shared: Weak<Shared>,
+    listeners: Weak<NotifyFd>,
+}
+
+impl NonChildWatch {
+    /// Whether it has exited, or no listener is left.
+    fn is_over(&mut self) -> bool {
+        let Some(fd) = self.listeners.upgrade() else {
+            return true;
         };
         // Readable: another thread, or another process that shares it, has seen the exit. The process
         // may have been reaped since, and its PID be reused.
-        let has_exited = sys::is_readable(&*fd) == Ok(true) || process.has_exited(&mut seen)?;
-        Ok(has_exited.then_some(Some(fd)))
-    })?;
-    if let Some(fd) = notified.flatten() {
+        let is_notified = sys::is_readable(&*fd) == Ok(true);
+        // An error may pass.
+        if !is_notified && self.process.has_exited(&mut self.seen) != Ok(true) {
+            return false;
+        }
         // First stores what it saw: once the descriptor is readable, no other process with that PID
         // is signalled.
-        if let Some(shared) = shared.upgrade() {
+        if let Some(shared) = self.shared.upgrade() {
             let mut guard = shared.lock().unwrap_or_else(PoisonError::into_inner);
-            guard.seen.merge(&seen);
-            process.note_notified(&mut guard.seen);
+            guard.seen.merge(&self.seen);
+            self.process.note_notified(&mut guard.seen);
         }
         fd.notify();
+        true
     }
-    Ok(())
 }
 
 impl ExitFd {

@@ -12,7 +12,7 @@ use crate::ending::WaitFor;
 use crate::engine::{earlier, Subject, Timeout};
 use crate::errno::{is_denied, is_shortage};
 use crate::support::{unsupported, Backend};
-use crate::sys::{self, Arc, NewestPid, Pidfd};
+use crate::sys::{self, Arc, Given, NewPids, Pidfd};
 
 /// What a look at the members has found. A zombie is not alive.
 #[derive(Debug)]
@@ -24,10 +24,7 @@ pub(crate) enum Look {
 }
 
 /// Signals a group. Succeeds if only zombies are left, as for a single zombie.
-pub(crate) fn signal_group(
-    leader: &mut (impl Subject + ?Sized),
-    signal: c_int,
-) -> io::Result<()> {
+pub(crate) fn signal_group(leader: &mut (impl Subject + ?Sized), signal: c_int) -> io::Result<()> {
     match leader.signal_group(signal) {
         // What macOS returns for a group of zombies, and every system for zombies of another user.
         Err(errno) if is_denied(errno) && leader.has_exited()? => {
@@ -73,7 +70,9 @@ pub(crate) fn wait_exited(leader: &mut impl Subject, timeout: Timeout) -> io::Re
         if deadline.is_some_and(|at| at <= sys::now()) {
             return Ok(false);
         }
-        is_ready = members.wait_for().block(leader, earlier(members.next_check(), deadline));
+        is_ready = members
+            .wait_for()
+            .block(leader, earlier(members.next_check(), deadline));
     }
 }
 
@@ -111,10 +110,6 @@ enum Watched {
     Leader,
     Other(Arc<Pidfd>),
 }
-
-/// If up to this many PIDs were given out during a scan, each of them is checked. If more, `/proc` is
-/// listed again.
-const FEW: pid_t = 1000;
 
 /// So many PIDs that were given out before a scan are checked again: a fork can have its PID already and
 /// not be in `/proc` yet.
@@ -200,6 +195,10 @@ impl Members {
         }
     }
 
+    pub(crate) fn has_lost_leader(&self) -> bool {
+        self.has_lost_leader
+    }
+
     pub(crate) fn next_check(&self) -> Option<Instant> {
         self.next_check
     }
@@ -237,10 +236,7 @@ impl Members {
     }
 
     /// EPERM: members are left, and none of them may be signalled.
-    pub(crate) fn check_denied(
-        &mut self,
-        subject: &mut (impl Subject + ?Sized),
-    ) -> io::Result<()> {
+    pub(crate) fn check_denied(&mut self, subject: &mut (impl Subject + ?Sized)) -> io::Result<()> {
         let mut has_denied = false;
         for &member in &self.left {
             if !self.is_still_alive(subject, member)? {
@@ -260,7 +256,9 @@ impl Members {
     /// ECHILD, unless members were seen that can still be signalled by their PIDs.
     fn lose_leader(&mut self) -> io::Result<()> {
         let seen = self.seen.take().unwrap_or_default();
-        let known = seen.into_iter().filter(|it| it.start_time.is_some() && is_same(it));
+        let known = seen
+            .into_iter()
+            .filter(|it| it.start_time.is_some() && is_same(it));
         self.left = known.collect();
         self.has_lost_leader = true;
         self.watch_last();
@@ -335,7 +333,7 @@ impl Members {
                         to another PID namespace (mount a new proc file system on it)";
             return Ok(Scan::Unknown(unsupported(text)));
         }
-        let before = sys::newest_pid();
+        let new = NewPids::from_now();
         let list = match sys::list_pids() {
             Ok(list) => list,
             Err(errno) => return Ok(Scan::Unknown(errno.into())),
@@ -344,48 +342,42 @@ impl Members {
         if !alive.is_empty() {
             return Ok(Scan::Alive(alive));
         }
-        match before {
-            Ok(before) => self.scan_again(subject, before, list),
+        match new {
+            Ok(new) => self.scan_again(subject, new, list),
             Err(errno) => Ok(Scan::Unknown(errno.into())),
         }
     }
 
-    /// The second scan, after one that began at that moment and has found none.
+    /// The second scan, after one that has found none in the list.
     fn scan_again(
         &self,
         subject: &mut (impl Subject + ?Sized),
-        before: NewestPid,
+        mut new: NewPids,
         mut list: Vec<pid_t>,
     ) -> io::Result<Scan> {
-        let mut last = match sys::newest_pid() {
-            Ok(last) => last,
+        let recent = new.before(RECENT);
+        let given = match new.take() {
+            Ok(given) => given,
             Err(errno) => return Ok(Scan::Unknown(errno.into())),
         };
-        if last.others_since(before) != 0 {
+        if given != Given::None {
             list = sys::list_pids()?;
         }
-        let mut alive = self.alive_of(subject, list)?;
-        let mut first = before.pid.saturating_sub(RECENT);
+        list.extend(recent);
+        if let Given::Few(pids) = given {
+            list.extend(pids);
+        }
         loop {
-            if alive.is_empty() {
-                alive = match last.pid.wrapping_sub(first) {
-                    0..=FEW => self.alive_of(subject, (first..=last.pid).filter(|pid| *pid > 0))?,
-                    // Many, or the numbers have wrapped around.
-                    _ => self.alive_of(subject, sys::list_pids()?)?,
-                };
-            }
+            let alive = self.alive_of(subject, list)?;
             if !alive.is_empty() {
                 return Ok(Scan::Alive(alive));
             }
-            let newest = match sys::newest_pid() {
-                Ok(newest) => newest,
+            list = match new.take() {
+                Ok(Given::None) => break,
+                Ok(Given::Few(pids)) => pids.collect(),
+                Ok(Given::Many) => sys::list_pids()?,
                 Err(errno) => return Ok(Scan::Unknown(errno.into())),
             };
-            if newest.others_since(last) == 0 {
-                break;
-            }
-            first = last.pid;
-            last = newest;
         }
         // `/proc` may hide the leader.
         let leader = self.alive_of(subject, [self.group])?;

@@ -1,6 +1,9 @@
+// Tests: tests/it/reactor/spawn.rs
+
 //! `AsyncSpawned`: a child that was just spawned, with pipes of the runtime.
 
 use std::io;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use super::driver::FromPipe;
 use super::{AsyncPidHandle, AsyncProcessGroup, Reactor};
@@ -114,6 +117,10 @@ impl<R: Reactor> AsyncSpawned<R> {
         })
     }
 }
+
+// As for the handle.
+impl<R: Reactor> UnwindSafe for AsyncSpawned<R> {}
+impl<R: Reactor> RefUnwindSafe for AsyncSpawned<R> {}
 
 impl<R: Reactor> AsRef<PidHandle> for AsyncSpawned<R> {
     fn as_ref(&self) -> &PidHandle {

@@ -7,9 +7,10 @@ use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use super::slots::SlotKey;
-use super::{Entry, WaitKey, WaitSet};
-use crate::sys;
+use super::{WaitKey, WaitSet};
 use crate::engine::Timeout;
+use crate::errno::is_final;
+use crate::sys;
 use crate::PidHandle;
 
 /// A process of a [`WaitSet`] that has exited, with its handle and its value.
@@ -215,7 +216,7 @@ impl<T> WaitSet<T> {
         self.renew_if_forked()?;
         for round in 0_u64.. {
             while let Some(key) = self.events.next() {
-                if let Some(exited) = self.report(SlotKey::from_bits(key), check) {
+                if let Some(exited) = self.report(SlotKey::from_bits(key), check)? {
                     return Ok(Some(exited));
                 }
             }
@@ -229,11 +230,15 @@ impl<T> WaitSet<T> {
         Ok(None)
     }
 
-    /// `None`: the entry was removed meanwhile, or its exit cannot be reported yet.
-    fn report(&mut self, slot: SlotKey, check: Check) -> Option<Exited<T>> {
-        let entry = self.entries.get_mut(slot)?;
+    /// `None`: the entry was removed meanwhile, or its exit cannot be reported yet. An error may pass, so the
+    /// entry stays and is looked at again in the next call.
+    fn report(&mut self, slot: SlotKey, check: Check) -> io::Result<Option<Exited<T>>> {
+        let Some(entry) = self.entries.get_mut(slot) else {
+            return Ok(None);
+        };
         let status = match check(&entry.handle) {
             Ok(Some(status)) => status,
+            Err(error) if !is_final(&error) => return Err(error),
             // Waited for, released, reaped by other code, or a non-child. The descriptor of a
             // non-child can be readable too early, see `ExitFd`: hence the second check.
             Err(_) if sys::is_readable(&entry.exit) != Ok(false) => entry.handle.exit_status(),
@@ -242,16 +247,16 @@ impl<T> WaitSet<T> {
                 if !std::mem::replace(&mut entry.is_quiet, true) {
                     self.poller.quieten(&entry.exit, slot.to_bits());
                 }
-                return None;
+                return Ok(None);
             }
         };
-        let Entry { handle, value, .. } = self.take(slot)?;
-        Some(Exited {
-            key: self.key(slot),
-            handle,
-            value,
+        let key = self.key(slot);
+        Ok(self.take(slot).map(|entry| Exited {
+            key,
+            handle: entry.handle,
+            value: entry.value,
             status,
-        })
+        }))
     }
 }
 

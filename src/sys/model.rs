@@ -12,6 +12,8 @@ mod checks;
 mod faults;
 mod fd;
 mod files;
+mod group_checks;
+mod groups;
 mod kernel;
 mod oracle;
 mod process;
@@ -26,8 +28,8 @@ mod thread;
 pub(crate) use super::real::*;
 
 pub(crate) use by_pid::{
-    block_by_pid, group_of, kill, kill_group, peek_by_pid, peek_usage_by_pid, proc_is_own,
-    proc_stat, reap_by_pid,
+    block_by_pid, group_of, kill, kill_group, list_pids, peek_by_pid,
+    peek_usage_by_pid, proc_is_own, proc_stat, reap_by_pid, NewPids,
 };
 pub(crate) use by_pidfd::{
     adopt, fdinfo, is_thread_pidfd, pidfd_info, pidfd_open, pidfd_send_signal, poll_reaped,
@@ -40,3 +42,12 @@ pub(crate) use thread::{
 };
 
 pub(crate) type Pidfd = fd::Descriptor;
+
+/// Nothing starts after a fork in the model.
+pub(crate) fn own_start_time() -> nix::Result<u64> {
+    Ok(u64::MAX)
+}
+
+pub(crate) fn start_times_have_offset() -> bool {
+    false
+}

@@ -2,6 +2,8 @@
 
 //! Stubs, for systems without a `/proc` like that of Linux.
 
+use std::ops::Range;
+
 use nix::errno::Errno;
 use nix::libc::pid_t;
 use nix::Result;
@@ -15,6 +17,12 @@ pub(crate) struct ProcStat {
     pub(crate) start_time: u64,
 }
 
+impl ProcStat {
+    pub(crate) fn is_zombie(&self) -> bool {
+        false
+    }
+}
+
 pub(crate) fn proc_is_own() -> Result<bool> {
     Ok(false)
 }
@@ -23,27 +31,44 @@ pub(crate) fn proc_stat(_pid: pid_t) -> Result<ProcStat> {
     Err(Errno::ENOSYS)
 }
 
+pub(crate) fn own_start_time() -> Result<u64> {
+    Err(Errno::ENOSYS)
+}
+
+pub(crate) fn start_times_have_offset() -> bool {
+    false
+}
+
 pub(crate) fn boot_id() -> Result<String> {
     Err(Errno::ENOSYS)
 }
 
 pub(crate) const HAS_PROCFS: bool = false;
 
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct NewestPid {
-    pub(crate) pid: pid_t,
-}
-
-impl NewestPid {
-    pub(crate) fn others_since(self, before: Self) -> pid_t {
-        self.pid.wrapping_sub(before.pid)
-    }
-}
-
-pub(crate) fn newest_pid() -> Result<NewestPid> {
-    Err(Errno::ENOSYS)
-}
-
 pub(crate) fn list_pids() -> Result<Vec<pid_t>> {
     Err(Errno::ENOSYS)
+}
+
+#[derive(Debug)]
+pub(crate) struct NewPids(());
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Given {
+    None,
+    Few(Range<pid_t>),
+    Many,
+}
+
+impl NewPids {
+    pub(crate) fn from_now() -> Result<Self> {
+        Err(Errno::ENOSYS)
+    }
+
+    pub(crate) fn before(&self, _number: pid_t) -> Range<pid_t> {
+        0..0
+    }
+
+    pub(crate) fn take(&mut self) -> Result<Given> {
+        Err(Errno::ENOSYS)
+    }
 }

@@ -2,15 +2,19 @@
 
 //! Reads `/proc`.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::str;
 
 use nix::errno::Errno;
 use nix::libc::pid_t;
+use nix::unistd::gettid;
 use nix::Result;
 
+use super::thread::start_thread;
 use super::{errno_of, is_shortage};
 
 /// Some fields of `/proc/PID/stat`.
@@ -73,6 +77,23 @@ fn read_stat(pid: pid_t) -> Result<ProcStat> {
     parse_stat(&text).ok_or(Errno::EIO)
 }
 
+/// When this process was started, or forked.
+pub(crate) fn own_start_time() -> Result<u64> {
+    let pid = pid_t::try_from(std::process::id()).map_err(|_| Errno::EINVAL)?;
+    Ok(proc_stat(pid)?.start_time)
+}
+
+/// Whether start times are shown with an offset, because this process is in a time namespace.
+pub(crate) fn start_times_have_offset() -> bool {
+    let text = fs::read_to_string("/proc/self/timens_offsets").unwrap_or_default();
+    has_boot_offset(&text)
+}
+
+fn has_boot_offset(text: &str) -> bool {
+    let line = text.lines().find_map(|line| line.strip_prefix("boottime"));
+    line.is_some_and(|line| line.split_ascii_whitespace().any(|field| field != "0"))
+}
+
 /// The kernel's random ID of this boot, as text.
 pub(crate) fn boot_id() -> Result<String> {
     let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").map_err(errno_of)?;
@@ -92,12 +113,98 @@ pub(crate) fn list_pids() -> Result<Vec<pid_t>> {
     Ok(pids)
 }
 
-/// The PID that was given out last in this PID namespace, to a process or to a thread: the last
-/// field of `/proc/loadavg`.
-pub(crate) fn last_pid() -> Result<pid_t> {
-    let text = fs::read_to_string("/proc/loadavg").map_err(errno_of)?;
-    let last = text.split_ascii_whitespace().next_back();
-    last.and_then(|last| last.parse().ok()).ok_or(Errno::EIO)
+/// Which PIDs are given out from a moment on.
+#[derive(Debug)]
+pub(crate) struct NewPids {
+    last: pid_t,
+}
+
+/// What [`NewPids::take`] returns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Given {
+    /// No PID was given out.
+    None,
+    /// Only these can have been given out.
+    Few(Range<pid_t>),
+    /// Too many to check each, or the numbers have wrapped around.
+    Many,
+}
+
+impl NewPids {
+    /// EAGAIN: `/proc` does not tell, and no thread can be started to see its number.
+    pub(crate) fn from_now() -> Result<Self> {
+        let last = Newest::read()?.pid;
+        Ok(Self { last })
+    }
+
+    /// So many of the PIDs that were given out before.
+    pub(crate) fn before(&self, number: pid_t) -> Range<pid_t> {
+        let end = self.last.saturating_add(1);
+        end.saturating_sub(number).max(1)..end
+    }
+
+    /// The PIDs that were given out since the last call. EAGAIN: as for [`from_now`](Self::from_now).
+    pub(crate) fn take(&mut self) -> Result<Given> {
+        Newest::read().map(|newest| self.advance(newest))
+    }
+
+    fn advance(&mut self, newest: Newest) -> Given {
+        const FEW: pid_t = 1000;
+        let first = self.last.saturating_add(1);
+        let end = newest.pid.saturating_add(pid_t::from(!newest.is_ours));
+        self.last = newest.pid;
+        match end.saturating_sub(first) {
+            0 => Given::None,
+            1..=FEW => Given::Few(first..end),
+            _ => Given::Many,
+        }
+    }
+}
+
+struct Newest {
+    pid: pid_t,
+    /// It was given to a thread that was started to see its number, and that has ended.
+    is_ours: bool,
+}
+
+impl Newest {
+    fn read() -> Result<Self> {
+        match last_in_loadavg() {
+            Some(pid) => Ok(Self {
+                pid,
+                is_ours: false,
+            }),
+            None => Self::of_thread(),
+        }
+    }
+
+    /// Thread IDs come from the same counter as PIDs.
+    fn of_thread() -> Result<Self> {
+        let thread = start_thread(gettid)?;
+        let tid = thread.join().map_err(|_| Errno::EAGAIN)?; // It cannot panic.
+        Ok(Self {
+            pid: tid.as_raw(),
+            is_ours: true,
+        })
+    }
+}
+
+/// `None` if `/proc/loadavg` is missing or does not tell.
+fn last_in_loadavg() -> Option<pid_t> {
+    let mut file = File::open("/proc/loadavg").ok()?;
+    // lxcfs binds a file of its own over it, which lags behind.
+    if file.metadata().ok()?.dev() != fs::metadata("/proc").ok()?.dev() {
+        return None;
+    }
+    let mut text = String::new();
+    file.read_to_string(&mut text).ok()?;
+    parse_loadavg(&text)
+}
+
+/// The last field. gVisor has 0 there.
+fn parse_loadavg(text: &str) -> Option<pid_t> {
+    let last = text.split_ascii_whitespace().nth(4)?;
+    last.parse().ok().filter(|last| *last > 0)
 }
 
 fn parse_stat(text: &[u8]) -> Option<ProcStat> {
@@ -121,26 +228,101 @@ fn parse_stat(text: &[u8]) -> Option<ProcStat> {
 
 pub(crate) const HAS_PROCFS: bool = true;
 
-/// The PID that was given out last.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct NewestPid {
-    pub(crate) pid: pid_t,
-    /// It is the ID of a thread that was started only to learn it.
-    is_own: bool,
-}
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
 
-impl NewestPid {
-    /// How many PIDs were given out since, to others. Negative: the numbers have wrapped around.
-    pub(crate) fn others_since(self, before: Self) -> pid_t {
-        self.pid
-            .wrapping_sub(before.pid)
-            .wrapping_sub(pid_t::from(self.is_own))
+    use super::*;
+
+    const REST: &str = "S 41 42 43 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 9 0 123456 1 2 3";
+
+    #[test]
+    fn stat_is_parsed_after_any_name() {
+        let expected = Some(ProcStat {
+            state: b'S',
+            parent: 41,
+            group: 42,
+            threads: 9,
+            start_time: 123_456,
+        });
+        for name in ["sh", "a b", ") Z 1 (", "((", "", ") R 1 1 1 1", "new\nline"] {
+            let text = format!("40 ({name}) {REST}\n");
+            assert_eq!(parse_stat(text.as_bytes()), expected, "{name:?}");
+        }
+        let not_utf8 = [b"40 (\xff\xfe) ", REST.as_bytes()].concat();
+        assert_eq!(parse_stat(&not_utf8), expected);
     }
-}
 
-pub(crate) fn newest_pid() -> Result<NewestPid> {
-    Ok(NewestPid {
-        pid: last_pid()?,
-        is_own: false,
-    })
+    #[test]
+    fn incomplete_stat_is_refused() {
+        let whole = format!("40 (sh) {REST}");
+        let end = whole.find(" 123456").unwrap();
+        for length in 0..=end {
+            assert_eq!(parse_stat(&whole.as_bytes()[..length]), None, "{length}");
+        }
+        assert_eq!(parse_stat(b"40 (sh) S x 42 43"), None);
+    }
+
+    #[test]
+    fn offset_of_a_time_namespace_is_that_of_the_boot_time() {
+        assert!(!has_boot_offset(""));
+        assert!(!has_boot_offset(
+            "monotonic 7 0\nboottime           0         0\n"
+        ));
+        assert!(has_boot_offset(
+            "monotonic 0 0\nboottime      864000         0\n"
+        ));
+        assert!(has_boot_offset(
+            "monotonic 0 0\nboottime          -1 500000000\n"
+        ));
+    }
+
+    #[test]
+    fn last_field_of_loadavg_is_the_newest_pid() {
+        let linux = "0.20 0.18 0.12 1/80 11206\n";
+        assert_eq!(parse_loadavg(linux), Some(11_206));
+        for other in [
+            "0.00 0.00 0.00 0/0 0\n",
+            "0.20 0.18 0.12 1/80\n",
+            "",
+            "1 2 3 4 x",
+        ] {
+            assert_eq!(parse_loadavg(other), None, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn own_thread_is_no_new_pid() {
+        let mut pids = NewPids { last: 100 };
+        let thread = |pid| Newest { pid, is_ours: true };
+        let process = |pid| Newest {
+            pid,
+            is_ours: false,
+        };
+        assert_eq!(pids.advance(process(100)), Given::None);
+        assert_eq!(pids.advance(thread(101)), Given::None);
+        assert_eq!(pids.advance(thread(104)), Given::Few(102..104));
+        assert_eq!(pids.advance(process(106)), Given::Few(105..107));
+        assert_eq!(pids.advance(process(1_106)), Given::Few(107..1_107));
+        assert_eq!(pids.advance(process(2_107)), Given::Many);
+        assert_eq!(pids.advance(thread(300)), Given::Many, "wrapped around");
+        assert_eq!(pids.advance(thread(301)), Given::None);
+    }
+
+    #[test]
+    fn new_child_is_among_the_new_pids() {
+        for read in [Newest::read, Newest::of_thread] {
+            let last = read().unwrap().pid;
+            let mut pids = NewPids { last };
+            let mut child = Command::new("true").spawn().unwrap();
+            let given = pids.advance(read().unwrap());
+            let pid = pid_t::try_from(child.id()).unwrap();
+            child.wait().unwrap();
+            match given {
+                Given::Few(range) => assert!(range.contains(&pid), "{pid}: {range:?}"),
+                Given::Many => {}
+                Given::None => panic!("{pid} is not seen"),
+            }
+        }
+    }
 }

@@ -1,6 +1,6 @@
 // Tests: tests/it/signal.rs, tests/it/process_group.rs
 
-//! Signals by PID. The pidfd calls are in `pidfd.rs`.
+//! Signals by PID, and privileges. The pidfd calls are in `pidfd.rs`.
 
 use nix::errno::Errno;
 use nix::libc::{self, c_int, pid_t};
@@ -39,6 +39,24 @@ pub(crate) fn group_of(pid: pid_t) -> Result<pid_t> {
 /// Not by `sigismember`, which accepts any number with musl.
 pub(crate) fn is_signal(signal: c_int) -> bool {
     (0..=last_signal()).contains(&signal)
+}
+
+/// Whether this program runs with more privileges than its caller, such as a setuid program. Its
+/// environment belongs to the caller then.
+pub(crate) fn is_privileged() -> bool {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    // SAFETY: `getauxval` reads an integer and touches no memory of ours.
+    let is_privileged = unsafe { libc::getauxval(libc::AT_SECURE) } != 0;
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    // SAFETY: `issetugid` takes no arguments and touches no memory of ours.
+    let is_privileged = unsafe { issetugid() } != 0;
+    is_privileged
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+extern "C" {
+    /// The crate `libc` lacks it for some systems.
+    fn issetugid() -> c_int;
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]

@@ -51,6 +51,13 @@ pub(crate) fn is_root() -> bool {
     unsafe { libc::geteuid() == 0 }
 }
 
+/// Whether this program runs with more privileges than its caller.
+#[cfg(target_os = "linux")]
+pub(crate) fn is_privileged() -> bool {
+    // SAFETY: takes an integer.
+    unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
+}
+
 /// A user ID without privileges.
 pub(crate) const UNPRIVILEGED_UID: libc::uid_t = 65534;
 

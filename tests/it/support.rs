@@ -4,8 +4,10 @@ use std::ffi::OsStr;
 use std::io::{Error, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
 
-use crate::common::isolated::{current_part, enter, run_isolated};
-use crate::common::{all_backends, errno, open_descriptors, sh, sleeper, zombie};
+use crate::common::isolated::{current_part, enter, run_isolated, run_isolated_under};
+use crate::common::{
+    all_backends, errno, is_root, open_descriptors, sh, skip, sleeper, zombie, UNPRIVILEGED_UID,
+};
 use nix::libc;
 use pidwait::{is_echild, support, Backend, ChildExt, PidHandle, Spawned};
 
@@ -149,4 +151,34 @@ fn public_types_are_send_sync_debug_and_handles_small() {
     assert_shareable(&found);
     assert_shareable(&found.missing());
     assert!(std::mem::size_of::<PidHandle>() <= 32);
+}
+
+/// As root, a setuid copy of this binary that belongs to another user.
+#[test]
+#[cfg(target_os = "linux")]
+fn variable_is_ignored_in_a_program_with_more_privileges_than_its_caller() {
+    use crate::common::is_privileged;
+    const TEST: &str =
+        "support::variable_is_ignored_in_a_program_with_more_privileges_than_its_caller";
+    if current_part().is_some() {
+        if !is_privileged() {
+            return skip("programs under target/ cannot be setuid");
+        }
+        assert_eq!(support().unwrap().backend(), all_backends()[0]);
+        return;
+    }
+    if !is_root() {
+        return skip("needs root, to make a setuid program of another user");
+    }
+    let script = format!(
+        r#"copy=$(mktemp -p '{}') || exit
+        cp "$0" "$copy" && chown {UNPRIVILEGED_UID} "$copy" && chmod 4755 "$copy" && "$copy" "$@"
+        code=$?
+        rm "$copy"
+        exit $code"#,
+        env!("CARGO_TARGET_TMPDIR")
+    );
+    run_isolated_under(&["sh", "-c", &script], TEST, "setuid", |command| {
+        command.env(VARIABLE, "neither");
+    });
 }

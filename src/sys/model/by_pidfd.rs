@@ -46,10 +46,13 @@ pub(crate) fn pidfd_send_signal(fd: &Pidfd, signal: c_int, flags: u32) -> Result
         return Err(Errno::EINVAL);
     }
     let id = fd.process();
+    if flags != 0 {
+        return with(|kernel| kernel.deliver_to_group(id, signal));
+    }
     with(|kernel| match kernel.life(id) {
-        // The same for its group, which has no other member.
         Life::Reaped => Err(Errno::ESRCH),
         Life::Running | Life::Zombie | Life::Dead => {
+            kernel.note_check(id);
             kernel.deliver(id, signal);
             Ok(())
         }

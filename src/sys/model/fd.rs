@@ -10,7 +10,7 @@ use nix::Result;
 use shuttle::rand::{thread_rng, Rng};
 
 use super::files::File;
-use super::kernel::{block_until, step, with, Fault};
+use super::kernel::{block_until, step, switch, with, Fault};
 use super::now;
 use super::process::Id;
 
@@ -56,7 +56,7 @@ impl Clone for Descriptor {
 
 impl Drop for Descriptor {
     fn drop(&mut self) {
-        step();
+        switch();
         if !std::thread::panicking() {
             with(|kernel| kernel.close(self.as_raw_fd()));
         }
@@ -93,7 +93,7 @@ impl NotifyFd {
     }
 
     pub(crate) fn notify(&self) {
-        step();
+        switch();
         if with(|kernel| kernel.rules.fault) == Some(Fault::NotifyByClosing) {
             let peer = self.peer.lock().map(|mut peer| peer.take());
             drop(peer);
@@ -121,16 +121,12 @@ impl AsFd for NotifyFd {
 }
 
 pub(crate) fn is_readable(fd: &impl AsFd) -> Result<bool> {
-    step();
-    Ok(with(|kernel| {
-        let file = kernel.files.get(fd.as_fd().as_raw_fd());
-        kernel.poll(file)
-    }))
+    let file = begin_poll(fd);
+    Ok(with(|kernel| kernel.poll(file)))
 }
 
 pub(crate) fn poll_readable(fd: &impl AsFd, deadline: Option<Instant>) -> Result<bool> {
-    step();
-    let file = with(|kernel| kernel.files.get(fd.as_fd().as_raw_fd()));
+    let file = begin_poll(fd);
     let Some(deadline) = deadline else {
         return Ok(block_until(|kernel| kernel.poll(file).then_some(true)));
     };
@@ -144,4 +140,13 @@ pub(crate) fn poll_readable(fd: &impl AsFd, deadline: Option<Instant>) -> Result
         }
     }
     Ok(true)
+}
+
+fn begin_poll(fd: &impl AsFd) -> File {
+    let file = || with(|kernel| kernel.files.get(fd.as_fd().as_raw_fd()));
+    match file() {
+        File::Pidfd(_) => step(),
+        File::Notify(_) | File::Peer(_) => switch(),
+    }
+    file()
 }

@@ -10,12 +10,13 @@ use std::os::fd::RawFd;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
+use nix::libc::pid_t;
 use shuttle::current::{me, TaskId};
 use shuttle::future::block_on;
 use shuttle::rand::{thread_rng, Rng};
 
 use super::files::{File, Files};
-use super::process::{Id, Life, Process};
+use super::process::{Id, Life, Process, PID, THIS};
 use crate::exit::Event;
 
 thread_local! {
@@ -27,6 +28,8 @@ thread_local! {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Rules {
     pub(super) reuse: Reuse,
+    /// The same for the PIDs of the other members of the group.
+    pub(super) reuse_of_members: Reuse,
     /// SIGCHLD is ignored: children are gone when they exit.
     pub(super) sigchld_ignored: bool,
     /// The kernel keeps a record of how a reaped process ended.
@@ -37,13 +40,18 @@ pub(super) struct Rules {
     pub(super) no_threads: bool,
     /// `/proc` is mounted and belongs to this PID namespace.
     pub(super) procfs: bool,
-    /// A signal by PID may hit the next process with that PID, if the target had the PID at the sender's
-    /// last check. This is the window that other code that reaps leaves.
+    /// A signal by PID may hit the next process with that PID, or the next group with that number, if the
+    /// sender's last check found the target or a member of its group. This is the window that other code
+    /// that reaps leaves.
     pub(super) signal_window: bool,
     /// `poll` may report a running process as exited, once: while one of its threads execs.
     pub(super) early_poll: bool,
     /// The kernel has PIDFD_SIGNAL_PROCESS_GROUP.
     pub(super) group_signals: bool,
+    /// `/proc/loadavg` shows the PID that was given out last.
+    pub(super) loadavg: bool,
+    /// The zombies of members are reaped by their parents.
+    pub(super) members_are_reaped: bool,
     pub(super) fault: Option<Fault>,
 }
 
@@ -72,6 +80,10 @@ pub(super) enum Fault {
     NotifyByClosing,
     /// What was seen of a process is forgotten before the next call.
     ForgetSeen,
+    /// A group is forgotten before the next call, so that it does not keep the zombie of its leader.
+    ForgetGroup,
+    /// A wait that blocks reaps when it wakes up, without the lock.
+    ReapWithoutLock,
     /// The start time of every process is the same.
     IgnoreStartTimes,
     /// A forked process mistakes the parent's children for its own, so ECHILD means "reaped" to it.
@@ -84,13 +96,21 @@ pub(super) enum Fault {
 pub(super) struct Kernel {
     pub(super) rules: Rules,
     booted: bool,
-    /// Steps of all threads.
-    pub(super) steps: usize,
+    /// Steps of calls on processes, of all threads.
+    pub(super) calls: usize,
     pub(super) processes: Vec<Process>,
+    /// The process that the handles were opened for.
+    pub(super) target: Id,
+    /// How many groups of the target live, if it is a child.
+    pub(super) kept: usize,
+    /// The PID that was given out last.
+    pub(super) newest_pid: pid_t,
+    /// Forks that have a PID and are not done.
+    pub(super) forks_in_flight: usize,
     pub(super) files: Files,
     sleepers: Vec<Waker>,
     /// Threads that the library or the kernel started and that have not ended yet.
-    threads: usize,
+    pub(super) threads: usize,
     /// How many threads the library has started, not in a fork.
     pub(super) watchers: usize,
     /// Which process each thread found at its last check by PID.
@@ -116,12 +136,15 @@ pub(super) fn with<T>(run: impl FnOnce(&mut Kernel) -> T) -> T {
     KERNEL.with(|kernel| run(&mut kernel.borrow_mut()))
 }
 
-/// Lets the scheduler run other threads, as it may before every call.
+/// Lets the scheduler run other threads, as it may before every call on a process.
 pub(super) fn step() {
-    let booted = with(|kernel| {
-        kernel.steps += 1;
-        kernel.booted
-    });
+    with(|kernel| kernel.calls += 1);
+    switch();
+}
+
+/// The same before a call that is not on a process.
+pub(super) fn switch() {
+    let booted = with(|kernel| kernel.booted);
     // Not in the probe, before there are threads; and not while a failed test unwinds.
     if booted && !std::thread::panicking() {
         shuttle::thread::sleep(Duration::ZERO);
@@ -177,8 +200,12 @@ impl Kernel {
         Self {
             rules,
             booted: false,
-            steps: 0,
+            calls: 0,
             processes: vec![Process::this()],
+            target: THIS,
+            kept: 0,
+            newest_pid: PID,
+            forks_in_flight: 0,
             files: Files::default(),
             sleepers: Vec::new(),
             threads: 0,

@@ -8,27 +8,34 @@ use nix::libc::SIGUSR1;
 
 use super::kernel::{block_until, step, with, Fault};
 use super::process::{Id, Life, PID};
-use super::scenario::{Call, Run, Scenario};
+use super::scenario::{Call, Group, Run, Scenario};
 use crate::backend::Process;
-use crate::wait::poll_until;
-use crate::{is_echild, Backend, PidHandle};
+use crate::engine::check_until;
+use crate::{is_echild, Backend, PidHandle, ProcessGroup};
 
-const TIMEOUT: Duration = Duration::from_millis(5);
+pub(super) const TIMEOUT: Duration = Duration::from_millis(5);
 
 /// What all threads that share the handle have seen.
 #[derive(Debug)]
 pub(super) struct Oracle {
     pub(super) process: Id,
     pub(super) scenario: Scenario,
+    pub(super) group: Group,
     pub(super) backend: Backend,
     pub(super) exits_last: bool,
     pub(super) procfs: bool,
     /// It checks the calls of a forked process.
     pub(super) forked: bool,
     /// The kernel's count when the handle was ready.
-    pub(super) steps: usize,
-    /// How many waits got a status.
+    pub(super) calls: usize,
+    /// How many waits that give a status to one caller only got one.
     pub(super) statuses: AtomicUsize,
+    /// Calls that have begun and not ended.
+    pub(super) in_flight: AtomicUsize,
+    /// A call that gives the status to every caller got it, not from a record of the kernel.
+    pub(super) is_shared: AtomicBool,
+    /// A call that gives the status to every caller got it, so the handle has it.
+    pub(super) is_noted: AtomicBool,
     /// A call failed with ECHILD because the process was reaped.
     pub(super) had_echild: AtomicBool,
     /// The handle was done before it could be released, and stays so.
@@ -42,21 +49,29 @@ pub(super) struct Before {
     pub(super) life: Life,
     /// Whether it was a child of the calling process.
     pub(super) is_child: bool,
+    /// Whether a member of its group was alive.
+    pub(super) group_is_alive: bool,
+    /// How many groups lived.
+    pub(super) kept: usize,
     pub(super) released: bool,
     pub(super) deadline: Instant,
 }
 
 impl Oracle {
-    pub(super) fn new(run: &Run, process: Id, steps: usize) -> Self {
+    pub(super) fn new(run: &Run, process: Id, calls: usize) -> Self {
         Self {
             process,
             scenario: run.scenario,
+            group: run.group,
             backend: run.backend,
             exits_last: run.exits_last,
             procfs: with(|kernel| kernel.rules.procfs),
             forked: false,
-            steps,
+            calls,
             statuses: AtomicUsize::new(0),
+            in_flight: AtomicUsize::new(0),
+            is_shared: AtomicBool::new(false),
+            is_noted: AtomicBool::new(false),
             had_echild: AtomicBool::new(false),
             done: AtomicBool::new(false),
             releasing: AtomicBool::new(false),
@@ -70,6 +85,9 @@ impl Oracle {
             scenario: Scenario::NonChild,
             forked: true,
             statuses: AtomicUsize::new(0),
+            in_flight: AtomicUsize::new(0),
+            is_shared: AtomicBool::new(false),
+            is_noted: AtomicBool::new(false),
             had_echild: AtomicBool::new(false),
             done: AtomicBool::new(false),
             releasing: AtomicBool::new(self.releasing.load(SeqCst)),
@@ -82,20 +100,51 @@ impl Oracle {
         with(|kernel| kernel.life(self.process))
     }
 
-    fn before(&self) -> Before {
+    pub(super) fn before(&self) -> Before {
         Before {
             life: self.life(),
             is_child: with(|kernel| kernel.is_child(self.process)),
+            group_is_alive: with(|kernel| kernel.group_is_alive()),
+            kept: with(|kernel| kernel.kept),
             released: self.released.load(SeqCst),
             deadline: super::now() + TIMEOUT,
         }
     }
 
     /// Makes a call and checks its result.
-    pub(super) fn call(&self, handle: &PidHandle, call: Call) {
-        if with(|kernel| kernel.rules.fault) == Some(Fault::ForgetSeen) {
-            handle.forget_seen();
+    pub(super) fn call(&self, handle: &PidHandle, groups: &mut Vec<ProcessGroup>, call: Call) {
+        match with(|kernel| kernel.rules.fault) {
+            Some(Fault::ForgetSeen) => handle.forget_seen(),
+            Some(Fault::ForgetGroup) => handle.forget_group(),
+            _ => {}
         }
+        self.in_flight.fetch_add(1, SeqCst);
+        match call {
+            Call::Group => groups.extend(self.name_group(handle)),
+            Call::DropGroup => {
+                if let Some(group) = groups.pop() {
+                    self.drop_group(group);
+                }
+            }
+            _ if Call::OF_GROUP.contains(&call) => match groups.last() {
+                Some(group) => self.call_group(group, call),
+                None => {
+                    if let Some(group) = self.name_group(handle) {
+                        self.call_group(&group, call);
+                        self.drop_group(group);
+                    }
+                }
+            },
+            _ => self.call_handle(handle, call),
+        }
+        self.in_flight.fetch_sub(1, SeqCst);
+        self.check_paid();
+        if self.had_echild.load(SeqCst) {
+            self.check_record(handle);
+        }
+    }
+
+    fn call_handle(&self, handle: &PidHandle, call: Call) {
         let before = self.before();
         match call {
             Call::Wait => _ = self.check_wait(handle, &before, handle.wait().map(Some)),
@@ -104,8 +153,26 @@ impl Oracle {
                 self.check_wait(handle, &before, result);
             }
             Call::Terminate => {
-                let result = handle.terminate(TIMEOUT).map(Some);
-                self.check_wait(handle, &before, result);
+                self.check_shared(handle, &before, handle.terminate(TIMEOUT).map(Some));
+            }
+            Call::TerminateUnreaped => {
+                let result = handle.terminate_unreaped(TIMEOUT).map(|()| true);
+                if let Err(errno) = self.check_error(handle, &before, result) {
+                    assert_eq!(errno, Errno::EINVAL);
+                } else {
+                    assert_ne!(self.life(), Life::Running, "not ended");
+                }
+            }
+            Call::TryWaitShared => {
+                let missed = !self.check_shared(handle, &before, handle.try_wait_shared());
+                assert!(!missed || before.life == Life::Running, "missed the exit");
+            }
+            Call::WaitShared => {
+                self.check_shared(handle, &before, handle.wait_shared().map(Some));
+            }
+            Call::WaitSharedTimeout => {
+                let late = !self.check_shared(handle, &before, handle.wait_shared_timeout(TIMEOUT));
+                assert!(!late || super::now() >= before.deadline, "ended early");
             }
             Call::TryWait => {
                 let missed = !self.check_wait(handle, &before, handle.try_wait());
@@ -115,25 +182,31 @@ impl Oracle {
                 let late = !self.check_wait(handle, &before, handle.wait_timeout(TIMEOUT));
                 assert!(!late || super::now() >= before.deadline, "ended early");
             }
-            Call::Signal => self.check_signal(&before, handle.signal(SIGUSR1)),
-            Call::Kill => self.check_signal(&before, handle.kill()),
-            Call::SignalGroup => self.check_signal(&before, handle.process_group().signal(SIGUSR1)),
+            Call::Signal => self.check_signal(handle, &before, handle.signal(SIGUSR1)),
+            Call::Kill => self.check_signal(handle, &before, handle.kill()),
+            Call::SignalGroup => {
+                if let Some(group) = self.name_group(handle) {
+                    self.call_group(&group, Call::GroupSignal);
+                    self.drop_group(group);
+                }
+            }
             Call::HasExited => {
-                let missed = !self.check_exited(&before, handle.has_exited());
+                let missed = !self.check_exited(handle, &before, handle.has_exited());
                 assert!(!missed || !self.was_visible(&before), "missed the exit");
             }
             Call::WaitExited => {
-                let exited = self.check_exited(&before, handle.wait_exited().map(|()| true));
-                assert!(exited);
+                let result = handle.wait_exited().map(|()| true);
+                assert!(self.check_exited(handle, &before, result));
             }
             Call::WaitExitedTimeout => {
-                let late = !self.check_exited(&before, handle.wait_exited_timeout(TIMEOUT));
+                let result = handle.wait_exited_timeout(TIMEOUT);
+                let late = !self.check_exited(handle, &before, result);
                 assert!(!late || super::now() >= before.deadline, "ended early");
                 assert!(!late || !self.was_visible(&before), "missed the exit");
             }
-            Call::ExitFd => self.check_exit_fd(&before, handle.exit_fd()),
+            Call::ExitFd => self.check_exit_fd(handle, &before, handle.exit_fd()),
             Call::ExitFdBesideWait => {
-                let fd = self.check_error(&before, handle.exit_fd());
+                let fd = self.check_error(handle, &before, handle.exit_fd());
                 let result = handle.wait().map(Some);
                 let released = result.as_ref().is_err_and(|error| !is_echild(error));
                 self.check_wait(handle, &before, result);
@@ -141,11 +214,7 @@ impl Oracle {
                     self.check_readable(&before, &fd);
                 }
             }
-            Call::ExitStatus => {
-                if let Some(status) = handle.exit_status() {
-                    self.check_status(status);
-                }
-            }
+            Call::ExitStatus => self.check_exit_status(&before, handle.exit_status()),
             Call::Release => self.release(handle),
             Call::OpenAgain => {
                 self.check_open(&before, PidHandle::open_with(handle.id(), self.backend));
@@ -157,11 +226,13 @@ impl Oracle {
             }
             Call::ReusePid => {
                 step();
-                with(|kernel| kernel.reuse_pid_by_running());
+                with(|kernel| kernel.reuse_target_pid(Life::Running));
             }
-        }
-        if self.had_echild.load(SeqCst) {
-            self.check_record(handle);
+            Call::ReusePidByZombie => {
+                step();
+                with(|kernel| kernel.reuse_target_pid(Life::Zombie));
+            }
+            _ => unreachable!("{call:?} is a call of a group"),
         }
     }
 
@@ -175,15 +246,15 @@ impl Oracle {
                 kernel.files.close_pidfds();
             }
         });
-        self.released.store(true, SeqCst);
+        self.released.store(handle.is_released(), SeqCst);
     }
 
     fn peek(&self) {
         let Ok((process, mut seen)) = Process::open(PID, self.backend) else {
             return;
         };
-        let found: Result<_, Errno> = poll_until(None, || {
-            let event = process.peek(&mut seen)?;
+        let found: Result<_, Errno> = check_until(None, || {
+            let event = process.peek(&mut seen, None)?;
             Ok(event.exited())
         });
         match found {

@@ -5,6 +5,9 @@ use nix::libc::{c_int, pid_t};
 /// The PID of the target, and of the processes that get it next.
 pub(super) const PID: pid_t = 100;
 
+/// The process of the test itself, whose group has all processes that lead none.
+pub(super) const THIS: Id = Id(0);
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Life {
     Running,
@@ -29,8 +32,12 @@ pub(super) struct Id(pub(super) usize);
 pub(super) struct Process {
     pub(super) pid: pid_t,
     pub(super) child: bool,
-    /// The process that the handles were opened for. All others are unrelated.
+    /// Its group, by the process that made it. The number is that one's PID.
+    pub(super) group: Id,
+    /// The process that the handles were opened for.
     pub(super) target: bool,
+    /// It was started in the target's group. All others are unrelated.
+    pub(super) member: bool,
     pub(super) life: Life,
     pub(super) status: c_int,
     pub(super) reaped_by_us: bool,
@@ -42,7 +49,9 @@ impl Process {
         Self {
             pid: pid_t::try_from(std::process::id()).unwrap_or(pid_t::MAX),
             child: false,
+            group: THIS,
             target: false,
+            member: false,
             life: Life::Running,
             status: 0,
             reaped_by_us: false,

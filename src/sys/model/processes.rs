@@ -10,52 +10,67 @@ use shuttle::current::me;
 use shuttle::rand::{thread_rng, Rng};
 
 use super::kernel::{Fault, Kernel, Reuse};
-use super::process::{Id, Life, Process, PID};
+use super::process::{Id, Life, Process, PID, THIS};
 use crate::exit::Event;
 
 impl Kernel {
-    pub(super) fn start_target(&mut self, child: bool) -> Id {
-        self.start(child, true, Life::Running)
+    pub(super) fn start_target(&mut self, child: bool, leads: bool) -> Id {
+        let id = self.start(PID, child, Life::Running, leads);
+        let process = &mut self.processes[id.0];
+        process.target = true;
+        process.status = 3 << 8; // It differs from those of all others.
+        self.target = id;
+        id
     }
 
-    fn start(&mut self, child: bool, target: bool, life: Life) -> Id {
+    /// Starts a process that leads a group, or is in that of the test.
+    fn start(&mut self, pid: pid_t, child: bool, life: Life, leads: bool) -> Id {
+        let id = Id(self.processes.len());
         self.processes.push(Process {
-            pid: PID,
+            pid,
             child,
-            target,
+            group: if leads { id } else { THIS },
+            target: false,
+            member: false,
             life,
-            // A status that differs from the target's.
-            status: if target { 3 << 8 } else { 4 << 8 },
+            status: 4 << 8,
             reaped_by_us: false,
         });
-        Id(self.processes.len() - 1)
+        self.reuse_number(pid);
+        id
     }
 
-    /// Gives the free PID to another process, or leaves it free.
-    pub(super) fn reuse_pid(&mut self) {
-        let (child, life) = match (self.rules.reuse, thread_rng().gen_range(0..4)) {
+    /// Gives a free PID to another process, or leaves it free.
+    pub(super) fn reuse_pid(&mut self, pid: pid_t) {
+        let reuse = if pid == PID { self.rules.reuse } else { self.rules.reuse_of_members };
+        let (child, life) = match (reuse, thread_rng().gen_range(0..4)) {
             (Reuse::Never, _) | (Reuse::Any, 0) => return,
             (Reuse::ByRunningChild, _) | (Reuse::Any, 1) => (true, Life::Running),
             (Reuse::Any, 2) => (true, Life::Zombie),
             (Reuse::Any, _) => (false, Life::Running),
         };
-        self.start(child, false, life);
+        let leads = thread_rng().gen_ratio(3, 4);
+        self.start(pid, child, life, leads);
     }
 
-    /// Gives the free PID to a process that runs on.
-    pub(super) fn reuse_pid_by_running(&mut self) {
-        assert_eq!(self.owner(PID), Err(Errno::ESRCH), "the PID is not free");
-        let child = thread_rng().gen();
-        self.start(child, false, Life::Running);
+    /// Gives the target's PID, which is free, to a process that runs on, or to a zombie.
+    pub(super) fn reuse_target_pid(&mut self, life: Life) {
+        assert!(self.is_free(PID), "the PID is not free");
+        let child = life == Life::Zombie || thread_rng().gen();
+        self.start(PID, child, life, true);
     }
 
     /// Ends the processes that got the PID since.
     pub(super) fn exit_unrelated(&mut self) {
         for id in (1..self.processes.len()).map(Id) {
-            if !self.processes[id.0].target {
+            if !self.is_related(id) {
                 self.exit(id);
             }
         }
+    }
+
+    fn is_related(&self, id: Id) -> bool {
+        self.processes[id.0].target || self.processes[id.0].member
     }
 
     /// The target's parent exits, and this process adopts the target.
@@ -108,16 +123,29 @@ impl Kernel {
 
     /// The same, and records it as the calling thread's last check.
     pub(super) fn check_owner(&mut self, pid: pid_t) -> Result<Id> {
-        let owner = self.owner(pid);
-        self.last_checks.retain(|(thread, _)| *thread != me());
-        self.last_checks.extend(owner.map(|id| (me(), id)));
-        owner
+        let owner = self.owner(pid)?;
+        self.note_check(owner);
+        Ok(owner)
     }
 
-    fn is_in_signal_window(&self) -> bool {
+    pub(super) fn note_check(&mut self, id: Id) {
+        if self.rules.signal_window {
+            self.last_checks.retain(|(thread, _)| *thread != me());
+            self.last_checks.push((me(), id));
+        }
+    }
+
+    /// The smallest PID above this one.
+    pub(super) fn next_pid(&self, last: pid_t) -> Option<pid_t> {
+        let exists = |process: &&Process| process.life != Life::Reaped;
+        let pids = self.processes.iter().filter(exists).map(|process| process.pid);
+        pids.filter(|pid| *pid > last).min()
+    }
+
+    pub(super) fn is_in_signal_window(&self) -> bool {
         let mut checks = self.last_checks.iter();
         let last = checks.find(|(thread, _)| *thread == me());
-        self.rules.signal_window && last.is_some_and(|(_, id)| self.processes[id.0].target)
+        self.rules.signal_window && last.is_some_and(|(_, id)| self.is_related(*id))
     }
 
     /// The same for a wait.
@@ -140,9 +168,10 @@ impl Kernel {
     pub(super) fn reap(&mut self, id: Id) -> Result<Event> {
         let event = self.peek(id)?;
         if let Event::Exited(_) = event {
-            let process = &mut self.processes[id.0];
-            assert!(process.target, "reaped an unrelated process");
-            process.reaped_by_us = true;
+            assert!(self.processes[id.0].target, "reaped an unrelated process");
+            let is_kept = self.kept > 0 && !std::thread::panicking();
+            assert!(!is_kept, "reaped the leader of a group that lives");
+            self.processes[id.0].reaped_by_us = true;
             self.begin_reap(id);
         }
         Ok(event)
@@ -160,12 +189,23 @@ impl Kernel {
             return;
         }
         self.processes[id.0].life = Life::Reaped;
-        self.reuse_pid();
+        // Its PID, and the number of its group if it was the last member.
+        for id in [id, self.processes[id.0].group] {
+            let pid = self.pid(id);
+            if self.is_free(pid) {
+                self.reuse_pid(pid);
+            }
+        }
         self.wake();
     }
 
+    /// What can happen at any moment: PIDs become free, and the parents of other processes reap.
     pub(super) fn free_some_pids(&mut self) {
         for id in (0..self.processes.len()).map(Id) {
+            let is_reaped = self.processes[id.0].member && self.rules.members_are_reaped;
+            if is_reaped && self.life(id) == Life::Zombie && thread_rng().gen() {
+                self.begin_reap(id);
+            }
             if self.life(id) == Life::Dead && thread_rng().gen() {
                 self.free_pid(id);
             }
@@ -189,7 +229,7 @@ impl Kernel {
             0 => self.check_owner(pid)?,
             _ => self.owner(pid)?,
         };
-        if self.processes[owner.0].target || !self.is_in_signal_window() {
+        if self.is_related(owner) || !self.is_in_signal_window() {
             self.deliver(owner, signal);
         }
         Ok(())
@@ -200,11 +240,10 @@ impl Kernel {
         if signal == 0 {
             return;
         }
-        let process = &mut self.processes[id.0];
-        assert!(process.target, "signal {signal} hit an unrelated process");
+        assert!(self.is_related(id), "signal {signal} hit an unrelated process");
         let ends_it = signal == SIGKILL || signal == SIGTERM && thread_rng().gen();
-        if ends_it && process.life == Life::Running {
-            process.status = signal;
+        if ends_it && self.life(id) == Life::Running {
+            self.processes[id.0].status = signal;
             self.exit(id);
         }
     }

@@ -6,10 +6,11 @@ use nix::errno::Errno;
 use shuttle::rand::{thread_rng, Rng};
 use shuttle::thread::{self, JoinHandle};
 
-use super::kernel::{self, step, with, Reuse, Rules};
+use super::groups::{exit_member, fork_member, wait_a_while};
+use super::kernel::{self, step, with, Kernel, Reuse, Rules};
 use super::oracle::{reap_externally, Oracle};
 use super::process::{Id, Life, PID};
-use super::scenario::{Call, Run, Scenario};
+use super::scenario::{Call, Group, Run, Scenario};
 use crate::backend::{Process, Seen};
 use crate::exit::ResourceUsage;
 use crate::{Backend, PidHandle};
@@ -26,9 +27,7 @@ impl Run {
         let mut threads = Vec::new();
         for calls in &self.threads {
             let (handle, oracle, calls) = (handle.clone(), Arc::clone(&oracle), calls.clone());
-            threads.push(thread::spawn(move || {
-                calls.iter().for_each(|call| oracle.call(&handle, *call));
-            }));
+            threads.push(thread::spawn(move || run_thread(handle, &oracle, &calls)));
         }
         drop(handle);
         self.spawn_events(&oracle, &mut threads);
@@ -41,7 +40,7 @@ impl Run {
             oracle.check_watchers_ended();
             with(|kernel| kernel.exit(oracle.process));
         }
-        if self.has(Call::ReusePid) {
+        if self.has(Call::ReusePid) || self.has(Call::ReusePidByZombie) {
             // A watcher may have begun to wait only now, for the wrong process.
             with(|kernel| kernel.exit_unrelated());
         }
@@ -51,6 +50,18 @@ impl Run {
     /// Starts the threads that are not the caller's.
     fn spawn_events(&self, oracle: &Oracle, threads: &mut Vec<JoinHandle<()>>) {
         let process = oracle.process;
+        if self.group == Group::Left {
+            threads.push(thread::spawn(move || {
+                wait_a_while();
+                with(Kernel::leave_group);
+            }));
+        }
+        if self.has_members() {
+            for _ in 0..MEMBERS {
+                threads.push(thread::spawn(exit_member));
+            }
+            threads.push(thread::spawn(fork_member));
+        }
         if self.scenario == Scenario::Adopted {
             threads.push(thread::spawn(move || {
                 step();
@@ -77,35 +88,51 @@ impl Run {
 
     fn open(&self) -> (PidHandle, Arc<Oracle>) {
         let procfs = self.procfs.unwrap_or_else(|| thread_rng().gen());
+        let group_signals: bool = thread_rng().gen();
+        let is_lost = self.is_reaped_by_others()
+            && (self.backend == Backend::Waitpid || !group_signals)
+            && self.has_members();
         kernel::boot(Rules {
             sigchld_ignored: self.scenario == Scenario::SigchldIgnored,
             exit_records: thread_rng().gen(),
             no_threads: self.scenario == Scenario::NoThreads,
-            signal_window: self.scenario == Scenario::NonChild && self.backend == Backend::Waitpid,
-            group_signals: true,
+            signal_window: is_lost
+                || self.scenario == Scenario::NonChild && self.backend == Backend::Waitpid,
+            group_signals,
+            loadavg: thread_rng().gen(),
+            members_are_reaped: thread_rng().gen(),
             procfs,
             early_poll: self.early_poll,
             fault: self.fault,
             ..Rules::default()
         });
         let is_child = !matches!(self.scenario, Scenario::NonChild | Scenario::Adopted);
-        let process = with(|kernel| kernel.start_target(is_child));
+        let process = with(|kernel| kernel.start_target(is_child, self.group != Group::None));
+        if self.has_members() {
+            with(|kernel| {
+                for _ in 0..MEMBERS {
+                    let pid = kernel.new_pid();
+                    kernel.start_member(pid);
+                }
+            });
+        }
         let handle = self.open_handle(process);
         assert_eq!(handle.backend(), self.backend);
-        let steps = with(|kernel| {
+        let calls = with(|kernel| {
             if self.allows_reuse(procfs) {
                 kernel.rules.reuse = self.reuse.unwrap_or_else(any_reuse);
             }
-            if kernel.rules.reuse == Reuse::Never {
-                // Without them, a reap by another thread leaves a window.
-                kernel.rules.group_signals = thread_rng().gen();
+            if kernel.rules.reuse != Reuse::Never && self.is_reaped_by_others() {
+                // Without them, the reap leaves a window.
+                kernel.rules.group_signals |= !kernel.rules.signal_window;
             }
+            kernel.rules.reuse_of_members = any_reuse();
             if let Scenario::ReapedEarly | Scenario::Missing = self.scenario {
-                kernel.reuse_pid();
+                kernel.reuse_pid(PID);
             }
-            kernel.steps
+            kernel.calls
         });
-        (handle, Arc::new(Oracle::new(self, process, steps)))
+        (handle, Arc::new(Oracle::new(self, process, calls)))
     }
 
     fn open_handle(&self, process: Id) -> PidHandle {
@@ -132,6 +159,25 @@ impl Run {
     }
 }
 
+/// How many other members a group has when the calls begin.
+const MEMBERS: usize = 2;
+
+/// Makes the calls of a thread, and then drops its handle and its groups.
+fn run_thread(handle: PidHandle, oracle: &Oracle, calls: &[Call]) {
+    let mut groups = Vec::new();
+    for call in calls {
+        oracle.call(&handle, &mut groups, *call);
+    }
+    let handle = match thread_rng().gen() {
+        true => Some(handle), // It is dropped last.
+        false => None,
+    };
+    while let Some(group) = groups.pop() {
+        oracle.drop_group(group);
+    }
+    drop(handle);
+}
+
 fn any_reuse() -> Reuse {
     match thread_rng().gen_ratio(3, 4) {
         true => Reuse::Any,
@@ -147,7 +193,10 @@ fn run_fork(handle: PidHandle, oracle: &Oracle, calls: &[Call]) -> impl Drop + S
     drop(handle);
     let oracle = oracle.fork();
     kernel::enter_fork();
-    calls.iter().for_each(|call| oracle.call(&copy, *call));
+    let mut groups = Vec::new();
+    for call in calls {
+        oracle.call(&copy, &mut groups, *call);
+    }
     oracle.check_no_status();
     Box::new((copy, notify))
 }
@@ -160,6 +209,6 @@ fn reap_early(id: Id, backend: Backend) -> (Process, Seen) {
         kernel.begin_reap(id);
         kernel.free_pid(id);
     });
-    assert_eq!(process.peek(&mut seen), Err(Errno::ECHILD));
+    assert_eq!(process.peek(&mut seen, None), Err(Errno::ECHILD));
     (process, seen)
 }

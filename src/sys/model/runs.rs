@@ -4,7 +4,7 @@
 use shuttle::rand::{thread_rng, Rng};
 
 use super::kernel::Reuse;
-use super::scenario::{Call, Run, Scenario};
+use super::scenario::{Call, Group, Run, Scenario};
 use crate::Backend;
 
 pub(super) fn any_calls(backend: Backend, scenario: Scenario) -> Run {
@@ -124,6 +124,73 @@ pub(super) fn open_beside_reap(backend: Backend) -> Run {
 pub(super) fn peek_beside_reap(backend: Backend) -> Run {
     let threads = vec![vec![Call::Peek], vec![Call::Peek], vec![Call::Wait]];
     Run::new(backend, Scenario::ReapedExternally, threads)
+}
+
+/// Any calls of a handle and of groups.
+pub(super) fn any_calls_with_groups(backend: Backend, scenario: Scenario) -> Run {
+    let all = Call::all_with_groups();
+    Run {
+        group: any_group(),
+        ..random_calls(&all, backend, scenario)
+    }
+}
+
+/// Calls of groups that live from the start, beside waits.
+pub(super) fn waits_beside_groups(backend: Backend, scenario: Scenario) -> Run {
+    let mut of_group = vec![Call::Group];
+    of_group.extend(draw(&Call::OF_GROUP));
+    let threads = vec![of_group, draw(&Call::WAITS), draw(&Call::all_with_groups())];
+    Run {
+        group: any_group(),
+        ..Run::new(backend, scenario, threads)
+    }
+}
+
+/// An end of a group beside a wait, another end, or a release.
+pub(super) fn ends_beside_waits(backend: Backend) -> Run {
+    let mut others = Call::WAITS.to_vec();
+    others.extend(Call::ENDS);
+    others.push(Call::Release);
+    let end = vec![Call::Group, pick(&[Call::GroupTerminate, Call::GroupTerminateUnreaped])];
+    let threads = vec![end, vec![pick(&Call::WAITS)], draw(&others)];
+    Run {
+        group: any_group(),
+        ..Run::new(backend, Scenario::OwnChild, threads)
+    }
+}
+
+/// The last drop of a group beside a wait, and another thread that names the group again.
+pub(super) fn drop_beside_wait(backend: Backend) -> Run {
+    let threads = vec![
+        vec![Call::Group, Call::DropGroup, Call::Group],
+        vec![Call::Wait],
+        vec![Call::Group, pick(&Call::OF_GROUP), Call::DropGroup],
+    ];
+    Run {
+        reuse: Some(Reuse::ByRunningChild),
+        group: any_group(),
+        ..Run::new(backend, Scenario::OwnChild, threads)
+    }
+}
+
+/// A group keeps the zombie, other code reaps it, and the PID goes to another child that exits at once.
+pub(super) fn kept_zombie_reaped_externally() -> Run {
+    let mut calls = vec![Call::Group, pick(&Call::WAITS_TO_THE_END)];
+    calls.extend([Call::ReapExternally, Call::ReusePidByZombie]);
+    calls.extend([pick(&[Call::GroupSignal, Call::GroupKill, Call::ExitStatus]), Call::DropGroup]);
+    Run {
+        procfs: Some(true),
+        ..Run::new(Backend::Waitpid, Scenario::ReapedExternally, vec![calls])
+    }
+}
+
+fn any_group() -> Group {
+    match thread_rng().gen_range(0..8) {
+        0 => Group::None,
+        1 => Group::Left,
+        2 => Group::Alone,
+        _ => Group::WithMembers,
+    }
 }
 
 /// Three threads with one to three calls each.

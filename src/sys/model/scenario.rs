@@ -43,7 +43,23 @@ pub(super) enum Call {
     /// A wait, after which a descriptor from before is readable.
     ExitFdBesideWait,
     ExitStatus,
+    TryWaitShared,
+    WaitShared,
+    WaitSharedTimeout,
+    TerminateUnreaped,
     Release,
+    /// Names the group, and keeps it.
+    Group,
+    /// Drops the group that the thread named last.
+    DropGroup,
+    // Calls of the group that the thread named last, or of one that it names for this call.
+    GroupSignal,
+    GroupKill,
+    GroupHasExited,
+    GroupWaitExited,
+    GroupWaitExitedTimeout,
+    GroupTerminate,
+    GroupTerminateUnreaped,
     /// Opens another handle, to the process that has the PID now.
     OpenAgain,
     /// Opens the process and peeks until it has exited, as the waits for a std `Child` do.
@@ -52,10 +68,12 @@ pub(super) enum Call {
     ReapExternally,
     /// Not a call of the handle: the PID, which is free, is given to a process that runs on.
     ReusePid,
+    /// The same, to a child that is a zombie.
+    ReusePidByZombie,
 }
 
 impl Call {
-    pub(super) const ALL: [Call; 15] = [
+    pub(super) const ALL: [Call; 19] = [
         Call::Signal,
         Call::SignalGroup,
         Call::Kill,
@@ -71,15 +89,51 @@ impl Call {
         Call::ExitFd,
         Call::ExitFdBesideWait,
         Call::ExitStatus,
+        Call::TryWaitShared,
+        Call::WaitShared,
+        Call::WaitSharedTimeout,
+        Call::TerminateUnreaped,
     ];
 
     /// Those that reap, and fail with ECHILD for a non-child.
-    pub(super) const WAITS: [Call; 5] = [
+    pub(super) const WAITS: [Call; 8] = [
         Call::Wait,
         Call::WaitUsage,
         Call::TryWait,
         Call::WaitTimeout,
+        Call::TryWaitShared,
+        Call::WaitShared,
+        Call::WaitSharedTimeout,
         Call::Terminate,
+    ];
+
+    /// Those that return only with the status, or with an error.
+    pub(super) const WAITS_TO_THE_END: [Call; 4] = [
+        Call::Wait,
+        Call::WaitUsage,
+        Call::WaitShared,
+        Call::Terminate,
+    ];
+
+    /// Those that end the process or its group.
+    pub(super) const ENDS: [Call; 4] = [
+        Call::Terminate,
+        Call::TerminateUnreaped,
+        Call::GroupTerminate,
+        Call::GroupTerminateUnreaped,
+    ];
+
+    /// Those of a group.
+    pub(super) const OF_GROUP: [Call; 9] = [
+        Call::Group,
+        Call::DropGroup,
+        Call::GroupSignal,
+        Call::GroupKill,
+        Call::GroupHasExited,
+        Call::GroupWaitExited,
+        Call::GroupWaitExitedTimeout,
+        Call::GroupTerminate,
+        Call::GroupTerminateUnreaped,
     ];
 
     /// Those that return even if the process never exits.
@@ -116,6 +170,12 @@ impl Call {
         Call::WaitExitedTimeout,
     ];
 
+    pub(super) fn all_with_groups() -> Vec<Call> {
+        let mut calls = Self::ALL.to_vec();
+        calls.extend(Self::OF_GROUP);
+        calls
+    }
+
     pub(super) fn without_release() -> Vec<Call> {
         let mut calls = Self::ALL.to_vec();
         calls.retain(|call| *call != Call::Release);
@@ -123,10 +183,24 @@ impl Call {
     }
 }
 
+/// The group of the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Group {
+    /// It leads a group, and is the only member.
+    Alone,
+    /// It leads none.
+    None,
+    /// It leads a group with other members, which exit and fork at any moment.
+    WithMembers,
+    /// The same, and it leaves that group.
+    Left,
+}
+
 #[derive(Clone, Debug)]
 pub(super) struct Run {
     pub(super) backend: Backend,
     pub(super) scenario: Scenario,
+    pub(super) group: Group,
     pub(super) threads: Vec<Vec<Call>>,
     /// The calls of a forked process, which lives until the parent's threads have ended.
     pub(super) fork: Option<Vec<Call>>,
@@ -146,6 +220,7 @@ impl Run {
         Self {
             backend,
             scenario,
+            group: Group::Alone,
             threads,
             fork: None,
             exits_last: false,
@@ -160,8 +235,23 @@ impl Run {
         self.threads.iter().flatten().any(|it| *it == call)
     }
 
+    pub(super) fn has_members(&self) -> bool {
+        matches!(self.group, Group::WithMembers | Group::Left)
+    }
+
     pub(super) fn has_only(&self, calls: &[Call]) -> bool {
         self.threads.iter().flatten().all(|it| calls.contains(it))
+    }
+
+    /// Whether code other than the handle can free the PID.
+    pub(super) fn is_reaped_by_others(&self) -> bool {
+        matches!(
+            self.scenario,
+            Scenario::ReapedExternally
+                | Scenario::SigchldIgnored
+                | Scenario::NonChild
+                | Scenario::Adopted
+        )
     }
 
     /// Whether the contract holds even if the PID is reused at any moment. By PID it does not if other
@@ -172,7 +262,7 @@ impl Run {
             // A peek that opens the PID again may find any process.
             return !self.has(Call::Peek);
         }
-        if self.fork.is_some() || self.has(Call::ReusePid) {
+        if self.fork.is_some() || self.has(Call::ReusePid) || self.has(Call::ReusePidByZombie) {
             return false;
         }
         match self.scenario {

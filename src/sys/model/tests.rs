@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use super::kernel::with;
 use super::runs::{
-    any_calls, child_seen_to_exit, exec_in_a_thread, exits_last, fork, non_child_seen_gone,
-    non_child_with_start_time, only_waits, open_beside_reap, peek_beside_reap, release_beside_wait,
-    signal_beside_wait, terminate_beside_waits, try_wait_beside_waits,
+    any_calls, any_calls_with_groups, child_seen_to_exit, drop_beside_wait, ends_beside_waits, exec_in_a_thread, exits_last, fork, non_child_seen_gone,
+    kept_zombie_reaped_externally, non_child_with_start_time, only_waits, open_beside_reap,
+    peek_beside_reap, release_beside_wait, signal_beside_wait, terminate_beside_waits,
+    try_wait_beside_waits, waits_beside_groups,
 };
 use super::scenario::Scenario;
 use super::schedules::explore;
 use super::thread::now;
-use crate::wait::Backoff;
+use crate::engine::Backoff;
 use crate::Backend::{Pidfd, Waitpid};
 
 /// How many times as many schedules a focused exploration gets.
@@ -67,6 +68,20 @@ explorations! {
         non_child_that_runs_on_by_pidfd: exits_last(Pidfd, Scenario::NonChild);
         non_child_that_runs_on_by_pid: exits_last(Waitpid, Scenario::NonChild);
         waits_for_a_non_child_by_pid: only_waits(Waitpid, Scenario::NonChild);
+        group_of_a_child_by_pidfd: any_calls_with_groups(Pidfd, Scenario::OwnChild);
+        group_of_a_child_by_pid: any_calls_with_groups(Waitpid, Scenario::OwnChild);
+        group_without_descriptors: any_calls_with_groups(Waitpid, Scenario::NoDescriptors);
+        group_without_threads_by_pidfd: any_calls_with_groups(Pidfd, Scenario::NoThreads);
+        group_without_threads_by_pid: any_calls_with_groups(Waitpid, Scenario::NoThreads);
+        group_reaped_externally_by_pidfd: waits_beside_groups(Pidfd, Scenario::ReapedExternally);
+        group_reaped_externally_by_pid: waits_beside_groups(Waitpid, Scenario::ReapedExternally);
+        group_with_sigchld_ignored_by_pidfd: waits_beside_groups(Pidfd, Scenario::SigchldIgnored);
+        group_with_sigchld_ignored_by_pid: waits_beside_groups(Waitpid, Scenario::SigchldIgnored);
+        group_of_a_non_child_by_pidfd: any_calls_with_groups(Pidfd, Scenario::NonChild);
+        group_of_a_non_child_by_pid: any_calls_with_groups(Waitpid, Scenario::NonChild);
+        group_of_an_adopted_child_by_pidfd: any_calls_with_groups(Pidfd, Scenario::Adopted);
+        group_of_an_adopted_child_by_pid: any_calls_with_groups(Waitpid, Scenario::Adopted);
+        kept_zombie_reaped_externally_by_pid: kept_zombie_reaped_externally();
     }
     focused: {
         non_child_seen_gone_by_pid: non_child_seen_gone();
@@ -84,6 +99,12 @@ explorations! {
         try_wait_beside_waits_by_pid: try_wait_beside_waits(Waitpid);
         release_beside_wait_by_pidfd: release_beside_wait(Pidfd);
         release_beside_wait_by_pid: release_beside_wait(Waitpid);
+        waits_beside_groups_by_pidfd: waits_beside_groups(Pidfd, Scenario::OwnChild);
+        waits_beside_groups_by_pid: waits_beside_groups(Waitpid, Scenario::OwnChild);
+        ends_beside_waits_by_pidfd: ends_beside_waits(Pidfd);
+        ends_beside_waits_by_pid: ends_beside_waits(Waitpid);
+        drop_beside_wait_by_pidfd: drop_beside_wait(Pidfd);
+        drop_beside_wait_by_pid: drop_beside_wait(Waitpid);
     }
 }
 

@@ -16,7 +16,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::Result;
 
 use super::super::fd::{duplicate, retry_until};
-use super::super::thread::fork_number;
+use super::super::fork::fork_number;
 
 const LEVEL: EpollFlags = EpollFlags::EPOLLIN;
 const EDGE: EpollFlags = EpollFlags::EPOLLIN.union(EpollFlags::EPOLLET);

@@ -15,7 +15,8 @@ use nix::Result;
 
 use super::super::errno_of;
 use super::super::fd::poll;
-use super::super::thread::{fork_number, now};
+use super::super::fork::fork_number;
+use super::super::thread::now;
 
 /// The intervals at which quiet keys are handed out: each twice as long as the one before.
 const SHORTEST: Duration = Duration::from_millis(1);
