@@ -282,6 +282,13 @@ impl Kernel {
         Ok(event)
     }
 
+    /// After a poll that blocked, of a wait.
+    pub(super) fn reap_without_lock(&mut self, id: Id) {
+        if self.rules.fault == Some(Fault::ReapWithoutLock) {
+            _ = self.reap_too_early(id);
+        }
+    }
+
     pub(super) fn reaped_too_early(&mut self, take: bool) -> Option<Event> {
         let (_, event) = self
             .reaped_too_early
