@@ -234,9 +234,9 @@ impl Reaper {
         if task.lock().ending.is_some() {
             self.lock().endings.push(Arc::clone(&task));
         }
-        let exit = task.handle.exit_fd();
+        // By PID an exit descriptor needs a thread of its own.
         let is_polled = task.handle.backend() == Backend::Pidfd
-            && exit.is_ok_and(|exit| self.poll(&task, exit).is_some());
+            && (task.handle.exit_fd()).is_ok_and(|exit| self.poll(&task, exit).is_some());
         if is_polled {
             self.wake(); // For the time of the next step.
         } else {
@@ -375,9 +375,25 @@ impl Reaper {
             // It has ended, or cannot be ended. In both cases it is reaped when it exits.
             work.ending = None;
             self.lock().endings.retain(|it| !Arc::ptr_eq(it, task));
+            drop(work);
+            let is_over = task.try_reap();
+            if let Ok(true) = is_over {
+                // No event follows if the leader had exited before its members. Its entry would keep the
+                // group, and so the zombie.
+                self.stop_polling_task(task);
+            }
+            return is_over;
         }
         drop(work);
         task.try_reap()
+    }
+
+    fn stop_polling_task(&self, task: &Arc<Task>) {
+        let state = self.lock();
+        let of_task = state.polled.iter().filter(|(_, entry)| Arc::ptr_eq(&entry.task, task));
+        let keys: Vec<u64> = of_task.map(|(key, _)| *key).collect();
+        drop(state);
+        keys.into_iter().for_each(|key| self.stop_polling(key));
     }
 
     /// Lets the poller have the member of the group that is waited for now.

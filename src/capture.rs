@@ -2,7 +2,11 @@
 
 //! `Capture`: a child's output and input, with a timeout, in one call.
 
+mod blocking;
 mod captured;
+mod kept;
+#[cfg(any(feature = "tokio", feature = "async-io"))]
+mod on;
 mod run;
 mod session;
 mod stream;
@@ -13,16 +17,18 @@ use std::time::Duration;
 
 use crate::escalation::Escalation;
 
-pub use captured::{CaptureError, Captured, Pipe};
+pub use captured::{CaptureError, Captured, Pipe, StoppedBy};
+#[cfg(any(feature = "tokio", feature = "async-io"))]
+pub use on::AsyncCapture;
 pub use target::Piped;
-pub(crate) use target::{sealed, PipesMut, Target};
+pub(crate) use target::{leads_group, sealed, PipesMut, Target};
 
-/// Captures a child's output until it exits, with a timeout and limits.
+/// Captures a child's output until it exits, with timeouts and limits.
 ///
 /// [`output`](Self::output) spawns a command, like [`Command::output`](std::process::Command::output).
 /// [`run`](Self::run) borrows a child that was spawned already, so neither the child nor its output is
-/// lost at a timeout or an error. A capture is one poll loop over the pipes and the exit, without
-/// threads.
+/// lost at a timeout or an error. In an async function, put `on(Tokio)` or `on(AsyncIo)` before the call.
+/// A capture waits for the pipes and the exit at the same time, without threads.
 ///
 /// # Examples
 ///
@@ -37,7 +43,7 @@ pub(crate) use target::{sealed, PipesMut, Target};
 ///     .input("two\none\n")
 ///     .output(&mut Command::new("sort"))?;
 /// assert_eq!(captured.stdout, b"one\ntwo\n");
-/// assert!(!captured.timed_out && !captured.leaked);
+/// assert!(captured.success() && !captured.leaked);
 /// # Ok::<(), std::io::Error>(())
 /// ```
 ///
@@ -46,6 +52,23 @@ pub(crate) use target::{sealed, PipesMut, Target};
 /// [`ChildExt::pidfd_output_timeout`](crate::ChildExt::pidfd_output_timeout) is `run` with only a
 /// timeout, to replace std's `wait_with_output`. Use `Capture` if the child also has to be ended at
 /// the timeout, gets input, or can write more than fits into memory.
+///
+/// | | spawns a command | of a child |
+/// |---|---|---|
+/// | collect the output | [`output`](Self::output) | [`run`](Self::run) |
+/// | pass it on as it arrives | [`output_with`](Self::output_with) | [`run_with`](Self::run_with) |
+/// | wait until it contains something | | [`run_until`](Self::run_until) |
+///
+/// # Stops
+///
+/// The [timeout](Self::timeout), the [idle timeout](Self::idle_timeout), and the cancel of an async capture
+/// stop a run. [`stopped_by`](Captured::stopped_by) says which. Then
+/// [`terminate_on_timeout`](Self::terminate_on_timeout) ends the child, or the process group that it leads.
+/// Without that, `run` leaves the child running with its pipes, and `output` kills it, or its group. If the
+/// child exits at the same moment, the exit wins.
+///
+/// Not covered: a child that the terminal stops, because it reads from it in the background (SIGTTIN), runs
+/// into its timeout; and the time of a spawn itself, which can hang if the program is on a dead file system.
 ///
 /// # When the child has exited and its output has not ended
 ///
@@ -93,50 +116,9 @@ pub(crate) use target::{sealed, PipesMut, Target};
 /// # Ok::<(), std::io::Error>(())
 /// ```
 ///
-/// # In async programs
-///
-/// A capture blocks. In `tokio::task::spawn_blocking` it keeps the runtime from shutting down until it
-/// returns. With tokio, read from tokio's own pipes and wait with a `TokioPidHandle`. If that future is
-/// dropped, reading stops; here a `KillOnDrop` then kills the child:
-///
-/// ```
-/// # #[cfg(feature = "tokio")]
-/// # fn main() -> std::io::Result<()> {
-/// use pidwait::{KillOnDrop, PidHandle, TokioPidHandle};
-/// use std::process::{Command, Stdio};
-/// use std::time::Duration;
-/// use tokio::io::AsyncReadExt;
-/// use tokio::process::ChildStdout;
-///
-/// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-/// # runtime.block_on(async {
-/// let mut command = Command::new("sh");
-/// command.args(["-c", "echo ready; exec sleep 60"]).stdout(Stdio::piped());
-/// let spawned = PidHandle::spawn(&mut command)?;
-/// let child = KillOnDrop::new(TokioPidHandle::new(&spawned.handle)?);
-/// let mut output = Vec::new();
-/// let run = async {
-///     if let Some(stdout) = spawned.stdout {
-///         ChildStdout::from_std(stdout)?.read_to_end(&mut output).await?;
-///     }
-///     child.wait().await
-/// };
-/// match tokio::time::timeout(Duration::from_millis(500), run).await {
-///     Ok(status) => println!("{} after {} bytes", status?, output.len()),
-///     Err(_) => println!("timed out after {} bytes", output.len()),
-/// } // `child` is killed and reaped here, at the latest.
-/// # Ok(())
-/// # })
-/// # }
-/// # #[cfg(not(feature = "tokio"))]
-/// # fn main() {}
-/// ```
-///
-/// To get a leak timeout, put a second timeout around the read alone, after `child.wait_exited()`.
-///
 /// # Platform notes
 ///
-/// The call polls a pidfd for the exit. Without pidfds it checks for the exit repeatedly, at first
+/// It waits for a pidfd that tells of the exit. Without pidfds it checks for the exit repeatedly, at first
 /// every 1 ms and later every 50 ms. It starts no thread. During the call the pipes are non-blocking,
 /// and so is every other descriptor of their open file descriptions. The flags are restored before it
 /// returns.
@@ -144,17 +126,16 @@ pub(crate) use target::{sealed, PipesMut, Target};
 #[must_use = "it does nothing until it is run"]
 pub struct Capture {
     timeout: Duration,
+    idle_timeout: Duration,
     leak_timeout: Duration,
-    max_bytes: usize,
+    /// The first and the last bytes to keep of each stream.
+    max_bytes: Option<usize>,
+    tail_bytes: Option<usize>,
     input: Vec<u8>,
-    at_timeout: AtTimeout,
-}
-
-/// What to do with a child that still runs when the time is up.
-#[derive(Clone, Debug)]
-enum AtTimeout {
-    Leave,
-    Terminate(Escalation),
+    /// Ends the child at a stop.
+    at_stop: Option<Escalation>,
+    /// Ends the rest of its group at a leak.
+    at_leak: Option<Escalation>,
 }
 
 impl Capture {
@@ -166,10 +147,13 @@ impl Capture {
     pub fn new() -> Self {
         Self {
             timeout: Duration::MAX,
+            idle_timeout: Duration::MAX,
             leak_timeout: Duration::from_millis(500),
-            max_bytes: usize::MAX,
+            max_bytes: None,
+            tail_bytes: None,
             input: Vec::new(),
-            at_timeout: AtTimeout::Leave,
+            at_stop: None,
+            at_leak: None,
         }
     }
 
@@ -183,6 +167,32 @@ impl Capture {
     /// See [`run`](Self::run) and [`output`](Self::output).
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
+        self
+    }
+
+    /// Sets the time without output after which a run returns, even if the child runs on.
+    ///
+    /// It counts from the last byte that was read of either stream, or from the start of the run. It does
+    /// not count after the exit, while a sink runs, or if no stream is piped or both have ended. A time too
+    /// long for the clock, such as [`Duration::MAX`], is no limit.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use pidwait::{Capture, StoppedBy};
+    /// use std::process::Command;
+    /// use std::time::Duration;
+    ///
+    /// let captured = Capture::new()
+    ///     .timeout(Duration::from_secs(600))
+    ///     .idle_timeout(Duration::from_millis(500))
+    ///     .output(Command::new("sh").args(["-c", "echo one; exec sleep 60"]))?;
+    /// assert_eq!(captured.stopped_by, Some(StoppedBy::IdleTimeout));
+    /// assert_eq!(captured.stdout, b"one\n");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.idle_timeout = timeout;
         self
     }
 
@@ -214,16 +224,38 @@ impl Capture {
         self
     }
 
-    /// Keeps only the first `per_stream` bytes of each stream.
+    /// Keeps the first `per_stream` bytes of each stream.
     ///
     /// The rest is read and discarded, so that the child never blocks on a full pipe.
-    /// [`discarded`](Captured::discarded) counts it.
+    /// [`stdout_discarded`](Captured::stdout_discarded) counts it. A sink gets it all the same. Without this,
+    /// everything is kept, except with a sink or [`tail_bytes`](Self::tail_bytes).
     ///
     /// # Examples
     ///
     /// See [`Capture`].
     pub fn max_bytes(mut self, per_stream: usize) -> Self {
-        self.max_bytes = per_stream;
+        self.max_bytes = Some(per_stream);
+        self
+    }
+
+    /// Keeps the last `per_stream` bytes of each stream, behind the first [`max_bytes`](Self::max_bytes).
+    ///
+    /// Without `max_bytes` it keeps only the last ones. What is between them is discarded and counted.
+    /// [`stdout_parts`](Captured::stdout_parts) returns both parts. The memory that a stream takes is limited
+    /// to about their sum.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use pidwait::Capture;
+    /// use std::process::Command;
+    ///
+    /// let captured = Capture::new().tail_bytes(9).output(Command::new("seq").arg("100000"))?;
+    /// assert_eq!(captured.stdout, b"9\n100000\n");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn tail_bytes(mut self, per_stream: usize) -> Self {
+        self.tail_bytes = Some(per_stream);
         self
     }
 
@@ -244,17 +276,15 @@ impl Capture {
         self
     }
 
-    /// Terminates the child when the time runs out: sends SIGTERM, waits for at most `grace`, then
-    /// sends SIGKILL.
+    /// Ends the child when the run is stopped: by a timeout, by silence, or by a cancel.
     ///
-    /// If the child leads a process group (it was spawned with
-    /// [`process_group(0)`](std::os::unix::process::CommandExt::process_group)), the whole group is
-    /// terminated. The rest of the group is also terminated if the child has exited and the group still
-    /// has a pipe open when the leak timeout has passed. Then the child's own status is returned, and
-    /// `leaked` is set.
+    /// Takes an [`Escalation`], or a [`Duration`]: SIGTERM with that grace period, then SIGKILL. If the child
+    /// leads a process group (it was spawned with
+    /// [`process_group(0)`](std::os::unix::process::CommandExt::process_group)), the whole group is ended.
     ///
-    /// Reading continues until the end. A run takes at most the sum of the timeout, the grace and the
-    /// leak timeout, unless the child cannot be killed.
+    /// Reading continues until the end. A run takes at most the sum of the timeout, the times of the
+    /// escalation and the leak timeout, unless the child cannot be killed. With a
+    /// [`kill_timeout`](Escalation::kill_timeout) it returns also then: [`status`](Captured::status) is `None`.
     ///
     /// # Examples
     ///
@@ -268,11 +298,41 @@ impl Capture {
     ///     .timeout(Duration::from_millis(20))
     ///     .terminate_on_timeout(Duration::from_secs(5))
     ///     .output(Command::new("sh").args(["-c", "sleep 60 & sleep 60"]).process_group(0))?;
-    /// assert!(captured.timed_out && captured.status.is_some());
+    /// assert!(captured.stopped_by.is_some() && captured.status.is_some());
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn terminate_on_timeout(mut self, escalation: impl Into<Escalation>) -> Self {
-        self.at_timeout = AtTimeout::Terminate(escalation.into());
+        self.at_stop = Some(escalation.into());
+        self
+    }
+
+    /// Ends the rest of the child's process group if it has a pipe open when the leak timeout has passed.
+    ///
+    /// Takes an [`Escalation`], or a [`Duration`]: SIGTERM with that grace period, then SIGKILL. The child's own
+    /// status is returned, and [`leaked`](Captured::leaked) is set. It has no effect if the child leads no
+    /// group: the pipe is another process's then.
+    ///
+    /// # Errors
+    ///
+    /// The run fails with EPERM if members that may not be signalled remain.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use pidwait::Capture;
+    /// use std::os::unix::process::CommandExt;
+    /// use std::process::Command;
+    /// use std::time::Duration;
+    ///
+    /// let captured = Capture::new()
+    ///     .leak_timeout(Duration::from_millis(20))
+    ///     .terminate_on_leak(Duration::from_secs(5))
+    ///     .output(Command::new("sh").args(["-c", "sleep 60 & echo done"]).process_group(0))?;
+    /// assert!(captured.leaked && captured.success()); // The sleep was ended.
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn terminate_on_leak(mut self, escalation: impl Into<Escalation>) -> Self {
+        self.at_leak = Some(escalation.into());
         self
     }
 }
@@ -288,10 +348,13 @@ impl fmt::Debug for Capture {
         let mut debug = f.debug_struct("Capture");
         debug
             .field("timeout", &self.timeout)
+            .field("idle_timeout", &self.idle_timeout)
             .field("leak_timeout", &self.leak_timeout)
             .field("max_bytes", &self.max_bytes)
+            .field("tail_bytes", &self.tail_bytes)
             .field("input", &format_args!("{} bytes", self.input.len()))
-            .field("at_timeout", &self.at_timeout)
+            .field("terminate_on_timeout", &self.at_stop)
+            .field("terminate_on_leak", &self.at_leak)
             .finish()
     }
 }

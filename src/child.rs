@@ -360,7 +360,7 @@ pub trait ChildExt: sealed::Sealed {
     /// Reads the child's standard output and error until it exits, and reaps it, within `timeout`.
     ///
     /// It is std's `wait_with_output` with a timeout: it closes the child's standard input first, and
-    /// reads the streams that are piped. If the time runs out, [`timed_out`](Captured::timed_out) is
+    /// reads the streams that are piped. If the time runs out, [`stopped_by`](Captured::stopped_by) is
     /// set, the child runs on with its pipes, and a further call continues where this one stopped. If
     /// another process still has a pipe open when the child has exited, reading continues for at
     /// most 500 ms, and then [`leaked`](Captured::leaked) is set.

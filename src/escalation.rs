@@ -258,11 +258,6 @@ impl Progress {
     pub(crate) fn killed(&self) -> Option<Instant> {
         self.killed
     }
-
-    /// Ends the current grace period.
-    pub(crate) fn hurry(&mut self, now: Instant) {
-        self.until = Some(now);
-    }
 }
 
 #[cfg(test)]

@@ -63,7 +63,7 @@ impl Target {
     }
 
     /// Begins to end it, without blocking.
-    fn begin_to_end(&self, escalation: Escalation) {
+    pub(crate) fn begin_to_end(&self, escalation: Escalation) {
         let begun = match &self.group {
             Some(group) => group.terminate_in_background(escalation),
             None => self.handle.terminate_in_background(escalation),

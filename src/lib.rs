@@ -203,10 +203,6 @@
     )
 )]
 
-#[cfg(feature = "async-io")]
-mod async_io;
-#[cfg(any(feature = "tokio", feature = "async-io"))]
-mod async_wait;
 mod backend;
 mod background;
 mod capture;
@@ -223,19 +219,16 @@ mod kill_on_drop;
 mod orphans;
 mod per_process;
 mod process_group;
+#[cfg(any(feature = "tokio", feature = "async-io"))]
+mod reactor;
 mod set;
 mod support;
 mod sys;
-#[cfg(feature = "tokio")]
-mod tokio;
 
-#[cfg(feature = "async-io")]
-#[cfg_attr(docsrs, doc(cfg(feature = "async-io")))]
-pub use crate::async_io::AsyncIoPidHandle;
-#[cfg(feature = "tokio")]
-#[cfg_attr(docsrs, doc(cfg(feature = "tokio")))]
-pub use crate::tokio::TokioPidHandle;
-pub use capture::{Capture, CaptureError, Captured, Pipe, Piped};
+#[cfg(any(feature = "tokio", feature = "async-io"))]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "tokio", feature = "async-io"))))]
+pub use capture::AsyncCapture;
+pub use capture::{Capture, CaptureError, Captured, Pipe, Piped, StoppedBy};
 pub use child::ChildExt;
 pub use errno::is_echild;
 pub use escalation::Escalation;
@@ -245,6 +238,15 @@ pub use identity::{Identity, ParseIdentityError};
 pub use kill_on_drop::{Guarded, KillOnDrop};
 pub use orphans::reap_orphans;
 pub use process_group::ProcessGroup;
+#[cfg(feature = "async-io")]
+#[cfg_attr(docsrs, doc(cfg(feature = "async-io")))]
+pub use reactor::{AsyncIo, AsyncIoPidHandle, AsyncIoSpawned};
+#[cfg(any(feature = "tokio", feature = "async-io"))]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "tokio", feature = "async-io"))))]
+pub use reactor::{AsyncPidHandle, AsyncProcessGroup, AsyncSpawned, Reactor};
+#[cfg(feature = "tokio")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tokio")))]
+pub use reactor::{Tokio, TokioPidHandle, TokioSpawned};
 pub use set::{Exited, InsertError, IntoIter, Iter, IterMut, WaitKey, WaitSet};
 pub use support::{support, Backend, Missing, Support};
 

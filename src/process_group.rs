@@ -561,13 +561,9 @@ impl ProcessGroup {
     /// ```
     #[doc(alias = "killpg")]
     pub fn terminate(&self, escalation: impl Into<Escalation>) -> io::Result<ExitStatus> {
-        let escalation = escalation.into();
-        escalation.check()?;
-        if !self.kept.is_child() {
-            return Err(Errno::ECHILD.into());
-        }
         let mut leader = self.subject();
-        Ending::of_group(&mut leader, escalation, true).run(&mut leader)
+        let ending = self.begin_to_end(&mut leader, escalation.into(), true)?;
+        ending.run(&mut leader)
     }
 
     /// Ends all processes of the group, and leaves the leader's zombie to a later wait.
@@ -593,10 +589,8 @@ impl ProcessGroup {
     /// ```
     #[doc(alias = "killpg")]
     pub fn terminate_unreaped(&self, escalation: impl Into<Escalation>) -> io::Result<()> {
-        let escalation = escalation.into();
-        escalation.check()?;
         let mut leader = self.subject();
-        let mut ending = Ending::of_group(&mut leader, escalation, false);
+        let mut ending = self.begin_to_end(&mut leader, escalation.into(), false)?;
         ending.run_unreaped(&mut leader)?;
         // The parent of a non-child reaps it as a matter of course.
         if ending.has_lost_leader() && self.kept.is_child() {
@@ -647,6 +641,20 @@ impl ProcessGroup {
         }
         let ending = Ending::of_group(&mut leader, escalation, self.kept.is_child());
         background::end_group(self, ending)
+    }
+
+    /// `reaps`: the end takes the leader's status, so the leader has to be a child.
+    pub(crate) fn begin_to_end(
+        &self,
+        leader: &mut HandleSubject<'_>,
+        escalation: Escalation,
+        reaps: bool,
+    ) -> io::Result<Ending> {
+        escalation.check()?;
+        if reaps && !self.kept.is_child() {
+            return Err(Errno::ECHILD.into());
+        }
+        Ok(Ending::of_group(leader, escalation, reaps))
     }
 
     /// The leader, for a call on the group.

@@ -183,7 +183,7 @@ fn capture_keeps_the_output() {
         Ok(captured) => {
             assert_eq!(captured.status, Some(exit_code(3)));
             assert_eq!(captured.stdout, b"hi\n");
-            assert!(!captured.timed_out && !captured.leaked);
+            assert!(captured.stopped_by.is_none() && !captured.leaked);
         }
         Err(failed) => {
             assert_eq!(failed.error.raw_os_error(), Some(ECHILD));
@@ -234,7 +234,7 @@ fn capture_ends_the_child_at_the_timeout() {
     for capture in [capture.clone(), capture.terminate_on_timeout(Duration::MAX)] {
         let mut command = shell("exec sleep 600");
         match capture.output(&mut command) {
-            Ok(captured) => assert!(captured.timed_out && captured.status.is_some()),
+            Ok(captured) => assert!(captured.stopped_by.is_some() && captured.status.is_some()),
             Err(failed) => assert_eq!(failed.error.raw_os_error(), Some(ECHILD)),
         }
     }

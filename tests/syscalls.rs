@@ -241,7 +241,7 @@ fn call_all(handle: &PidHandle) {
     let _ = handle.wait_exited();
     let _ = handle.wait_exited_timeout(Duration::from_secs(60));
     handle.reap_in_background();
-    let group = handle.process_group();
+    let group = handle.process_group().unwrap();
     group.kill().unwrap_err();
     group.has_exited().unwrap_err();
     group.wait_exited().unwrap_err();

@@ -1,73 +1,128 @@
 // Tests: tests/it/capture/
 
-//! The state machine of a capture: up to three pipes, the exit and the clock, in one poll loop.
+//! The state machine of a capture. It makes no call that blocks.
 //!
-//! Each [`Stage`] has one deadline:
+//! A driver waits until one of the descriptors is ready or the time has come, says which are ready, and
+//! calls [`Session::work`]. It does so until the run is over, and then calls [`Session::finish`]. The
+//! blocking driver is in `blocking.rs`, that of the reactors in `on.rs`.
 //!
 //! | stage | until | then |
 //! |---|---|---|
 //! | reading | the exit | draining |
-//! | | the timeout | ending, killed, or done |
-//! | draining: the child has exited | all pipes have ended | done |
-//! | | the leak timeout, or the timeout | ending the group, or done |
-//! | ending: SIGTERM was sent | the exit of the child, and of its group | draining, the last time |
-//! | | the grace | killed |
-//! | killed: SIGKILL was sent | the exit | draining, the last time |
+//! | | a stop: the timeout, the idle timeout, a cancel, the condition | ending, or over |
+//! | draining: the child has exited | both streams have ended | over |
+//! | | the leak timeout, the timeout, or a cancel | ending the rest of the group, or over |
+//! | ending | the end | draining, the last time |
 //!
 //! The child is reaped last, so that its PID and the number of its group cannot be reused before.
 
-mod ending;
-mod ready;
-
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitStatus;
+use std::sync::Arc;
 use std::time::Instant;
 
-use super::captured::{CaptureError, Captured, Pipe};
-use super::stream::{Fd, Input, Sink, Stream, BUDGET};
+use super::captured::{CaptureError, Captured, Pipe, StoppedBy};
+use super::kept::Kept;
+use super::stream::{is_hung_up, Fd, Input, Sink, Stream, CHUNK};
 use super::target::Target;
-use super::{AtTimeout, Capture};
-use crate::ending::Ending;
-use crate::engine::{earlier, Timeout};
+use super::Capture;
+use crate::ending::{Ending, WaitFor};
+use crate::engine::{earlier, Backoff, Timeout};
+use crate::errno::is_echild;
+use crate::escalation::Escalation;
 use crate::handle::ExitFd;
-use crate::support::Backend;
 use crate::sys;
-use ready::{Ready, Recheck};
 
+/// Who looks at the output while it is read.
+pub(super) trait Observer {
+    /// Gets each piece.
+    fn sink(&mut self) -> Option<Sink<'_>> {
+        None
+    }
+
+    /// Whether what was kept so far is enough.
+    fn is_enough(&mut self, _stdout: &mut Kept, _stderr: &mut Kept) -> bool {
+        false
+    }
+}
+
+/// What a session does, besides the options.
+#[derive(Debug)]
+pub(super) struct Plan {
+    /// Ends the child at a stop. `None`: it runs on.
+    pub(super) at_stop: Option<Escalation>,
+    /// The child was spawned for this run, and its pipes are not needed afterwards.
+    pub(super) is_new: bool,
+    /// The most to read from a pipe before the other ones, the exit and the clock are checked again.
+    pub(super) budget: usize,
+}
+
+/// A descriptor to wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    Stdin,
+    Stdout,
+    Stderr,
+    Exit,
+}
+
+impl Source {
+    pub(super) const ALL: [Self; 4] = [Self::Stdin, Self::Stdout, Self::Stderr, Self::Exit];
+}
+
+#[derive(Debug)]
 enum Stage {
     Reading,
-    Draining,
-    Ending,
+    /// The child has exited. Reading goes on until then.
+    Draining(Option<Instant>),
+    Ending(Ending),
+    Over,
 }
 
 pub(super) struct Session<'a> {
     options: &'a Capture,
+    plan: Plan,
     target: Box<dyn Target + 'a>,
-    exit_fd: Option<ExitFd>,
-    ending: Option<Ending>,
-    sink: Option<Sink<'a>>,
     input: Input<'a>,
     stdout: Stream,
     stderr: Stream,
+    scratch: Vec<u8>,
     stage: Stage,
-    at_timeout: AtTimeout,
-    /// The deadline of the stage. `None`: never.
-    deadline: Option<Instant>,
-    /// The deadline of the capture, without the time to end the child.
     timeout: Option<Instant>,
-    exited: bool,
-    /// The exit cannot be polled for: there is no descriptor, or a tracer holds the zombie.
-    no_exit_fd: bool,
-    recheck: Recheck,
-    /// The child or its group was signalled to end.
-    asked: bool,
-    /// The signals go to the group that the child leads.
-    group: bool,
-    timed_out: bool,
+    /// When the last output was read, or the start.
+    last_read: Instant,
+    is_enough: bool,
+    is_cancelled: bool,
+    exit_fd: Option<ExitFd>,
+    exit_is_ready: bool,
+    /// There is no descriptor to poll for the exit, or it is readable although a tracer holds the zombie.
+    recheck: Option<Recheck>,
+    has_exited: bool,
+    /// An escalation was begun: what remains open after it leaks.
+    has_ended_it: bool,
+    stopped_by: Option<StoppedBy>,
     leaked: bool,
-    /// The child was reaped. Otherwise pipes that have not ended go back into it.
-    reaped: bool,
+    status: Option<ExitStatus>,
+}
+
+/// Checks that are repeated.
+struct Recheck {
+    backoff: Backoff,
+    at: Instant,
+}
+
+impl Recheck {
+    fn now() -> Self {
+        Self {
+            backoff: Backoff::new(),
+            at: sys::now(),
+        }
+    }
+
+    fn plan_next(&mut self) {
+        self.at = self.backoff.next_deadline(None).unwrap_or(self.at);
+    }
 }
 
 impl<'a> Session<'a> {
@@ -75,58 +130,354 @@ impl<'a> Session<'a> {
     pub(super) fn start(
         options: &'a Capture,
         mut target: Box<dyn Target + 'a>,
-        at_timeout: AtTimeout,
-        sink: Option<Sink<'a>>,
+        plan: Plan,
+        [stdout_kept, stderr_kept]: [Kept; 2],
     ) -> io::Result<Self> {
         let bytes = options.input.as_slice();
         if target.pipes().stdin.is_none() && !bytes.is_empty() {
             let text = "there is input, but the child's standard input is not piped";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
-        let [stdin, stdout, stderr] = target.pipes().take()?;
-        let exit_fd = match target.subject().backend() {
-            Backend::Pidfd => target.subject().exit_fd(),
-            Backend::Waitpid => None, // It would need a thread.
+        let [stdin, stdout, stderr] = match plan.is_new {
+            true => target.pipes().take_new(),
+            false => target.pipes().take()?,
         };
-        let timeout = Timeout::after(options.timeout).deadline();
-        let session = Self {
+        let exit_fd = target.subject().exit_fd();
+        let mut session = Self {
             options,
-            no_exit_fd: exit_fd.is_none(),
+            recheck: exit_fd.is_none().then(Recheck::now),
             exit_fd,
-            ending: None,
-            target,
-            sink,
+            exit_is_ready: false,
             input: Input::new(stdin, bytes),
-            stdout: Stream::new(Pipe::Stdout, stdout, options.max_bytes),
-            stderr: Stream::new(Pipe::Stderr, stderr, options.max_bytes),
+            stdout: Stream::new(Pipe::Stdout, stdout, stdout_kept),
+            stderr: Stream::new(Pipe::Stderr, stderr, stderr_kept),
+            plan,
+            target,
+            scratch: Vec::new(),
             stage: Stage::Reading,
-            at_timeout,
-            deadline: timeout,
-            timeout,
-            exited: false,
-            recheck: Recheck::new(),
-            asked: false,
-            group: false,
-            timed_out: false,
+            timeout: Timeout::after(options.timeout).deadline(),
+            last_read: sys::now(),
+            is_enough: false,
+            is_cancelled: false,
+            has_exited: false,
+            has_ended_it: false,
+            stopped_by: None,
             leaked: false,
-            reaped: false,
+            status: None,
         };
         session.set_nonblocking()?;
+        if bytes.is_empty() {
+            session.close_input()?;
+        }
         Ok(session)
     }
 
-    pub(super) fn run(mut self) -> Result<Captured, CaptureError> {
-        let ended = match self.drive() {
-            Ok(()) if self.exited => self.target.take_status(),
-            Ok(()) => Ok(None),
+    /// The pipe to wait for, if there is something to do with it.
+    pub(super) fn pipe(&self, source: Source) -> Option<&Arc<OwnedFd>> {
+        let fd = match source {
+            Source::Stdin => self.input.fd.as_ref(),
+            Source::Stdout => self.stdout.open(),
+            Source::Stderr => self.stderr.open(),
+            Source::Exit => None,
+        };
+        fd.map(Fd::shared)
+    }
+
+    /// The descriptor that tells of the exit that is waited for now.
+    pub(super) fn exit(&self) -> Option<ExitFd> {
+        match &self.stage {
+            Stage::Ending(ending) => match ending.wait_for() {
+                WaitFor::Exit => self.own_exit(),
+                WaitFor::Member(fd) => Some(ExitFd::of_pidfd(fd)),
+                WaitFor::Time => None,
+            },
+            Stage::Reading => self.own_exit(),
+            Stage::Draining(_) | Stage::Over => None,
+        }
+    }
+
+    fn own_exit(&self) -> Option<ExitFd> {
+        self.exit_fd.clone().filter(|_| self.recheck.is_none())
+    }
+
+    /// The descriptor cannot be waited for: the exit is checked repeatedly.
+    #[cfg(any(feature = "tokio", feature = "async-io"))]
+    pub(super) fn recheck_exit(&mut self) {
+        self.recheck.get_or_insert_with(Recheck::now);
+    }
+
+    /// When to check for the exit, if there is no descriptor to wait for.
+    fn recheck_at(&self) -> Option<Instant> {
+        let waits_for_exit = match &self.stage {
+            Stage::Reading => true,
+            Stage::Ending(ending) => matches!(ending.wait_for(), WaitFor::Exit),
+            Stage::Draining(_) | Stage::Over => false,
+        };
+        let recheck = self.recheck.as_ref().filter(|_| waits_for_exit);
+        recheck.map(|it| it.at)
+    }
+
+    /// When to call [`work`](Self::work) at the latest. `None`: there is no limit.
+    pub(super) fn until(&self) -> Option<Instant> {
+        if self.input.is_ready || self.stdout.is_ready || self.stderr.is_ready {
+            return Some(self.last_read); // The budget was used up.
+        }
+        let until = match &self.stage {
+            Stage::Reading => earlier(self.timeout, self.idle_until()),
+            Stage::Draining(until) => *until,
+            Stage::Ending(ending) => ending.until(),
+            Stage::Over => Some(self.last_read),
+        };
+        earlier(until, self.recheck_at())
+    }
+
+    pub(super) fn set_ready(&mut self, source: Source) {
+        match source {
+            Source::Stdin => self.input.is_ready = true,
+            Source::Stdout => self.stdout.is_ready = true,
+            Source::Stderr => self.stderr.is_ready = true,
+            Source::Exit => self.exit_is_ready = true,
+        }
+    }
+
+    /// Stops the run.
+    #[cfg(any(feature = "tokio", feature = "async-io"))]
+    pub(super) fn cancel(&mut self) {
+        match &mut self.stage {
+            Stage::Reading => self.is_cancelled = true,
+            Stage::Draining(until) => *until = Some(sys::now()),
+            Stage::Ending(_) | Stage::Over => {} // A further stop changes nothing.
+        }
+    }
+
+    /// Does what can be done now. Returns whether the run is over.
+    pub(super) fn work(&mut self, observer: &mut dyn Observer) -> io::Result<bool> {
+        if self.input.is_ready && self.input.write(self.plan.budget)? {
+            self.close_input()?;
+        }
+        let had_ended = self.have_ended();
+        self.read_ready(observer)?;
+        if self.have_ended() && !had_ended && self.recheck.is_some() {
+            // The pipes end a moment before the child becomes a zombie.
+            self.recheck = Some(Recheck::now());
+        }
+        self.advance(observer)
+    }
+
+    fn read_ready(&mut self, observer: &mut dyn Observer) -> io::Result<()> {
+        if self.stdout.is_ready {
+            self.read(Pipe::Stdout, self.plan.budget, observer)?;
+        }
+        if self.stderr.is_ready {
+            self.read(Pipe::Stderr, self.plan.budget, observer)?;
+        }
+        Ok(())
+    }
+
+    /// Reads until it has `enough` bytes or more, or there is nothing to read now.
+    fn read(&mut self, pipe: Pipe, enough: usize, observer: &mut dyn Observer) -> io::Result<()> {
+        let mut so_far = 0;
+        while so_far < enough && !self.is_enough {
+            let stream = match pipe {
+                Pipe::Stdout => &mut self.stdout,
+                Pipe::Stderr => &mut self.stderr,
+            };
+            let Some(read) = stream.read(&mut self.scratch, observer.sink())? else {
+                break;
+            };
+            so_far += read;
+            if let Stage::Reading = self.stage {
+                self.is_enough = observer.is_enough(&mut self.stdout.kept, &mut self.stderr.kept);
+            }
+            self.last_read = sys::now(); // The time that the observer takes is not idle.
+        }
+        Ok(())
+    }
+
+    /// Reads what is in a pipe now. Reads on only if all writers are gone: another process may write
+    /// forever.
+    fn read_rest(&mut self, pipe: Pipe, observer: &mut dyn Observer) -> io::Result<()> {
+        let source = match pipe {
+            Pipe::Stdout => Source::Stdout,
+            Pipe::Stderr => Source::Stderr,
+        };
+        let Some(fd) = self.pipe(source) else {
+            return Ok(());
+        };
+        let held = sys::readable_bytes(fd.as_fd()).unwrap_or(CHUNK);
+        self.read(pipe, held, observer)?;
+        let is_hung_up = match pipe {
+            Pipe::Stdout => self.stdout.open().is_some_and(is_hung_up),
+            Pipe::Stderr => self.stderr.open().is_some_and(is_hung_up),
+        };
+        // A file has no hang-up; only a read finds its end.
+        self.read(pipe, if is_hung_up { usize::MAX } else { 1 }, observer)
+    }
+
+    /// Goes on to the next stage if it is time. Returns whether the run is over.
+    fn advance(&mut self, observer: &mut dyn Observer) -> io::Result<bool> {
+        let is_due = self.recheck_at().is_some_and(|at| at <= sys::now());
+        if is_due {
+            self.recheck.as_mut().map(Recheck::plan_next);
+        }
+        let mut exit_is_ready = std::mem::take(&mut self.exit_is_ready) || is_due;
+        loop {
+            match &mut self.stage {
+                Stage::Reading => {
+                    if std::mem::take(&mut exit_is_ready) {
+                        self.check_exit()?;
+                    }
+                    if !self.has_exited && self.due().is_some() {
+                        // Output and an exit of the same moment win.
+                        self.read(Pipe::Stdout, self.plan.budget, observer)?;
+                        self.read(Pipe::Stderr, self.plan.budget, observer)?;
+                        self.check_exit()?;
+                    }
+                    if self.has_exited {
+                        self.drain();
+                    } else if let Some(why) = self.due() {
+                        self.stop(why);
+                    } else {
+                        return Ok(false);
+                    }
+                }
+                Stage::Draining(until) => {
+                    let is_late = until.is_some_and(|at| at <= sys::now());
+                    if self.have_ended() {
+                        self.stage = Stage::Over;
+                    } else if is_late {
+                        self.read_rest(Pipe::Stdout, observer)?;
+                        self.read_rest(Pipe::Stderr, observer)?;
+                        self.leaked |= self.has_exited && !self.have_ended();
+                        self.end_leaking_group();
+                    } else {
+                        return Ok(false);
+                    }
+                }
+                Stage::Ending(ending) => {
+                    let is_ready = std::mem::take(&mut exit_is_ready);
+                    match ending.step(self.target.subject(), is_ready) {
+                        Ok(false) => return Ok(false),
+                        Ok(true) => self.status = ending.status(),
+                        // Other code has reaped it. What it wrote is read all the same.
+                        Err(error) if is_echild(&error) => {}
+                        // It does not end. What it wrote until now is read.
+                        Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                            self.stage = Stage::Draining(Some(sys::now()));
+                            continue;
+                        }
+                        Err(error) => return Err(error),
+                    }
+                    self.has_exited = true;
+                    let leak = Timeout::after(self.options.leak_timeout).deadline();
+                    self.stage = Stage::Draining(leak);
+                }
+                Stage::Over => return Ok(true),
+            }
+        }
+    }
+
+    fn check_exit(&mut self) -> io::Result<()> {
+        self.has_exited = self.target.is_waitable()?;
+        if !self.has_exited && self.recheck.is_none() {
+            // If the descriptor is readable, a tracer holds the zombie, and a poll would not block.
+            let readable = self.exit_fd.as_ref().map(sys::is_readable);
+            if readable == Some(Ok(true)) {
+                self.recheck = Some(Recheck::now());
+            }
+        }
+        Ok(())
+    }
+
+    /// Why to stop now.
+    fn due(&self) -> Option<StoppedBy> {
+        let now = sys::now();
+        let has_passed = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        if self.is_enough {
+            Some(StoppedBy::Condition)
+        } else if self.is_cancelled {
+            Some(StoppedBy::Cancel)
+        } else if has_passed(self.timeout) {
+            Some(StoppedBy::Timeout)
+        } else if has_passed(self.idle_until()) {
+            Some(StoppedBy::IdleTimeout)
+        } else {
+            None
+        }
+    }
+
+    fn idle_until(&self) -> Option<Instant> {
+        if self.have_ended() {
+            return None; // Nobody can write.
+        }
+        self.last_read.checked_add(self.options.idle_timeout)
+    }
+
+    fn stop(&mut self, why: StoppedBy) {
+        self.stopped_by = Some(why);
+        self.stage = match self.plan.at_stop.take() {
+            Some(escalation) if why != StoppedBy::Condition => {
+                self.has_ended_it = true;
+                let leads_group = self.target.leads_group();
+                let subject = self.target.subject();
+                Stage::Ending(match leads_group {
+                    true => Ending::of_group(subject, escalation, true),
+                    false => Ending::reaping(escalation),
+                })
+            }
+            _ => Stage::Over,
+        };
+    }
+
+    /// The child has exited.
+    fn drain(&mut self) {
+        self.is_enough = false; // The exit at the same moment wins.
+        let leak = Timeout::after(self.options.leak_timeout).deadline();
+        let cut = self.is_cancelled.then(sys::now);
+        self.stage = Stage::Draining(earlier(earlier(leak, self.timeout), cut));
+    }
+
+    /// Reading is over. If another process of the group has a pipe, the group may have to be ended.
+    fn end_leaking_group(&mut self) {
+        let escalation = self.options.at_leak.as_ref();
+        self.stage = match escalation.filter(|_| self.leaked && !self.has_ended_it) {
+            Some(escalation) if self.target.leads_group() => {
+                self.has_ended_it = true;
+                let subject = self.target.subject();
+                Stage::Ending(Ending::of_group(subject, escalation.clone(), true))
+            }
+            // If it leads none, the pipe is another process's.
+            _ => Stage::Over,
+        };
+    }
+
+    fn have_ended(&self) -> bool {
+        self.stdout.has_ended && self.stderr.has_ended
+    }
+
+    /// Takes the status, and returns what was read.
+    pub(super) fn finish(mut self, driven: io::Result<()>) -> Result<Captured, CaptureError> {
+        let status = match driven {
+            Ok(()) if self.has_exited && self.status.is_none() => self.target.take_status(),
+            Ok(()) => Ok(self.status),
             Err(error) => Err(error),
         };
-        let (stdout, stderr) = (self.stdout.take_bytes(), self.stderr.take_bytes());
-        match ended {
-            Ok(status) => {
-                self.reaped = status.is_some();
-                Ok(self.captured(status, stdout, stderr))
-            }
+        let (stdout, stdout_first) = self.stdout.take_bytes();
+        let (stderr, stderr_first) = self.stderr.take_bytes();
+        match status {
+            Ok(status) => Ok(Captured {
+                status,
+                usage: self.target.usage(),
+                stopped_by: self.stopped_by,
+                leaked: self.leaked,
+                stdout,
+                stderr,
+                stdout_discarded: self.stdout.kept.discarded(),
+                stderr_discarded: self.stderr.kept.discarded(),
+                input_written: self.input.written,
+                stdout_first,
+                stderr_first,
+            }),
             Err(error) => Err(CaptureError {
                 error,
                 stdout,
@@ -135,124 +486,13 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn captured(&self, status: Option<ExitStatus>, stdout: Vec<u8>, stderr: Vec<u8>) -> Captured {
-        Captured {
-            status,
-            timed_out: self.timed_out,
-            leaked: self.leaked,
-            discarded: self.stdout.discarded.saturating_add(self.stderr.discarded),
-            input_written: self.input.written,
-            stdout,
-            stderr,
+    fn close_input(&mut self) -> io::Result<()> {
+        match self.input.fd.take() {
+            Some(fd) if !self.plan.is_new => fd.restore(),
+            _ => return Ok(()),
         }
-    }
-
-    fn drive(&mut self) -> io::Result<()> {
-        let mut ready = Ready::ALL;
-        loop {
-            if ready.stdin {
-                self.write()?;
-            }
-            let before = self.all_ended();
-            if ready.stdout {
-                self.stdout.read(BUDGET, &mut self.sink)?;
-            }
-            if ready.stderr {
-                self.stderr.read(BUDGET, &mut self.sink)?;
-            }
-            if self.no_exit_fd && self.all_ended() && !before {
-                // The pipes end a moment before the child becomes a zombie.
-                self.recheck = Recheck::new();
-                ready.exit = true;
-            }
-            // At the deadline, too: the child may have exited in time, and the sink be slow.
-            let check = ready.exit || self.is_over();
-            if check {
-                self.check_exit()?;
-            }
-            if self.advance(check, ready.exit)? {
-                return Ok(());
-            }
-            ready = self.poll()?;
-        }
-    }
-
-    fn write(&mut self) -> io::Result<()> {
-        let Some(fd) = self.input.write()? else {
-            return Ok(());
-        };
-        fd.restore();
-        drop(fd);
         // It may share an open file description with another pipe, whose flags were restored, too.
         Ok(self.set_nonblocking()?)
-    }
-
-    fn check_exit(&mut self) -> io::Result<()> {
-        if self.exited {
-            return Ok(());
-        }
-        self.exited = self.target.is_waitable()?;
-        if !self.exited && !self.no_exit_fd {
-            // If the descriptor is readable, a tracer holds the zombie, and poll would not block.
-            let readable = self.exit_fd.as_ref().map(sys::is_readable);
-            self.no_exit_fd = readable.unwrap_or(Ok(true))?;
-        }
-        Ok(())
-    }
-
-    /// Goes on to the next stage if it is time. Returns whether the run is over.
-    fn advance(&mut self, checked: bool, is_ready: bool) -> io::Result<bool> {
-        loop {
-            let over = self.is_over();
-            match self.stage {
-                Stage::Reading if self.exited => self.drain_until(self.timeout),
-                Stage::Draining if self.all_ended() => return Ok(true),
-                Stage::Ending => {
-                    if !self.step_ending(checked && is_ready)? {
-                        return Ok(false);
-                    }
-                    self.exited = true;
-                    self.drain_until(None);
-                }
-                _ if !over => return Ok(false),
-                Stage::Reading => {
-                    self.timed_out = true;
-                    match self.at_timeout.clone() {
-                        AtTimeout::Leave => return Ok(true),
-                        AtTimeout::Terminate(escalation) => self.begin_to_end(escalation),
-                    }
-                }
-                Stage::Draining => {
-                    self.stdout.read_rest(&mut self.sink)?;
-                    self.stderr.read_rest(&mut self.sink)?;
-                    self.leaked |= !self.all_ended();
-                    if !self.leaked || self.ending.is_some() {
-                        return Ok(true);
-                    }
-                    let begun = match self.at_timeout.clone() {
-                        AtTimeout::Leave => false,
-                        AtTimeout::Terminate(escalation) => self.begin_to_end_group(escalation),
-                    };
-                    if !begun {
-                        return Ok(true);
-                    }
-                }
-            }
-        }
-    }
-
-    fn is_over(&self) -> bool {
-        self.deadline.is_some_and(|at| sys::now() >= at)
-    }
-
-    fn all_ended(&self) -> bool {
-        self.stdout.ended && self.stderr.ended
-    }
-
-    fn drain_until(&mut self, latest: Option<Instant>) {
-        self.stage = Stage::Draining;
-        let leak = Timeout::after(self.options.leak_timeout).deadline();
-        self.deadline = earlier(leak, latest);
     }
 
     fn set_nonblocking(&self) -> nix::Result<()> {
@@ -267,20 +507,22 @@ impl<'a> Session<'a> {
 }
 
 impl Drop for Session<'_> {
-    /// Puts the pipes back. This also runs if the sink panics.
+    /// Puts the pipes back that have not ended. This also runs if the sink panics, and if a future is
+    /// dropped.
     fn drop(&mut self) {
-        self.fds().for_each(Fd::restore);
-        if self.reaped {
+        if self.plan.is_new {
             return;
         }
-        let open = |stream: &mut Stream| stream.fd.take().filter(|_| !stream.ended);
+        self.fds().for_each(Fd::restore);
+        let open = |stream: &mut Stream| stream.fd.take().filter(|_| !stream.has_ended);
+        // Of a child that has exited, nobody may be left to read the input.
+        let has_exited = self.has_exited;
+        let is_read = |fd: &Fd| !has_exited || !is_hung_up(fd);
         let fds = [
-            self.input.fd.take(),
+            self.input.fd.take().filter(is_read),
             open(&mut self.stdout),
             open(&mut self.stderr),
         ];
-        self.target
-            .pipes()
-            .put(fds.map(|fd| fd.map(Fd::into_inner)));
+        self.target.pipes().put(fds);
     }
 }

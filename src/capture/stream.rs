@@ -5,11 +5,13 @@
 
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::libc::{c_int, O_NONBLOCK};
 
 use super::captured::Pipe;
+use super::kept::Kept;
 use crate::sys;
 
 /// The callback of `run_with`.
@@ -17,22 +19,26 @@ pub(super) type Sink<'a> = &'a mut dyn FnMut(Pipe, &[u8]) -> io::Result<()>;
 
 /// The usual capacity of a pipe.
 pub(super) const CHUNK: usize = 64 * 1024;
-/// The most to read or write before the other pipes, the exit and the clock are checked again.
-pub(super) const BUDGET: usize = 16 * CHUNK;
-/// If less capacity is spare, the buffer grows. Small enough that a small output and its end are read
-/// into the first allocation.
-const LEAST_SPARE: usize = 8 * 1024;
 
 /// A pipe, and the flags that its open file description had before.
 #[derive(Debug)]
 pub(super) struct Fd {
-    fd: OwnedFd,
+    /// Shared with a reactor while that has it.
+    fd: Arc<OwnedFd>,
     flags: c_int,
 }
 
 impl Fd {
     pub(super) fn new(fd: OwnedFd, flags: c_int) -> Self {
-        Self { fd, flags }
+        Self {
+            fd: Arc::new(fd),
+            flags,
+        }
+    }
+
+    pub(super) fn flags_of(pipe: &Option<impl AsFd>) -> nix::Result<c_int> {
+        let flags = pipe.as_ref().map(|pipe| sys::status_flags(pipe.as_fd()));
+        flags.unwrap_or(Ok(0))
     }
 
     pub(super) fn set_nonblocking(&self) -> nix::Result<()> {
@@ -49,8 +55,13 @@ impl Fd {
         }
     }
 
-    pub(super) fn into_inner(self) -> OwnedFd {
-        self.fd
+    pub(super) fn shared(&self) -> &Arc<OwnedFd> {
+        &self.fd
+    }
+
+    /// `None`: a reactor has it, which it has only while a run is driven.
+    pub(super) fn into_inner(self) -> Option<OwnedFd> {
+        Arc::into_inner(self.fd)
     }
 }
 
@@ -65,103 +76,86 @@ impl AsFd for Fd {
 pub(super) struct Stream {
     pub(super) fd: Option<Fd>,
     pipe: Pipe,
-    /// What was read and not given to a sink.
-    pub(super) bytes: Vec<u8>,
-    /// How many more bytes to keep; the rest is discarded.
-    room: usize,
-    scratch: Vec<u8>,
-    pub(super) discarded: u64,
-    pub(super) ended: bool,
+    pub(super) kept: Kept,
+    /// What a sink has failed on.
+    refused: Vec<u8>,
+    pub(super) has_ended: bool,
+    /// There may be something to read.
+    pub(super) is_ready: bool,
 }
 
 impl Stream {
-    pub(super) fn new(pipe: Pipe, fd: Option<Fd>, max_bytes: usize) -> Self {
+    pub(super) fn new(pipe: Pipe, fd: Option<Fd>, kept: Kept) -> Self {
         Self {
-            ended: fd.is_none(),
+            has_ended: fd.is_none(),
             fd,
             pipe,
-            bytes: Vec::new(),
-            room: max_bytes,
-            scratch: Vec::new(),
-            discarded: 0,
+            kept,
+            refused: Vec::new(),
+            is_ready: false,
         }
     }
 
     /// The descriptor, if the stream has not ended.
-    pub(super) fn open(&self) -> Option<BorrowedFd<'_>> {
-        let fd = self.fd.as_ref().filter(|_| !self.ended);
-        fd.map(AsFd::as_fd)
+    pub(super) fn open(&self) -> Option<&Fd> {
+        self.fd.as_ref().filter(|_| !self.has_ended)
     }
 
-    /// Reads until it has `enough` bytes or more, or there is nothing to read now.
-    pub(super) fn read(&mut self, enough: usize, sink: &mut Option<Sink<'_>>) -> io::Result<()> {
-        let mut so_far = 0;
-        while so_far < enough {
-            let Some(read @ 1..) = self.read_chunk()? else {
-                break;
-            };
-            so_far += read;
-            if let Some(sink) = sink.as_mut().filter(|_| !self.bytes.is_empty()) {
-                sink(self.pipe, &self.bytes)?;
-                self.bytes.clear();
+    /// Reads a piece, and gives it to the sink. `None`: there is nothing to read now, or the stream has
+    /// ended.
+    pub(super) fn read(
+        &mut self,
+        scratch: &mut Vec<u8>,
+        sink: Option<Sink<'_>>,
+    ) -> io::Result<Option<usize>> {
+        let Some(fd) = self.fd.as_ref().filter(|_| !self.has_ended) else {
+            self.is_ready = false;
+            return Ok(None);
+        };
+        let in_place = if sink.is_none() { self.kept.spare()? } else { None };
+        let is_in_place = in_place.is_some();
+        let (buffer, most) = match in_place {
+            Some(spare) => spare,
+            None => {
+                scratch.clear();
+                scratch.try_reserve_exact(CHUNK).map_err(|_| Errno::ENOMEM)?;
+                (&mut *scratch, CHUNK)
             }
-        }
-        Ok(())
-    }
-
-    /// Reads what is in the pipe now. Reads on only if all writers are gone: another process may write
-    /// forever.
-    pub(super) fn read_rest(&mut self, sink: &mut Option<Sink<'_>>) -> io::Result<()> {
-        let Some(fd) = self.open() else { return Ok(()) };
-        let held = sys::readable_bytes(fd).unwrap_or(CHUNK);
-        self.read(held, sink)?;
-        let Some(fd) = self.open() else { return Ok(()) };
-        match sys::is_hung_up(fd)? {
-            true => self.read(usize::MAX, sink),
-            false => self.read(1, sink), // A file has no hang-up; only a read finds its end.
-        }
-    }
-
-    /// `None`: there is nothing to read now. 0: the stream has ended.
-    fn read_chunk(&mut self) -> io::Result<Option<usize>> {
-        let Some(fd) = self.fd.as_ref().filter(|_| !self.ended) else {
-            return Ok(Some(0));
         };
-        let discard = self.room == 0;
-        let (buffer, most) = match discard {
-            true => (&mut self.scratch, CHUNK),
-            false => (&mut self.bytes, self.room),
-        };
-        if buffer.capacity() - buffer.len() < LEAST_SPARE.min(most) {
-            let reserved = buffer.try_reserve(CHUNK.min(most));
-            reserved.map_err(|_| Errno::ENOMEM)?;
-        }
         let read = match sys::read_spare(fd.as_fd(), buffer, most) {
             Ok(read) => read,
-            Err(Errno::EAGAIN) => return Ok(None),
+            Err(Errno::EAGAIN) => {
+                self.is_ready = false;
+                return Ok(None);
+            }
             // A socket whose other end was closed with unread data.
             Err(Errno::ECONNRESET) => 0,
             // How Linux reports the end of a pseudoterminal.
             Err(Errno::EIO) if fd.as_fd().is_terminal() => 0,
             Err(errno) => return Err(errno.into()),
         };
-        self.ended |= read == 0;
-        if discard {
-            self.scratch.clear();
-            self.discarded = self.discarded.saturating_add(read as u64);
-        } else {
-            self.room -= read;
+        if read == 0 {
+            self.has_ended = true;
+            self.is_ready = false;
+            return Ok(None);
+        }
+        if !is_in_place {
+            if let Some(sink) = sink {
+                if let Err(error) = sink(self.pipe, scratch) {
+                    self.refused = std::mem::take(scratch);
+                    return Err(error);
+                }
+            }
+            self.kept.push(scratch)?;
         }
         Ok(Some(read))
     }
 
-    /// Takes the bytes out, without much unused capacity.
-    pub(super) fn take_bytes(&mut self) -> Vec<u8> {
-        let mut bytes = std::mem::take(&mut self.bytes);
-        if bytes.capacity() / 2 > bytes.len() {
-            bytes.shrink_to_fit();
-        }
-        bytes
+    /// Takes out what was kept, and what a sink has refused.
+    pub(super) fn take_bytes(&mut self) -> (Vec<u8>, usize) {
+        let (mut bytes, first) = self.kept.take();
+        bytes.append(&mut self.refused);
+        (bytes, first)
     }
 }
 
@@ -171,6 +165,8 @@ pub(super) struct Input<'a> {
     pub(super) fd: Option<Fd>,
     bytes: &'a [u8],
     pub(super) written: usize,
+    /// There may be room.
+    pub(super) is_ready: bool,
 }
 
 impl<'a> Input<'a> {
@@ -179,39 +175,46 @@ impl<'a> Input<'a> {
             fd,
             bytes,
             written: 0,
+            is_ready: false,
         }
     }
 
-    pub(super) fn open(&self) -> Option<BorrowedFd<'_>> {
-        self.fd.as_ref().map(AsFd::as_fd)
-    }
-
-    /// Writes as much as the pipe takes now. Returns the pipe when everything is written, or the child
-    /// has closed its end.
-    pub(super) fn write(&mut self) -> io::Result<Option<Fd>> {
+    /// Writes as much as the pipe takes now, or about `enough`. True: everything is written, or no process
+    /// has the other end.
+    pub(super) fn write(&mut self, enough: usize) -> io::Result<bool> {
         let mut so_far = 0;
         while let Some(fd) = self.fd.as_ref() {
             let left = self.bytes.get(self.written..).unwrap_or_default();
             if left.is_empty() {
                 break;
             }
-            if so_far >= BUDGET {
-                return Ok(None);
+            if so_far >= enough {
+                return Ok(false);
             }
             match sys::write_no_sigpipe(fd.as_fd(), left) {
                 Ok(written) => {
                     self.written += written;
                     so_far += written;
                 }
-                // A pseudoterminal that no process has open, and that is full. Poll would not block.
-                Err(Errno::EAGAIN) if sys::is_hung_up(fd.as_fd())? => break,
-                Err(Errno::EAGAIN) => return Ok(None),
+                // A pseudoterminal that no process has open, and that is full: a poll would not block.
+                Err(Errno::EAGAIN) if is_hung_up(fd) => break,
+                Err(Errno::EAGAIN) => {
+                    self.is_ready = false;
+                    return Ok(false);
+                }
                 Err(Errno::EPIPE | Errno::ECONNRESET) => break,
-                // One that has room, on Linux.
+                // A pseudoterminal that no process has open, on Linux.
                 Err(Errno::EIO) if fd.as_fd().is_terminal() => break,
                 Err(errno) => return Err(errno.into()),
             }
         }
-        Ok(self.fd.take())
+        self.is_ready = false;
+        Ok(true)
     }
+}
+
+/// Whether no process has the other end of a pipe. False if that cannot be found out, because no
+/// descriptor may be polled.
+pub(super) fn is_hung_up(fd: &Fd) -> bool {
+    sys::is_hung_up(fd.as_fd()).unwrap_or(false)
 }

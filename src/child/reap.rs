@@ -17,7 +17,7 @@ use nix::errno::Errno;
 use nix::libc::{c_int, pid_t};
 
 use crate::backend::Process;
-use crate::capture::{sealed, Piped, PipesMut, Target};
+use crate::capture::{leads_group, sealed, Piped, PipesMut, Target};
 use crate::engine::{check_until, try_share, Subject};
 use crate::errno::is_echild;
 use crate::exit::{Event, ResourceUsage};
@@ -35,7 +35,8 @@ pub(super) struct ChildSubject<'a> {
     is_zombie: bool,
     /// The process that has the child's PID, once it is needed. It does all but the reap.
     opened: Option<PidHandle>,
-    /// Where the usage goes, if it is wanted.
+    wants_usage: bool,
+    /// The usage, if it is wanted and a peek has found the zombie.
     usage: Option<ResourceUsage>,
 }
 
@@ -46,6 +47,7 @@ impl<'a> ChildSubject<'a> {
             status_is_new: false,
             is_zombie: false,
             opened: None,
+            wants_usage: false,
             usage: None,
         }
     }
@@ -58,7 +60,7 @@ impl<'a> ChildSubject<'a> {
             return Err(unsupported(text));
         }
         Ok(Self {
-            usage: Some(ResourceUsage::default()),
+            wants_usage: true,
             ..Self::new(child)
         })
     }
@@ -85,14 +87,16 @@ impl<'a> ChildSubject<'a> {
     }
 
     fn peek(&mut self) -> io::Result<Event> {
-        let usage = self.usage.as_mut();
-        Ok(match (&self.opened, usage) {
+        let mut usage = self.wants_usage.then(ResourceUsage::default);
+        let event = match (&self.opened, usage.as_mut()) {
             (Some(opened), usage) => {
                 opened.with_process(|process, seen| process.peek(seen, usage))?
             }
             (None, None) => sys::peek_by_pid(pid_of(self.child)?)?,
             (None, Some(usage)) => sys::peek_usage_by_pid(pid_of(self.child)?, usage)?,
-        })
+        };
+        self.usage = usage.filter(|_| event.exited().is_some());
+        Ok(event)
     }
 }
 
@@ -125,7 +129,7 @@ impl Subject for ChildSubject<'_> {
     }
 
     fn try_reap(&mut self) -> io::Result<Option<ExitStatus>> {
-        if std::mem::take(&mut self.is_zombie) && self.usage.is_none() {
+        if std::mem::take(&mut self.is_zombie) && !self.wants_usage {
             return self.child.try_wait();
         }
         match (self.peek()?, self.status_is_new) {
@@ -199,7 +203,10 @@ impl Piped for Child {}
 
 impl sealed::Sealed for Child {
     fn target(&mut self) -> io::Result<Box<dyn Target + '_>> {
-        let mut subject = ChildSubject::new(self);
+        let mut subject = ChildSubject {
+            wants_usage: sys::PEEK_HAS_USAGE,
+            ..ChildSubject::new(self)
+        };
         let status = match subject.open() {
             Ok(opened) if opened.is_waitable()? => None,
             Ok(_) => subject.try_reap()?, // std may have the status, if another child has the PID.
@@ -227,6 +234,10 @@ impl Target for ChildTarget<'_> {
         &mut self.subject
     }
 
+    fn leads_group(&mut self) -> bool {
+        leads_group(&mut self.subject)
+    }
+
     fn is_waitable(&mut self) -> io::Result<bool> {
         if self.status.is_some() {
             return Ok(true);
@@ -242,6 +253,10 @@ impl Target for ChildTarget<'_> {
             Some(status) => Ok(Some(status)),
             None => try_share(&mut self.subject),
         }
+    }
+
+    fn usage(&self) -> Option<ResourceUsage> {
+        self.subject.usage
     }
 }
 

@@ -217,7 +217,7 @@ impl PidHandle {
     }
 
     /// The status, if it is known already. Otherwise the subject has the process.
-    fn status_to_terminate(
+    pub(crate) fn status_to_terminate(
         &self,
         subject: &mut HandleSubject<'_>,
     ) -> io::Result<Option<ExitStatus>> {
@@ -234,7 +234,7 @@ impl PidHandle {
     }
 
     /// Whether the process has exited already. Otherwise the subject has the process.
-    fn is_over(&self, subject: &mut HandleSubject<'_>) -> io::Result<bool> {
+    pub(crate) fn is_over(&self, subject: &mut HandleSubject<'_>) -> io::Result<bool> {
         match subject.take_process() {
             Ok(_) => subject.has_exited(),
             Err(Errno::ECHILD) => Ok(true),

@@ -329,7 +329,8 @@ pub(crate) struct HandleSubject<'a> {
     /// The process, once the call has taken it. From then on the call continues even if the handle is
     /// released.
     process: Option<Process>,
-    /// Where the usage goes, if it is wanted.
+    wants_usage: bool,
+    /// The usage, if it is wanted and this call has got the status.
     usage: Option<ResourceUsage>,
 }
 
@@ -338,15 +339,34 @@ impl<'a> HandleSubject<'a> {
         Self {
             handle,
             process: None,
+            wants_usage: false,
             usage: None,
         }
     }
 
-    fn with_usage(handle: &'a PidHandle) -> Self {
+    pub(crate) fn with_usage(handle: &'a PidHandle) -> Self {
         Self {
-            usage: Some(ResourceUsage::default()),
+            wants_usage: true,
             ..Self::new(handle)
         }
+    }
+
+    pub(crate) fn usage(&self) -> Option<ResourceUsage> {
+        self.usage
+    }
+
+    /// From now on the usage is not wanted.
+    pub(crate) fn forgo_usage(&mut self) {
+        self.wants_usage = false;
+    }
+
+    /// Whether `try_reap` would return the status.
+    pub(crate) fn is_waitable(&mut self) -> io::Result<bool> {
+        if self.handle.lock().is_reaped_early() {
+            return Ok(true);
+        }
+        let event = self.with(|process, seen| process.peek(seen, None))?;
+        Ok(event.exited().is_some())
     }
 
     /// With a process that was taken earlier.
@@ -398,7 +418,7 @@ impl Subject for HandleSubject<'_> {
     fn try_reap(&mut self) -> io::Result<Option<ExitStatus>> {
         let mut guard = self.handle.lock();
         let is_kept = guard.keeps_zombie();
-        if is_kept && self.usage.is_some() && !sys::PEEK_HAS_USAGE {
+        if is_kept && self.wants_usage && !sys::PEEK_HAS_USAGE {
             if guard.has_group() {
                 let text =
                     "a zombie that a ProcessGroup keeps has no resource usage on this system";
@@ -416,8 +436,8 @@ impl Subject for HandleSubject<'_> {
         let process = match (&*phase, &self.process) {
             (Phase::Live(process), _) => process,
             (Phase::ReapedEarly(_, kept), _) => {
-                if let Some(usage) = &mut self.usage {
-                    *usage = **kept.as_ref().ok_or_else(usage_is_lost)?;
+                if self.wants_usage {
+                    self.usage = Some(**kept.as_ref().ok_or_else(usage_is_lost)?);
                 }
                 let status = *status;
                 finish(guard);
@@ -428,13 +448,15 @@ impl Subject for HandleSubject<'_> {
             (Phase::Released, Some(process)) if status.is_none() => process,
             (Phase::Released, _) => return Err(Errno::EINVAL.into()),
         };
+        let mut usage = self.wants_usage.then(ResourceUsage::default);
         let found = if is_kept {
-            process.peek(seen, self.usage.as_mut())
+            process.peek(seen, usage.as_mut())
         } else {
-            process.try_reap(seen, self.usage.as_mut())
+            process.try_reap(seen, usage.as_mut())
         };
         match found {
             Ok(Event::Exited(status)) => {
+                self.usage = usage;
                 if is_kept {
                     process.note_kept(seen);
                     *owed = Some((process.clone(), self.handle.clone()));

@@ -18,8 +18,8 @@ pub(crate) struct Waiter<'scope, T> {
 }
 
 impl<'scope, T: Send + 'scope> Waiter<'scope, T> {
-    /// Starts the thread and returns when it blocks in `waitid` or `wait4`, or when it has already
-    /// finished; then the test judges the result.
+    /// Starts the thread and returns when it blocks in `waitid`, `wait4` or `poll`, or when it has
+    /// already finished; then the test judges the result.
     pub(crate) fn start(
         scope: &'scope Scope<'scope, '_>,
         wait: impl FnOnce() -> T + Send + 'scope,
@@ -72,8 +72,8 @@ pub(crate) fn while_asleep<T: Send>(wait: impl FnOnce() -> T + Send, then: impl 
     })
 }
 
-/// Returns whether a thread of this process sleeps in a system call that waits for a child; or in
-/// any, if the system hides which one.
+/// Returns whether a thread of this process sleeps in a system call that waits for a child, or for a
+/// descriptor; or in any, if the system hides which one.
 #[cfg(target_os = "linux")]
 fn waits_for_a_child(tid: libc::pid_t) -> bool {
     // Either "running", or the number of the system call, its arguments and two addresses.
@@ -81,8 +81,33 @@ fn waits_for_a_child(tid: libc::pid_t) -> bool {
         return sleeps(tid);
     };
     let number = call.split(' ').next().and_then(|word| word.parse().ok());
-    [Some(libc::SYS_waitid), Some(libc::SYS_wait4)].contains(&number)
+    number.is_some_and(|number: libc::c_long| WAITS.contains(&number))
 }
+
+#[cfg(all(
+    target_os = "linux",
+    any(
+        target_arch = "aarch64",
+        target_arch = "riscv64",
+        target_arch = "loongarch64"
+    )
+))]
+const WAITS: [libc::c_long; 3] = [libc::SYS_waitid, libc::SYS_wait4, libc::SYS_ppoll];
+/// The older targets have `poll`, too.
+#[cfg(all(
+    target_os = "linux",
+    not(any(
+        target_arch = "aarch64",
+        target_arch = "riscv64",
+        target_arch = "loongarch64"
+    ))
+))]
+const WAITS: [libc::c_long; 4] = [
+    libc::SYS_waitid,
+    libc::SYS_wait4,
+    libc::SYS_ppoll,
+    libc::SYS_poll,
+];
 
 #[cfg(target_os = "linux")]
 fn sleeps(tid: libc::pid_t) -> bool {

@@ -153,3 +153,13 @@ pub(crate) fn errno<T: Debug>(result: io::Result<T>) -> i32 {
         .raw_os_error()
         .unwrap_or_else(|| panic!("an errno, not {error:?}"))
 }
+
+/// Checks the error of a call that names the group of a process that leads none.
+#[track_caller]
+pub(crate) fn assert_leads_no_group<T: Debug>(result: io::Result<T>, pid: u32) {
+    let error = result.expect_err("an error");
+    assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{error:?}");
+    let text = error.to_string();
+    assert!(text.contains(&pid.to_string()), "{text}");
+    assert!(text.contains("process_group(0)"), "{text}");
+}

@@ -5,12 +5,12 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::thread;
 use std::time::Duration;
 
-use nix::libc::{ECHILD, EINVAL, ESRCH, SIGKILL, SIGTERM};
+use nix::libc::{ECHILD, EINVAL, SIGKILL, SIGTERM};
 use pidwait::{Backend, ChildExt, PidHandle, Spawned};
 
+use super::{assert_leads_no_group, errno, reap_externally, sh, sleep, sleeper, zombie};
 #[cfg(target_os = "linux")]
 use super::{drop_privileges, is_root, UNPRIVILEGED_UID};
-use super::{errno, reap_externally, sh, sleep, sleeper, zombie};
 
 /// Checks the results of handles, which must use this backend, and of `ChildExt`.
 pub(crate) fn check_core_calls(backend: Backend) {
@@ -66,25 +66,24 @@ fn check_running_child(backend: Backend, handle: &PidHandle) {
 
 fn check_groups() {
     let lead = || sleep().process_group(0).spawn().expect("sleep starts");
-    let leader = Spawned::from(lead()).handle;
-    leader
-        .process_group()
-        .signal(SIGTERM)
-        .expect("the child runs");
-    assert_eq!(leader.wait().expect("the status").signal(), Some(SIGTERM));
-    assert_eq!(errno(leader.process_group().signal(0)), ECHILD);
+    let leader = PidHandle::open(lead().id()).expect("open");
+    let group = leader.process_group().expect("it leads a group");
+    group.signal(SIGTERM).expect("the child runs");
+    let status = leader.wait().expect("the status");
+    assert_eq!(status.signal(), Some(SIGTERM));
+    group.signal(0).expect("the group keeps the zombie");
+    drop(group);
+    assert_eq!(errno(leader.process_group()), ECHILD);
 
-    let non_leader = Spawned::from(sleeper()).handle;
-    assert_eq!(errno(non_leader.process_group().signal(SIGTERM)), ESRCH);
-    assert_eq!(non_leader.try_wait().expect("the child runs"), None);
+    let non_leader = Spawned::from(sleeper());
+    assert!(non_leader.group.is_none());
+    assert_leads_no_group(non_leader.handle.process_group(), non_leader.handle.id());
+    assert_eq!(non_leader.handle.try_wait().expect("the child runs"), None);
 
     let reaped_externally = PidHandle::open(lead().id()).expect("open");
     reaped_externally.kill().expect("the child runs");
     assert_eq!(reap_externally(reaped_externally.id()), SIGKILL);
-    assert_eq!(
-        errno(reaped_externally.process_group().signal(SIGTERM)),
-        ECHILD
-    );
+    assert_eq!(errno(reaped_externally.process_group()), ECHILD);
 
     #[cfg(target_os = "linux")]
     if is_root() {
@@ -102,10 +101,8 @@ fn check_group_of_two_users(leader: &PidHandle) {
     thread::scope(|scope| {
         scope.spawn(|| {
             drop_privileges();
-            leader
-                .process_group()
-                .signal(SIGTERM)
-                .expect("one member may be signalled");
+            let group = leader.process_group().expect("it leads a group");
+            group.signal(SIGTERM).expect("one member may be signalled");
         });
     });
     assert_eq!(member.wait().expect("the status").signal(), Some(SIGTERM));

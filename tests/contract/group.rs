@@ -17,68 +17,68 @@ pub(crate) fn rows() -> Vec<Row> {
     vec![
         row("group leader, running", "`signal`, `wait`", both("Ok, Ok(signal 15)"), || {
             let handle = leader();
-            format!("{}, {}", handle.process_group().signal(libc::SIGTERM).describe(), handle.wait().describe())
+            format!("{}, {}", handle.process_group().and_then(|group| group.signal(libc::SIGTERM)).describe(), handle.wait().describe())
         }),
-        row("group leader, zombie", "`signal`", both("Ok"), || leader_zombie().process_group().signal(libc::SIGTERM).describe()),
-        row("no such signal", "`signal`", both("EINVAL"), || leader().process_group().signal(65).describe()),
-        row("not a group leader", "`signal`", both("ESRCH"), || running().process_group().signal(libc::SIGTERM).describe()),
-        row("done", "`signal`", both("ECHILD"), || done().process_group().signal(libc::SIGTERM).describe()),
-        row("released", "`signal`", both("EINVAL"), || released().process_group().signal(libc::SIGTERM).describe()),
+        row("group leader, zombie", "`signal`", both("Ok"), || leader_zombie().process_group().and_then(|group| group.signal(libc::SIGTERM)).describe()),
+        row("no such signal", "`signal`", both("EINVAL"), || leader().process_group().and_then(|group| group.signal(65)).describe()),
+        row("not a group leader", "`signal`", both("ESRCH"), || running().process_group().and_then(|group| group.signal(libc::SIGTERM)).describe()),
+        row("done", "`signal`", both("ECHILD"), || done().process_group().and_then(|group| group.signal(libc::SIGTERM)).describe()),
+        row("released", "`signal`", both("EINVAL"), || released().process_group().and_then(|group| group.signal(libc::SIGTERM)).describe()),
         row("zombie given to `Spawned::from`", "`signal`", both("ECHILD"), || {
             let mut command = common::shell("exit 3");
             let child = lead(&mut command);
             common::await_zombie(child.id());
-            Spawned::from(child).handle.process_group().signal(libc::SIGTERM).describe()
+            Spawned::from(child).handle.process_group().and_then(|group| group.signal(libc::SIGTERM)).describe()
         }),
 
         row("group leader, running", "`has_exited`, `wait_exited_timeout` of 2 ms", both("Ok(false), Ok(false)"), || {
-            let group = leader().process_group();
+            let group = leader().process_group().unwrap();
             format!("{}, {}", group.has_exited().describe(), group.wait_exited_timeout(SHORT).describe())
         }),
         row("group leader, zombie", "`has_exited`, `wait_exited`", both("Ok(true), Ok"), || {
-            let group = leader_zombie().process_group();
+            let group = leader_zombie().process_group().unwrap();
             format!("{}, {}", group.has_exited().describe(), group.wait_exited().describe())
         }),
         row("leader is a zombie, a member runs", "`has_exited`, `kill`, `wait_exited`, `wait` of the leader", both("Ok(false), Ok, Ok, Ok(exit 3)"), || {
             let handle = leader_zombie_with_member("");
-            let group = handle.process_group();
+            let group = handle.process_group().unwrap();
             let alive = group.has_exited().describe();
             format!("{alive}, {}, {}, {}", group.kill().describe(), group.wait_exited().describe(), handle.wait().describe())
         }),
         row("not a group leader", "`has_exited`, `wait_exited`", both("ESRCH, ESRCH"), || {
-            let group = running().process_group();
+            let group = running().process_group().unwrap();
             format!("{}, {}", group.has_exited().describe(), group.wait_exited().describe())
         }),
         row("done", "`has_exited`, `wait_exited`", both("ECHILD, ECHILD"), || {
-            let group = done().process_group();
+            let group = done().process_group().unwrap();
             format!("{}, {}", group.has_exited().describe(), group.wait_exited().describe())
         }),
         row("released", "`has_exited`, `wait_exited`", both("EINVAL, EINVAL"), || {
-            let group = released().process_group();
+            let group = released().process_group().unwrap();
             format!("{}, {}", group.has_exited().describe(), group.wait_exited().describe())
         }),
 
-        row("group leader, running", "`terminate`", both("Ok(signal 15)"), || leader().process_group().terminate(Duration::MAX).describe()),
+        row("group leader, running", "`terminate`", both("Ok(signal 15)"), || leader().process_group().and_then(|group| group.terminate(Duration::MAX)).describe()),
         row("group leader, running", "`terminate_with(SIGUSR1)`", both("Ok(signal 10)"), || {
-            leader().process_group().terminate_with(libc::SIGUSR1, Duration::MAX).describe()
+            leader().process_group().terminate(Escalation::new(libc::SIGUSR1, Duration::MAX).describe()
         }),
         row("leader is a zombie, a member runs", "`terminate`", both("Ok(exit 3)"), || {
-            leader_zombie_with_member("").process_group().terminate(Duration::MAX).describe()
+            leader_zombie_with_member("").process_group().and_then(|group| group.terminate(Duration::MAX)).describe()
         }),
         row("leader is a zombie, a member ignores SIGTERM", "`terminate`", both("Ok(exit 3)"), || {
-            leader_zombie_with_member("trap '' TERM; ").process_group().terminate(SHORT).describe()
+            leader_zombie_with_member("trap '' TERM; ").process_group().and_then(|group| group.terminate(SHORT)).describe()
         }),
-        row("group leader, zombie", "`terminate`", both("Ok(exit 3)"), || leader_zombie().process_group().terminate(SHORT).describe()),
+        row("group leader, zombie", "`terminate`", both("Ok(exit 3)"), || leader_zombie().process_group().and_then(|group| group.terminate(SHORT)).describe()),
         row("not a group leader", "`terminate`, `try_wait`", both("ESRCH, Ok(None)"), || {
             let handle = running();
-            format!("{}, {}", handle.process_group().terminate(SHORT).describe(), handle.try_wait().describe())
+            format!("{}, {}", handle.process_group().and_then(|group| group.terminate(SHORT)).describe(), handle.try_wait().describe())
         }),
         row("non-child", "`terminate`", both("ECHILD"), || {
             // A zombie, so that a signal sent by mistake does no harm.
-            non_child_zombie().process_group().terminate(SHORT).describe()
+            non_child_zombie().process_group().and_then(|group| group.terminate(SHORT)).describe()
         }),
-        row("done", "`terminate`", both("ECHILD"), || done().process_group().terminate(SHORT).describe()),
-        row("released", "`terminate`", both("EINVAL"), || released().process_group().terminate(SHORT).describe()),
+        row("done", "`terminate`", both("ECHILD"), || done().process_group().and_then(|group| group.terminate(SHORT)).describe()),
+        row("released", "`terminate`", both("EINVAL"), || released().process_group().and_then(|group| group.terminate(SHORT)).describe()),
 
         row("running", "`KillOnDrop` is dropped; `wait` and `exit_status` of a clone", both("ECHILD, Some(signal 9)"), || {
             let handle = running();

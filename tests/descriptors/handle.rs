@@ -61,26 +61,38 @@ pub(crate) const CASES: &[(&str, Case)] = &[
     }),
     ("ProcessGroup::signal", |emfile, backend| {
         let handle = leader(backend);
-        unless_emfile(emfile.during(|| handle.process_group().signal(libc::SIGTERM)));
+        unless_emfile(emfile.during(|| {
+            handle
+                .process_group()
+                .and_then(|group| group.signal(libc::SIGTERM))
+        }));
         settle(&handle, None);
     }),
     ("ProcessGroup::has_exited", |emfile, backend| {
         let handle = leader(backend);
-        let has_exited = || handle.process_group().has_exited();
+        let has_exited = || handle.process_group().and_then(|group| group.has_exited());
         let result = unless_unreadable(emfile, |it| it.during(has_exited));
         assert_ne!(result, Some(true));
         settle(&handle, None);
     }),
     ("ProcessGroup::wait_exited_timeout", |emfile, backend| {
         let handle = leader(backend);
-        let wait = || handle.process_group().wait_exited_timeout(SHORT);
+        let wait = || {
+            handle
+                .process_group()
+                .and_then(|group| group.wait_exited_timeout(SHORT))
+        };
         let result = unless_unreadable(emfile, |it| it.during(wait));
         assert_ne!(result, Some(true));
         settle(&handle, None);
     }),
     ("ProcessGroup::terminate", |emfile, backend| {
         let handle = leader(backend);
-        let terminate = || handle.process_group().terminate(LONG);
+        let terminate = || {
+            handle
+                .process_group()
+                .and_then(|group| group.terminate(LONG))
+        };
         let status = unless_unreadable(emfile, |it| it.during(terminate));
         settle(&handle, status);
     }),

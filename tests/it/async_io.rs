@@ -1,19 +1,19 @@
 //! `AsyncIoPidHandle`, on async-io's reactor.
 
 use std::future::Future;
+use std::process::{ChildStdin, ChildStdout};
 use std::time::Duration;
 
-use async_io::Timer;
-use pidwait::AsyncIoPidHandle;
+use async_io::{Async, Timer};
+use futures_lite::{AsyncReadExt, AsyncWriteExt};
+use pidwait::AsyncIo;
 
-use crate::reactor::{assert_send, async_handle, test_on, Reactor};
+use crate::reactor::{test_on, Runtime};
 
-async_handle!(AsyncIoPidHandle);
+struct Smol;
 
-struct AsyncIo;
-
-impl Reactor for AsyncIo {
-    type Handle = AsyncIoPidHandle;
+impl Runtime for Smol {
+    type Reactor = AsyncIo;
 
     fn block_on<T>(future: impl Future<Output = T>) -> T {
         async_io::block_on(future)
@@ -21,15 +21,14 @@ impl Reactor for AsyncIo {
     async fn sleep(time: Duration) {
         Timer::after(time).await;
     }
-    assert_send!(AsyncIoPidHandle);
+    async fn read(pipe: &mut Async<ChildStdout>) -> String {
+        let mut text = String::new();
+        pipe.read_to_string(&mut text).await.unwrap();
+        text
+    }
+    async fn write(pipe: &mut Async<ChildStdin>, text: &str) {
+        pipe.write_all(text.as_bytes()).await.unwrap();
+    }
 }
 
-test_on!(AsyncIo);
-
-#[cfg(target_os = "linux")]
-#[test]
-fn waits_after_pid_reuse_end_at_once() {
-    crate::reactor::waits_after_pid_reuse_end_at_once::<AsyncIo>(
-        "async_io::waits_after_pid_reuse_end_at_once",
-    );
-}
+test_on!(Smol);

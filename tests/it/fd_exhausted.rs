@@ -9,7 +9,7 @@ use crate::common::isolated::{current_part, run_isolated};
 use crate::common::smoke::check_core_calls;
 use crate::common::{
     descriptor_limit, duplicate_from, errno, exhaust_descriptors, ignoring_sigterm,
-    limit_descriptors, pidfds_supported, set_descriptor_limit, shell, sleeper, zombie,
+    limit_descriptors, pidfds_supported, set_descriptor_limit, shell, sleeper, zombie, NonChild,
 };
 use nix::libc::{self, ECHILD, EMFILE, SIGKILL, SIGTERM};
 use pidwait::{support, Backend, Capture, ChildExt, PidHandle, Spawned, WaitSet};
@@ -40,10 +40,11 @@ fn emfile_in_the_probe_is_not_kept() {
         return;
     }
     let child = sleeper();
+    let non_child = NonChild::new();
     let files = exhaust_descriptors();
     for _ in 0..2 {
         assert_eq!(errno(support()), EMFILE);
-        assert_eq!(errno(PidHandle::open(child.id())), EMFILE);
+        assert_eq!(errno(PidHandle::open(non_child.pid)), EMFILE);
         let explicit = PidHandle::open_with(child.id(), Backend::Pidfd);
         assert_eq!(errno(explicit), EMFILE);
     }
@@ -55,7 +56,38 @@ fn emfile_in_the_probe_is_not_kept() {
     // The result stays even when descriptors run out again.
     let _files = exhaust_descriptors();
     assert_eq!(support().unwrap().backend(), Backend::Pidfd);
-    assert_eq!(errno(PidHandle::open(child.id())), EMFILE);
+    assert_eq!(errno(PidHandle::open(non_child.pid)), EMFILE);
+}
+
+/// A child keeps its PID until it is reaped, so it can be opened by PID as well.
+#[test]
+fn own_child_is_opened_by_pid_without_descriptors() {
+    if !isolated_with_pidfds("fd_exhausted::own_child_is_opened_by_pid_without_descriptors") {
+        return;
+    }
+    let children = [sleeper(), zombie("exit 3")];
+    let non_child = NonChild::new();
+    for is_probed in [false, true] {
+        let files = exhaust_descriptors();
+        for child in &children {
+            let handle = PidHandle::open(child.id()).unwrap();
+            assert_eq!(handle.backend(), Backend::Waitpid);
+            handle.signal(0).unwrap();
+            let explicit = PidHandle::open_with(child.id(), Backend::Pidfd);
+            assert_eq!(errno(explicit), EMFILE);
+        }
+        assert_eq!(errno(PidHandle::open(non_child.pid)), EMFILE);
+        drop(files);
+        if !is_probed {
+            assert_eq!(support().unwrap().backend(), Backend::Pidfd);
+        }
+    }
+    let files = exhaust_descriptors();
+    let [running, exited] = children.map(|child| PidHandle::open(child.id()).unwrap());
+    running.kill().unwrap();
+    assert_eq!(running.wait().unwrap().signal(), Some(SIGKILL));
+    assert_eq!(exited.wait().unwrap().code(), Some(3));
+    drop(files);
 }
 
 /// With PIDWAIT_BACKEND=pidfd a probe that runs out of descriptors fails with EMFILE, not with
@@ -218,7 +250,7 @@ fn waitpid_handle_of_a_non_child_sends_nothing_without_descriptors() {
     assert_eq!(errno(opened), EMFILE);
     assert_eq!(errno(PidHandle::open_identity(&identity)), EMFILE);
     assert_eq!(errno(handle.signal(0)), EMFILE);
-    assert_eq!(errno(handle.process_group().signal(0)), EMFILE);
+    assert_eq!(errno(handle.process_group()), EMFILE);
     // Waits check again, so that a temporary lack does not end them.
     assert!(!handle.has_exited().unwrap());
     let short = Duration::from_millis(1);
@@ -269,7 +301,7 @@ fn waits_work_with_a_limit_of_no_descriptors() {
 /// The descriptor's number is higher than those of an `fd_set`.
 #[test]
 fn high_descriptor_is_waited_for_with_a_limit_of_no_descriptors() {
-    if !isolated_with_pidfds("high_descriptor_is_waited_for_with_a_limit_of_no_descriptors") {
+    if !isolated_with_pidfds("fd_exhausted::high_descriptor_is_waited_for_with_a_limit_of_no_descriptors") {
         return;
     }
     let child = sleeper();
@@ -289,7 +321,7 @@ fn high_descriptor_is_waited_for_with_a_limit_of_no_descriptors() {
 /// A limit of one descriptor, and three to poll.
 #[test]
 fn capture_works_with_a_limit_below_its_descriptors() {
-    if !isolated_with_pidfds("capture_works_with_a_limit_below_its_descriptors") {
+    if !isolated_with_pidfds("fd_exhausted::capture_works_with_a_limit_below_its_descriptors") {
         return;
     }
     for limit in [0, 1] {

@@ -2,6 +2,7 @@
 
 use std::panic::{catch_unwind, AssertUnwindSafe};
 
+use std::fmt::Debug;
 use std::os::unix::process::CommandExt;
 use std::process::Stdio;
 
@@ -142,39 +143,19 @@ fn drop_kills_child_converted_to_handle() {
     drop(KillOnDrop::new(Spawned::from(zombie("exit 3")).handle));
 }
 
-/// A type that contains a handle, like the async handles.
-struct Job {
-    handle: PidHandle,
-    name: String,
-}
-
-impl AsRef<PidHandle> for Job {
-    fn as_ref(&self) -> &PidHandle {
-        &self.handle
-    }
-}
-
-impl Job {
-    /// A method that the guard's associated function must not hide.
-    #[allow(clippy::wrong_self_convention)]
-    fn into_inner(&self) -> &str {
-        &self.name
-    }
-}
-
 #[test]
 fn guard_of_another_type_dereferences_to_it() {
-    let child = sleeper();
-    let job = Job {
-        handle: PidHandle::open(child.id()).unwrap(),
-        name: "job".to_owned(),
-    };
-    let guard = KillOnDrop::new(job);
-    assert_eq!(guard.into_inner(), "job");
-    let guard = KillOnDrop::new(KillOnDrop::into_inner(guard));
+    let mut command = shell("read x; exit 3");
+    let spawned = PidHandle::spawn(command.stdin(Stdio::piped())).unwrap();
+    let guard = KillOnDrop::new(spawned);
+    assert!(guard.stdin.is_some());
+    let mut guard = KillOnDrop::new(KillOnDrop::into_inner(guard));
     assert_eq!(guard.handle.try_wait().unwrap(), None);
+    let stdin = guard.stdin.take(); // It would end the child.
+    let pid = guard.handle.id();
     drop(guard);
-    await_gone(child.id());
+    await_gone(pid);
+    drop(stdin);
 }
 
 #[test]
@@ -185,7 +166,7 @@ fn drop_of_group_guard_kills_all_members() {
         let mut child = command.spawn().unwrap();
         assert_eq!(line(&mut child), "ready");
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
-        drop(KillOnDrop::process_group(handle));
+        drop(KillOnDrop::new(handle.process_group().unwrap()));
         let mut stdout = child.stdout.take().expect("a pipe");
         assert_eq!(std::io::Read::read(&mut stdout, &mut [0]).unwrap(), 0);
         await_gone(child.id());
@@ -198,7 +179,7 @@ fn drop_of_group_guard_kills_the_members_of_a_zombie_leader() {
         let (mut child, members) = leader();
         await_zombie(child.id());
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
-        drop(KillOnDrop::process_group(handle));
+        drop(KillOnDrop::new(handle.process_group().unwrap()));
         members.await_end();
         assert_eq!(errno(child.try_wait()), ECHILD);
     }
@@ -206,13 +187,11 @@ fn drop_of_group_guard_kills_the_members_of_a_zombie_leader() {
 
 /// Its group is that of this process, which is not signalled.
 #[test]
-fn drop_of_group_guard_kills_a_non_leader_alone() {
-    for backend in backends() {
-        let child = sleeper();
-        let handle = PidHandle::open_with(child.id(), backend).unwrap();
-        drop(KillOnDrop::process_group(handle));
-        await_gone(child.id());
-    }
+fn drop_of_a_guarded_spawned_kills_a_non_leader_alone() {
+    let spawned = Spawned::from(sleeper());
+    let pid = spawned.handle.id();
+    drop(KillOnDrop::new(spawned));
+    await_gone(pid);
 }
 
 /// A child with the rights of another user cannot be signalled.
@@ -222,14 +201,19 @@ fn drop_reaps_exited_child_that_may_not_be_signalled() {
         return skip("only root can spawn a child of another user");
     }
     for backend in backends() {
-        for new in [KillOnDrop::new, KillOnDrop::process_group] {
-            let mut child = zombie("exit 3");
+        for guards_group in [false, true] {
+            let mut child = shell("exit 3").process_group(0).spawn().unwrap();
+            await_zombie(child.id());
             std::thread::scope(|scope| {
                 scope.spawn(|| {
                     drop_privileges();
                     let handle = PidHandle::open_with(child.id(), backend).unwrap();
                     assert_eq!(errno(handle.kill()), EPERM);
-                    drop(new(handle));
+                    if guards_group {
+                        drop(KillOnDrop::new(handle.process_group().unwrap()));
+                    } else {
+                        drop(KillOnDrop::new(handle));
+                    }
                 });
             });
             assert_eq!(errno(child.try_wait()), ECHILD);
@@ -280,20 +264,24 @@ fn drop_returns_while_a_tracer_holds_the_child() {
 fn drop_in_a_forked_process_does_nothing() {
     for backend in backends() {
         for raw in [false, true] {
-            for new in [KillOnDrop::new, KillOnDrop::process_group] {
+            for guards_group in [false, true] {
                 let mut command = shell("read x; exit 3");
                 command.process_group(0).stdin(Stdio::piped());
                 let mut child = command.spawn().unwrap();
-                let guard = new(PidHandle::open_with(child.id(), backend).unwrap());
-                let copy = new(guard.clone());
-                let dropped = || drop(copy);
+                let handle = PidHandle::open_with(child.id(), backend).unwrap();
+                let guard: Box<dyn Debug> = if guards_group {
+                    Box::new(KillOnDrop::new(handle.process_group().unwrap()))
+                } else {
+                    Box::new(KillOnDrop::new(handle.clone()))
+                };
+                let dropped = || drop(guard);
                 let forked = match raw {
                     false => fork(dropped),
                     true => raw_fork(dropped),
                 };
                 assert_eq!(reap_externally(forked), 0);
                 drop(child.stdin.take());
-                assert_eq!(guard.wait().unwrap().code(), Some(3));
+                assert_eq!(handle.wait().unwrap().code(), Some(3));
             }
         }
     }

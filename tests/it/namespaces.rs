@@ -245,7 +245,8 @@ fn handle_in_a_nested_pid_namespace_spares_the_process_of_that_pid() {
         return;
     }
     let mut command = crate::common::sleep();
-    let child = PidHandle::spawn(command.process_group(0)).unwrap().handle;
+    let child = PidHandle::spawn(command.process_group(0)).unwrap();
+    let (child, _group) = (child.handle, child.group.unwrap());
     let mut non_child = crate::common::NonChild::new();
     let handles = [child, PidHandle::open(non_child.pid).unwrap()];
     let fds = [0, 1].map(|index: usize| handles[index].exit_fd().unwrap());
@@ -255,9 +256,14 @@ fn handle_in_a_nested_pid_namespace_spares_the_process_of_that_pid() {
         // Each would signal the process that runs this.
         handle.kill().unwrap_err();
         handle.signal(libc::SIGTERM).unwrap_err();
-        handle.process_group().kill().unwrap_err();
-        handle.process_group().signal(libc::SIGTERM).unwrap_err();
         handle.terminate(Duration::ZERO).unwrap_err();
+        handle.terminate_unreaped(Duration::ZERO).unwrap_err();
+        if let Ok(group) = handle.process_group() {
+            group.kill().unwrap_err();
+            group.signal(libc::SIGTERM).unwrap_err();
+            group.terminate(Duration::ZERO).unwrap_err();
+            group.terminate_unreaped(Duration::ZERO).unwrap_err();
+        }
     });
     for (handle, fd) in handles.iter().zip(&fds) {
         assert!(!crate::common::readable(fd, 0));
@@ -268,10 +274,10 @@ fn handle_in_a_nested_pid_namespace_spares_the_process_of_that_pid() {
     non_child.finish();
 }
 
-/// Without `/proc/loadavg` it is unknown which processes were forked during a scan.
+/// The ID of a fresh thread shows which processes were forked during a scan.
 #[test]
-fn ends_of_a_group_under_a_proc_without_loadavg_are_unsupported() {
-    let test = "namespaces::ends_of_a_group_under_a_proc_without_loadavg_are_unsupported";
+fn ends_of_a_group_are_seen_under_a_proc_without_loadavg() {
+    let test = "namespaces::ends_of_a_group_are_seen_under_a_proc_without_loadavg";
     let run = "mount -t proc -o subset=pid proc /proc && exec \"$@\"";
     let mut wrapper = vec!["unshare", "-m", "-p", "-f", "sh", "-c", run, "sh"];
     if !is_root() {
@@ -283,19 +289,19 @@ fn ends_of_a_group_under_a_proc_without_loadavg_are_unsupported() {
     for backend in backends() {
         let child = sleep().process_group(0).spawn().unwrap();
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
-        let group = handle.process_group();
+        let group = handle.process_group().unwrap();
         assert!(!group.has_exited().unwrap());
-        let error = group.terminate(Duration::ZERO).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Unsupported);
-        assert!(error.to_string().contains("loadavg"), "{error}");
-        assert_eq!(handle.try_wait().unwrap(), None);
         group.kill().unwrap();
-        handle.wait_exited().unwrap();
-        assert_eq!(
-            group.has_exited().unwrap_err().kind(),
-            ErrorKind::Unsupported
-        );
+        group.wait_exited().unwrap();
+        assert!(group.has_exited().unwrap());
         handle.wait().unwrap();
+
+        let child = sleep().process_group(0).spawn().unwrap();
+        let handle = PidHandle::open_with(child.id(), backend).unwrap();
+        let group = handle.process_group().unwrap();
+        let grace = Duration::from_millis(LONG.into());
+        let status = group.terminate(grace).unwrap();
+        assert_eq!(status.signal(), Some(libc::SIGTERM));
     }
 }
 
@@ -337,7 +343,7 @@ fn check_hidden_leader() {
     for backend in backends() {
         let child = sleep().process_group(0).spawn().unwrap();
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
-        let group = handle.process_group();
+        let group = handle.process_group().unwrap();
         thread::scope(|scope| {
             scope.spawn(|| {
                 drop_privileges();
@@ -372,7 +378,7 @@ fn a_member_that_proc_denies_access_to_is_alive() {
         let number = libc::pid_t::try_from(leader.id()).unwrap();
         let mut member = sleep().process_group(number).spawn().unwrap();
         let handle = PidHandle::open_with(leader.id(), backend).unwrap();
-        let group = handle.process_group();
+        let group = handle.process_group().unwrap();
         thread::scope(|scope| {
             scope.spawn(|| {
                 drop_privileges();

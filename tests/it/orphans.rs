@@ -11,9 +11,10 @@ use crate::common::{
 use nix::libc::SIGKILL;
 use pidwait::{reap_orphans, PidHandle};
 
-/// Starts a process whose parent has exited, so that this process adopts it. Returns its PID.
-fn orphan(script: &str) -> u32 {
-    let mut parent = shell(&format!("exec 2>/dev/null; ({script}) & echo $!"))
+/// Starts a process that runs on, and whose parent has exited, so that this process adopts it. Returns its
+/// PID.
+fn orphan() -> u32 {
+    let mut parent = shell("exec 2>/dev/null; sleep 600 & echo $!")
         .stdout(Stdio::piped())
         .spawn()
         .expect("sh starts");
@@ -38,8 +39,11 @@ fn exited_orphans_are_reaped_and_own_children_are_not() {
     become_subreaper();
     let own = PidHandle::spawn(&mut shell("exit 3")).unwrap().handle;
     own.wait_exited().unwrap();
-    let orphans = [orphan("exit 1"), orphan("exit 2")];
-    let running = orphan("exec sleep 600");
+    let orphans = [orphan(), orphan()];
+    let running = orphan();
+    for pid in orphans {
+        kill(pid, SIGKILL);
+    }
     reap_all(2, |pid| pid == own.id());
     for pid in orphans {
         await_gone(pid);

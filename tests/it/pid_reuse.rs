@@ -11,7 +11,7 @@ use crate::common::pid_namespace::{
     in_pid_namespace, in_pid_namespace_with_each_backend, ForeignReusedPid, ReusedPid,
 };
 use crate::common::{
-    await_zombie, backends, errno, exhaust_descriptors, kill, reap_externally, rounds,
+    await_gone, await_zombie, backends, errno, exhaust_descriptors, kill, reap_externally, rounds,
     run_at_idle_priority, sh, shell, sleeper, thread_time, with_piped_stdout, zombie, NonChild,
     Waiter,
 };
@@ -129,9 +129,13 @@ fn signal_group_after_an_external_reap_spares_the_new_group() {
         let child = shell("exit 3").process_group(0).spawn().unwrap();
         await_zombie(child.id());
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
+        let group = handle.process_group().unwrap();
         reap_externally(child.id());
         let reused = ForeignReusedPid::leading_group(child.id());
-        assert_eq!(errno(handle.process_group().signal(SIGKILL)), ECHILD);
+        assert_eq!(errno(group.signal(SIGKILL)), ECHILD);
+        assert_eq!(errno(group.terminate(Duration::ZERO)), ECHILD);
+        drop(group);
+        assert_eq!(errno(handle.process_group()), ECHILD);
         reused.assert_untouched();
     }
 }
@@ -386,6 +390,8 @@ fn a_wait_during_a_wait_spares_the_new_process() {
                 all_busy.wait();
                 kill(child.id(), SIGKILL);
                 let own = handle.wait();
+                // By PID the last wait whose peek returns reaps.
+                await_gone(child.id());
                 let reused = ReusedPid::forked_zombie(child.id());
                 let other = others.into_iter().map(Waiter::join);
                 assert_eq!(other.chain([own]).filter(Result::is_ok).count(), 1);

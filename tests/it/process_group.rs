@@ -7,16 +7,17 @@ mod wait;
 use std::io::Read;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+use std::time::Duration;
 
-use nix::libc::{self, ECHILD, EINVAL, ESRCH, SIGKILL, SIGTERM};
+use nix::libc::{self, ECHILD, EINVAL, SIGKILL, SIGTERM};
 use nix::sys::signal::{killpg, Signal};
 use nix::unistd::Pid;
 use pidwait::{Backend, ChildExt, PidHandle, Spawned};
 
 use crate::common::{
-    await_zombie, backends, blocked_on_stdin, drop_privileges, errno, exit, fork, is_root,
-    join_group, kernel, kill, lead_group, leads_group, line, pause, reap_any, reap_externally,
-    shell, skip, sleep, sleeper, zombie, NonChild,
+    assert_leads_no_group, await_zombie, backends, blocked_on_stdin, drop_privileges, errno,
+    exists, exit, fork, is_root, join_group, kernel, kill, lead_group, leads_group, line, pause,
+    reap_any, reap_externally, shell, skip, sleep, sleeper, state_of, zombie, NonChild,
 };
 
 /// Starts a process group of five, whose leader exits with code 3 at once. The four others run until
@@ -80,13 +81,15 @@ fn signal_of_zombie_leader_signals_all_members() {
         let (leader, members) = leader();
         let handle = PidHandle::open_with(leader.id(), backend).unwrap();
         handle.wait_exited().unwrap();
-        handle.process_group().signal(0).unwrap();
-        assert_eq!(errno(handle.process_group().signal(1000)), EINVAL);
-        assert_eq!(errno(handle.process_group().signal(-1)), EINVAL);
-        handle.process_group().signal(SIGKILL).unwrap();
+        let group = handle.process_group().unwrap();
+        group.signal(0).unwrap();
+        assert_eq!(errno(group.signal(1000)), EINVAL);
+        assert_eq!(errno(group.signal(-1)), EINVAL);
+        group.signal(SIGKILL).unwrap();
         members.await_end();
+        drop(group);
         assert_eq!(handle.wait().unwrap().code(), Some(3));
-        assert_eq!(errno(handle.process_group().signal(SIGKILL)), ECHILD);
+        assert_eq!(errno(handle.process_group()), ECHILD);
     }
 }
 
@@ -100,7 +103,7 @@ fn signal_of_running_leader_signals_all_members() {
         let mut child = command.spawn().unwrap();
         assert_eq!(line(&mut child), "ready");
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
-        handle.process_group().signal(SIGTERM).unwrap();
+        handle.process_group().unwrap().signal(SIGTERM).unwrap();
         let members = Members {
             _stdin: child.stdin.take().expect("a pipe"),
             stdout: child.stdout.take().expect("a pipe"),
@@ -110,15 +113,13 @@ fn signal_of_running_leader_signals_all_members() {
     }
 }
 
-/// One child is in the group of this process, another one in the group of a sibling. Nothing is
-/// signalled.
+/// One child is in the group of this process, another one in the group of a sibling.
 #[test]
-fn signal_of_non_leader_fails_with_esrch() {
+fn group_of_non_leader_is_an_invalid_input() {
     for backend in backends() {
         let (child, _stdin) = blocked_on_stdin();
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
-        assert_eq!(errno(handle.process_group().signal(SIGKILL)), ESRCH);
-        assert_eq!(errno(handle.process_group().signal(0)), ESRCH);
+        assert_leads_no_group(handle.process_group(), child.id());
         assert_eq!(handle.try_wait().unwrap(), None);
 
         let mut leader = shell("read x");
@@ -129,7 +130,7 @@ fn signal_of_non_leader_fails_with_esrch() {
         member.process_group(group).stdin(Stdio::piped());
         let member = member.spawn().unwrap();
         let handle = PidHandle::open_with(member.id(), backend).unwrap();
-        assert_eq!(errno(handle.process_group().signal(SIGKILL)), ESRCH);
+        assert_leads_no_group(handle.process_group(), member.id());
         assert_eq!(handle.try_wait().unwrap(), None);
         let handle = PidHandle::open_with(leader.id(), backend).unwrap();
         assert_eq!(handle.try_wait().unwrap(), None);
@@ -138,68 +139,77 @@ fn signal_of_non_leader_fails_with_esrch() {
 
 /// The zombie keeps its status.
 #[test]
-fn signal_of_non_leader_zombie_or_non_child_fails_with_esrch() {
+fn group_of_non_leader_zombie_or_non_child_is_an_invalid_input() {
     for backend in backends() {
         let handle = PidHandle::open_with(zombie("exit 3").id(), backend).unwrap();
-        assert_eq!(errno(handle.process_group().signal(SIGKILL)), ESRCH);
+        assert_leads_no_group(handle.process_group(), handle.id());
         assert_eq!(handle.wait().unwrap().code(), Some(3));
 
         let mut non_child = NonChild::new();
         let handle = PidHandle::open_with(non_child.pid, backend).unwrap();
-        assert_eq!(errno(handle.process_group().signal(SIGKILL)), ESRCH);
+        assert_leads_no_group(handle.process_group(), non_child.pid);
         assert_eq!(non_child.finish(), Some(7));
-        assert_eq!(errno(handle.process_group().signal(SIGKILL)), ECHILD);
+        assert_eq!(errno(handle.process_group()), ECHILD);
     }
 }
 
-/// Since Linux 6.9 the kernel finds the group through the pidfd, even after the leader was reaped.
-/// Without that the group ID could belong to an unrelated group, so nothing is signalled.
+/// Since Linux 6.9 the kernel finds the group through the pidfd, even after other code has reaped the
+/// leader. Without that the group ID could belong to an unrelated group, so nothing is signalled.
 #[test]
-fn signal_of_reaped_leader_needs_pidfd_support() {
-    let by_pidfd = kernel() >= (6, 9);
+fn signal_after_other_code_has_reaped_the_leader_needs_pidfd_support() {
     for backend in backends() {
         let (leader, members) = leader();
         let handle = PidHandle::open_with(leader.id(), backend).unwrap();
+        let group = handle.process_group().unwrap();
         assert_eq!(reap_externally(leader.id()), 3 << 8);
-        end(&handle, members, by_pidfd);
+        let result = group.signal(SIGKILL);
+        if kernel() >= (6, 9) && backend == Backend::Pidfd {
+            result.unwrap();
+        } else {
+            assert_eq!(errno(result), ECHILD);
+            end_by_number(leader.id());
+        }
+        members.await_end();
+        drop(group);
+        assert_eq!(errno(handle.process_group()), ECHILD);
     }
-    // `Spawned::from` reaps the zombie itself.
-    let (leader, members) = leader();
-    await_zombie(leader.id());
-    let handle = Spawned::from(leader).handle;
-    end(&handle, members, by_pidfd);
-    assert_eq!(handle.wait().unwrap().code(), Some(3));
 }
 
-fn end(handle: &PidHandle, members: Members, by_pidfd: bool) {
-    let result = handle.process_group().signal(SIGKILL);
-    if by_pidfd && handle.backend() == Backend::Pidfd {
-        result.unwrap();
-    } else {
-        assert_eq!(errno(result), ECHILD);
-        let group = i32::try_from(handle.id()).unwrap();
-        // Nothing was sent, so the members still run and can be killed.
-        killpg(Pid::from_raw(group), Signal::SIGKILL).unwrap();
-    }
+/// `Spawned::from` reaps the zombie itself, so the number of the group can be reused.
+#[test]
+fn group_of_a_leader_that_was_reaped_at_conversion_fails_with_echild() {
+    let (leader, members) = leader();
+    await_zombie(leader.id());
+    let spawned = Spawned::from(leader);
+    assert!(spawned.group.is_none());
+    assert_eq!(errno(spawned.handle.process_group()), ECHILD);
+    end_by_number(spawned.handle.id());
     members.await_end();
+    assert_eq!(spawned.handle.wait().unwrap().code(), Some(3));
+}
+
+/// Kills the members of a group, which shows that they were alive.
+fn end_by_number(group: u32) {
+    let group = i32::try_from(group).unwrap();
+    killpg(Pid::from_raw(group), Signal::SIGKILL).unwrap();
 }
 
 #[test]
-fn signal_of_done_or_released_handle_fails() {
+fn group_of_done_or_released_handle_fails() {
     for backend in backends() {
         let missing = PidHandle::open_with(i32::MAX.unsigned_abs(), backend).unwrap();
-        assert_eq!(errno(missing.process_group().signal(0)), ECHILD);
+        assert_eq!(errno(missing.process_group()), ECHILD);
 
         let child = sleeper();
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
         handle.release().unwrap();
-        assert_eq!(errno(handle.process_group().signal(SIGKILL)), EINVAL);
+        assert_eq!(errno(handle.process_group()), EINVAL);
     }
 }
 
 /// Whether signalling the process is permitted does not matter: there is no such group.
 #[test]
-fn signal_of_non_leader_of_another_user_fails_with_esrch() {
+fn group_of_non_leader_of_another_user_is_an_invalid_input() {
     if !is_root() {
         return skip("only root can spawn a child of another user");
     }
@@ -210,8 +220,7 @@ fn signal_of_non_leader_of_another_user_fails_with_esrch() {
             scope.spawn(|| {
                 drop_privileges();
                 assert_eq!(errno(handle.signal(0)), libc::EPERM);
-                assert_eq!(errno(handle.process_group().signal(0)), ESRCH);
-                assert_eq!(errno(handle.process_group().kill()), ESRCH);
+                assert_leads_no_group(handle.process_group(), child.id());
             });
         });
         assert_eq!(handle.try_wait().unwrap(), None);
@@ -227,22 +236,30 @@ fn signal_of_leader_that_left_reaches_the_rest_of_its_group() {
             exit(7);
         });
         let handle = PidHandle::open_with(former, backend).unwrap();
-        handle.process_group().signal(SIGKILL).unwrap();
+        handle.process_group().unwrap().signal(SIGKILL).unwrap();
         assert_eq!(handle.wait().unwrap().code(), Some(7));
     }
 }
 
+/// The zombie is kept until the last one is dropped.
 #[test]
-fn clones_and_views_are_of_one_handle() {
+fn clones_of_a_group_keep_the_leader() {
     for backend in backends() {
         let leader = sleep().process_group(0).spawn().unwrap();
         let handle = PidHandle::open_with(leader.id(), backend).unwrap();
-        let group = handle.process_group().clone();
+        let group = handle.process_group().unwrap();
+        let clone = group.clone();
+        let other = handle.process_group().unwrap();
         group.kill().unwrap();
-        handle.wait().unwrap();
-        assert_eq!(errno(group.signal(0)), ECHILD);
-        assert_eq!(errno(group.has_exited()), ECHILD);
-        assert_eq!(errno(group.terminate(std::time::Duration::ZERO)), ECHILD);
+        let status = handle.wait().unwrap();
+        for last in [group, clone, other] {
+            assert_eq!(state_of(leader.id()), Some('Z'));
+            last.signal(0).unwrap();
+            assert!(last.has_exited().unwrap());
+            assert_eq!(last.terminate(Duration::ZERO).unwrap(), status);
+        }
+        assert!(!exists(leader.id()));
+        assert_eq!(errno(handle.process_group()), ECHILD);
     }
 }
 
@@ -257,6 +274,9 @@ fn pidfd_signal_process_group_signals_all_members() {
     assert_eq!(errno(child.pidfd_signal_process_group(SIGKILL)), ECHILD);
 
     let non_leader = sleeper();
-    assert_eq!(errno(non_leader.pidfd_signal_process_group(SIGKILL)), ESRCH);
+    assert_leads_no_group(
+        non_leader.pidfd_signal_process_group(SIGKILL),
+        non_leader.id(),
+    );
     kill(non_leader.id(), SIGKILL);
 }

@@ -1,119 +1,51 @@
 //! Tests of the async handles that run on every reactor.
 
 mod dropped;
+mod group;
+mod spawn;
 mod terminate;
 mod wait;
 
 use std::future::{poll_fn, Future};
-use std::io;
 use std::os::unix::process::CommandExt;
 use std::pin::{pin, Pin};
-use std::process::{ExitStatus, Stdio};
+use std::process::Stdio;
 use std::task::Poll;
 use std::time::Duration;
 
-use pidwait::{PidHandle, ResourceUsage};
+use pidwait::{AsyncPidHandle, PidHandle, Reactor};
 
 use crate::common::{backends, line, shell};
 
-pub(crate) use {dropped::*, terminate::*, wait::*};
+pub(crate) use {dropped::*, group::*, spawn::*, terminate::*, wait::*};
 
 /// A reactor, with an executor to run futures on.
-pub(crate) trait Reactor {
-    type Handle: AsyncHandle;
+pub(crate) trait Runtime {
+    type Reactor: Reactor;
 
     fn block_on<T>(future: impl Future<Output = T>) -> T;
     fn sleep(time: Duration) -> impl Future<Output = ()>;
-    /// Compiles only if the futures are `Send`.
-    fn assert_send();
+    async fn read(pipe: &mut <Self::Reactor as Reactor>::Stdout) -> String;
+    async fn write(pipe: &mut <Self::Reactor as Reactor>::Stdin, text: &str);
 }
 
-/// The async handle under test.
-pub(crate) trait AsyncHandle: Sized + Clone + AsRef<PidHandle> {
-    fn new(handle: &PidHandle) -> io::Result<Self>;
-    fn handle(&self) -> &PidHandle;
-    fn wait(&self) -> impl Future<Output = io::Result<ExitStatus>>;
-    fn wait_usage(&self) -> impl Future<Output = io::Result<(ExitStatus, ResourceUsage)>>;
-    fn wait_shared(&self) -> impl Future<Output = io::Result<ExitStatus>>;
-    fn wait_exited(&self) -> impl Future<Output = io::Result<()>>;
-    fn terminate(&self, grace: Duration) -> impl Future<Output = io::Result<ExitStatus>>;
-    fn terminate_process_group(
-        &self,
-        grace: Duration,
-    ) -> impl Future<Output = io::Result<ExitStatus>>;
-}
-
-/// Implements `AsyncHandle` for an async handle. The crate's types have the same methods, but no
-/// common trait.
-macro_rules! async_handle {
-    ($handle:ty) => {
-        impl crate::reactor::AsyncHandle for $handle {
-            fn new(handle: &pidwait::PidHandle) -> std::io::Result<Self> {
-                Self::new(handle)
-            }
-            fn handle(&self) -> &pidwait::PidHandle {
-                self.handle()
-            }
-            async fn wait(&self) -> std::io::Result<std::process::ExitStatus> {
-                self.wait().await
-            }
-            async fn wait_usage(
-                &self,
-            ) -> std::io::Result<(std::process::ExitStatus, pidwait::ResourceUsage)> {
-                self.wait_usage().await
-            }
-            async fn wait_shared(&self) -> std::io::Result<std::process::ExitStatus> {
-                self.wait_shared().await
-            }
-            async fn wait_exited(&self) -> std::io::Result<()> {
-                self.wait_exited().await
-            }
-            async fn terminate(
-                &self,
-                grace: std::time::Duration,
-            ) -> std::io::Result<std::process::ExitStatus> {
-                self.terminate(grace).await
-            }
-            async fn terminate_process_group(
-                &self,
-                grace: std::time::Duration,
-            ) -> std::io::Result<std::process::ExitStatus> {
-                self.terminate_process_group(grace).await
-            }
-        }
-    };
-}
-pub(crate) use async_handle;
-
-macro_rules! assert_send {
-    ($handle:ty) => {
-        fn assert_send() {
-            fn is_send<T: Send>(_: &T) {}
-            let _ = |handle: &$handle| {
-                is_send(&handle.wait());
-                is_send(&handle.wait_usage());
-                is_send(&handle.wait_shared());
-                is_send(&handle.wait_exited());
-                is_send(&handle.terminate(Duration::ZERO));
-                is_send(&handle.terminate_process_group(Duration::ZERO));
-            };
-            fn is_shared<T: Send + Sync + std::panic::UnwindSafe + std::panic::RefUnwindSafe>() {}
-            is_shared::<$handle>();
-        }
-    };
-}
-pub(crate) use assert_send;
-
-/// Generates one test for each function of the modules.
+/// Generates one test for each function of the modules. Those after `isolated` run in processes of their
+/// own, and so need their names.
 macro_rules! test_on {
-    ($reactor:ty: $($behaviour:ident),+ $(,)?) => {
+    ($runtime:ty: $($behaviour:ident),+ $(; isolated: $($isolated:ident),+)? $(,)?) => {
         $(#[test]
         fn $behaviour() {
-            crate::reactor::$behaviour::<$reactor>();
+            crate::reactor::$behaviour::<$runtime>();
         })+
+        $($(#[test]
+        fn $isolated() {
+            let test = concat!(module_path!(), "::", stringify!($isolated));
+            let (_, test) = test.split_once("::").unwrap(); // Without the binary.
+            crate::reactor::$isolated::<$runtime>(test);
+        })+)?
     };
-    ($reactor:ty) => {
-        crate::reactor::test_on! { $reactor:
+    ($runtime:ty) => {
+        crate::reactor::test_on! { $runtime:
             wait_for_running_child_returns_its_status,
             wait_for_zombie_returns_its_status,
             wait_for_child_reaped_at_conversion_returns_its_status,
@@ -122,7 +54,8 @@ macro_rules! test_on {
             a_thousand_cancelled_waits_lose_nothing,
             wait_cancelled_when_ready_loses_nothing,
             wait_for_non_child_fails_with_echild,
-            done_or_released_handle_is_rejected,
+            a_done_handle_is_ready_at_once,
+            a_released_handle_is_rejected,
             wait_after_release_fails_with_einval,
             handle_can_be_registered_again,
             wait_usage_returns_the_usage,
@@ -132,32 +65,48 @@ macro_rules! test_on {
             terminate_returns_the_status,
             terminate_kills_after_the_grace,
             terminate_of_zombie_or_non_child_sends_nothing,
+            terminate_takes_the_steps_of_an_escalation,
+            terminate_unreaped_leaves_the_zombie,
+            terminate_beside_a_wait_returns_the_status,
             terminate_dropped_at_any_point_loses_nothing,
-            terminate_process_group_ends_all_members,
-            terminate_process_group_gives_members_the_grace,
-            terminate_process_group_kills_after_the_grace,
-            terminate_process_group_of_non_leader_or_non_child_fails,
-            terminate_process_group_dropped_midway_loses_nothing,
+            the_drop_of_a_guard_does_not_block,
+            kill_on_drop_kills_and_reaps,
+            the_end_of_a_group_ends_all_members,
+            the_end_of_a_group_gives_members_the_grace,
+            the_end_of_a_group_kills_after_the_grace,
+            the_end_of_a_group_can_leave_the_zombie,
+            the_end_of_a_group_dropped_midway_loses_nothing,
+            a_group_is_checked_before_anything_is_sent,
+            waits_beside_the_end_of_a_group_get_the_status,
+            a_group_keeps_its_leader,
+            a_wait_for_a_group_sleeps,
+            a_guard_of_a_group_kills_it,
             futures_dropped_after_any_poll_lose_nothing,
-            futures_are_send,
-            kill_on_drop_works_around_it,
+            the_pipes_do_not_block;
+            isolated: spawn_returns_the_handle_the_group_and_the_pipes,
+            a_guard_of_a_spawned_child_kills_its_group,
         }
         #[cfg(target_os = "linux")]
-        crate::reactor::test_on! { $reactor: wait_sleeps_while_tracer_holds_zombie }
+        crate::reactor::test_on! { $runtime:
+            wait_sleeps_while_tracer_holds_zombie;
+            isolated: waits_after_pid_reuse_end_at_once,
+            the_end_of_a_group_does_not_list_proc_meanwhile,
+            a_child_that_cannot_be_registered_is_killed,
+        }
     };
 }
 pub(crate) use test_on;
 
 /// Runs a test on each backend. The test gets a function that opens a PID with that backend.
-fn on_each<R: Reactor, F: Future<Output = ()>>(test: impl Fn(Box<dyn Fn(u32) -> PidHandle>) -> F) {
+fn on_each<R: Runtime, F: Future<Output = ()>>(test: impl Fn(Box<dyn Fn(u32) -> PidHandle>) -> F) {
     for backend in backends() {
         let open = move |pid| PidHandle::open_with(pid, backend).unwrap();
         R::block_on(test(Box::new(open)));
     }
 }
 
-fn register<R: Reactor>(handle: PidHandle) -> R::Handle {
-    R::Handle::new(&handle).unwrap()
+fn register<R: Runtime>(handle: PidHandle) -> AsyncPidHandle<R::Reactor> {
+    AsyncPidHandle::new(&handle).unwrap()
 }
 
 /// Polls a future once.
@@ -182,4 +131,38 @@ fn ready_leader(script: &str) -> u32 {
     let mut child = command.spawn().unwrap();
     assert_eq!(line(&mut child), "ready");
     child.id()
+}
+
+/// The futures are `Send` on every reactor, so generic code can spawn them. The types can be shared between
+/// threads. It is enough that this compiles.
+#[allow(dead_code)]
+mod auto_traits {
+    use std::panic::{RefUnwindSafe, UnwindSafe};
+    use std::time::Duration;
+
+    use pidwait::{AsyncPidHandle, AsyncProcessGroup, AsyncSpawned, Reactor};
+
+    fn assert_send(_: impl Send) {}
+
+    fn of_the_futures_of_a_handle<R: Reactor>(handle: &AsyncPidHandle<R>) {
+        assert_send(handle.wait());
+        assert_send(handle.wait_usage());
+        assert_send(handle.wait_shared());
+        assert_send(handle.wait_exited());
+        assert_send(handle.terminate(Duration::ZERO));
+        assert_send(handle.terminate_unreaped(Duration::ZERO));
+    }
+
+    fn of_the_futures_of_a_group<R: Reactor>(group: &AsyncProcessGroup<R>) {
+        assert_send(group.wait_exited());
+        assert_send(group.terminate(Duration::ZERO));
+        assert_send(group.terminate_unreaped(Duration::ZERO));
+    }
+
+    fn of_the_types<R: Reactor>() {
+        fn check<T: Send + Sync + Unpin + UnwindSafe + RefUnwindSafe>() {}
+        check::<AsyncPidHandle<R>>();
+        check::<AsyncProcessGroup<R>>();
+        check::<AsyncSpawned<R>>();
+    }
 }

@@ -95,7 +95,7 @@ fn child_that_exits_at_once_is_an_ordinary_zombie() {
     assert!(exists(handle.id()), "it is not reaped");
     assert!(leads_group(handle.id()));
     assert!(handle.has_exited().unwrap());
-    assert_eq!(handle.exit_status(), None);
+    assert_eq!(handle.exit_status().unwrap().code(), Some(6));
     handle.signal(SIGKILL).unwrap();
     let (status, usage) = handle.wait_usage().unwrap();
     assert_eq!(status.code(), Some(6));

@@ -2,23 +2,24 @@
 
 use std::future::Future;
 use std::io;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::time::Duration;
 
 use nix::libc::{ECHILD, SIGKILL};
-use pidwait::{PidHandle, TokioPidHandle};
-use tokio::runtime::Builder;
+use pidwait::{PidHandle, Tokio, TokioPidHandle};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::unix::pipe::{Receiver, Sender};
+use tokio::runtime::{Builder, Runtime};
 
-use crate::common::{backends, errno, sleeper, zombie};
-use crate::reactor::{assert_send, async_handle, test_on, Reactor};
-
-async_handle!(TokioPidHandle);
+use crate::common::isolated::enter;
+use crate::common::{backends, errno, has_no_children, sleep, sleeper, zombie};
+use crate::reactor::{self, test_on};
 
 struct CurrentThread;
 
-impl Reactor for CurrentThread {
-    type Handle = TokioPidHandle;
+impl reactor::Runtime for CurrentThread {
+    type Reactor = Tokio;
 
     fn block_on<T>(future: impl Future<Output = T>) -> T {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
@@ -27,13 +28,20 @@ impl Reactor for CurrentThread {
     async fn sleep(time: Duration) {
         tokio::time::sleep(time).await;
     }
-    assert_send!(TokioPidHandle);
+    async fn read(pipe: &mut Receiver) -> String {
+        let mut text = String::new();
+        pipe.read_to_string(&mut text).await.unwrap();
+        text
+    }
+    async fn write(pipe: &mut Sender, text: &str) {
+        pipe.write_all(text.as_bytes()).await.unwrap();
+    }
 }
 
 struct MultiThread;
 
-impl Reactor for MultiThread {
-    type Handle = TokioPidHandle;
+impl reactor::Runtime for MultiThread {
+    type Reactor = Tokio;
 
     fn block_on<T>(future: impl Future<Output = T>) -> T {
         let runtime = Builder::new_multi_thread().enable_all().build().unwrap();
@@ -42,7 +50,14 @@ impl Reactor for MultiThread {
     async fn sleep(time: Duration) {
         tokio::time::sleep(time).await;
     }
-    assert_send!(TokioPidHandle);
+    async fn read(pipe: &mut Receiver) -> String {
+        let mut text = String::new();
+        pipe.read_to_string(&mut text).await.unwrap();
+        text
+    }
+    async fn write(pipe: &mut Sender, text: &str) {
+        pipe.write_all(text.as_bytes()).await.unwrap();
+    }
 }
 
 mod current_thread {
@@ -108,8 +123,10 @@ fn a_handle_needs_a_runtime() {
 fn a_wait_fails_after_its_runtime_has_shut_down() {
     for backend in backends() {
         let handle = PidHandle::open_with(sleeper().id(), backend).unwrap();
-        let child = CurrentThread::block_on(async { TokioPidHandle::new(&handle).unwrap() });
-        let waited = CurrentThread::block_on(child.wait());
+        let child = <CurrentThread as reactor::Runtime>::block_on(async {
+            TokioPidHandle::new(&handle).unwrap()
+        });
+        let waited = <CurrentThread as reactor::Runtime>::block_on(child.wait());
         assert!(waited.is_err(), "it does not block forever");
         child.handle().kill().unwrap();
         assert_eq!(child.handle().wait().unwrap().signal(), Some(SIGKILL));
@@ -188,28 +205,79 @@ async fn a_thousand_spawned_tasks_share_one_status() {
     }
 }
 
+/// Runs a future on a runtime, and returns whether it panics.
+fn panics<T>(runtime: &Runtime, future: impl Future<Output = T>) -> bool {
+    catch_unwind(AssertUnwindSafe(|| runtime.block_on(future))).is_err()
+}
+
 /// Without the I/O driver or the timer tokio panics, before anything is sent.
 #[test]
 fn a_runtime_without_its_drivers_panics() {
     for backend in backends() {
-        let handle = PidHandle::open_with(sleeper().id(), backend).unwrap();
+        let leader = sleep().process_group(0).spawn().unwrap();
+        let handle = PidHandle::open_with(leader.id(), backend).unwrap();
         let bare = Builder::new_current_thread().build().unwrap();
-        let no_io = catch_unwind(AssertUnwindSafe(|| {
-            bare.block_on(async { TokioPidHandle::new(&handle).map(drop) })
-        }));
-        assert!(no_io.is_err());
+        assert!(panics(&bare, async { TokioPidHandle::new(&handle) }));
 
         let no_timer = Builder::new_current_thread().enable_io().build().unwrap();
         let child = no_timer.block_on(async { TokioPidHandle::new(&handle).unwrap() });
-        let terminate = catch_unwind(|| no_timer.block_on(child.terminate(Duration::ZERO)));
-        assert!(terminate.is_err());
-        let group = child.terminate_process_group(Duration::ZERO);
-        assert!(catch_unwind(AssertUnwindSafe(|| no_timer.block_on(group))).is_err());
+        let group = child.process_group().unwrap();
+        let no_io = Builder::new_current_thread().enable_time().build().unwrap();
+        for runtime in [&no_timer, &no_io] {
+            assert!(panics(runtime, child.terminate(Duration::ZERO)));
+            assert!(panics(runtime, child.terminate_unreaped(Duration::ZERO)));
+            assert!(panics(runtime, group.terminate(Duration::ZERO)));
+            assert!(panics(runtime, group.terminate_unreaped(Duration::ZERO)));
+            assert!(panics(runtime, group.wait_exited()));
+        }
         assert!(!handle.has_exited().unwrap(), "nothing was sent");
+        drop(group);
         handle.kill().unwrap();
         let status = no_timer.block_on(child.wait()).unwrap();
         assert_eq!(status.signal(), Some(SIGKILL), "waits need no timer");
     }
+}
+
+/// An end and a wait for a group need a runtime to sleep in.
+#[test]
+fn an_end_needs_a_runtime() {
+    for backend in backends() {
+        let leader = sleep().process_group(0).spawn().unwrap();
+        let handle = PidHandle::open_with(leader.id(), backend).unwrap();
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        let child = runtime.block_on(async { TokioPidHandle::new(&handle).unwrap() });
+        let group = child.process_group().unwrap();
+        let is_unsupported = |error: io::Error| error.kind() == io::ErrorKind::Unsupported;
+        let ended = futures_lite::future::block_on(child.terminate(Duration::ZERO));
+        assert!(ended.is_err_and(is_unsupported));
+        let ended = futures_lite::future::block_on(group.terminate(Duration::ZERO));
+        assert!(ended.is_err_and(is_unsupported));
+        let waited = futures_lite::future::block_on(group.wait_exited());
+        assert!(waited.is_err_and(is_unsupported));
+        assert!(!handle.has_exited().unwrap(), "nothing was sent");
+        handle.kill().unwrap();
+        runtime.block_on(child.wait()).unwrap();
+    }
+}
+
+/// `spawn` fails, or tokio panics, before the fork.
+#[test]
+fn spawn_needs_a_runtime_with_all_drivers() {
+    if !enter("tokio::spawn_needs_a_runtime_with_all_drivers") {
+        return;
+    }
+    let error = TokioPidHandle::spawn(&mut sleep()).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::Unsupported);
+    let bare = Builder::new_current_thread().build();
+    let no_timer = Builder::new_current_thread().enable_io().build();
+    let no_io = Builder::new_current_thread().enable_time().build();
+    for runtime in [bare, no_timer, no_io] {
+        let runtime = runtime.unwrap();
+        assert!(panics(&runtime, async {
+            TokioPidHandle::spawn(&mut sleep())
+        }));
+    }
+    assert!(has_no_children());
 }
 
 /// Both reactors see the exit; the first wait reaps.
@@ -229,12 +297,4 @@ async fn works_beside_async_io_on_one_process() {
         assert_eq!(on_tokio.wait().await.unwrap().signal(), Some(SIGKILL));
         assert_eq!(errno(on_async_io.wait().await), ECHILD);
     }
-}
-
-#[cfg(target_os = "linux")]
-#[test]
-fn waits_after_pid_reuse_end_at_once() {
-    crate::reactor::waits_after_pid_reuse_end_at_once::<CurrentThread>(
-        "tokio::waits_after_pid_reuse_end_at_once",
-    );
 }

@@ -156,7 +156,7 @@ impl TestChild {
         match (self.child.pidfd_output_timeout(timeout), status) {
             (Ok(captured), None) if captured.status.is_some() => true,
             (Ok(captured), None) => {
-                assert!(captured.timed_out);
+                assert!(captured.stopped_by.is_some());
                 self.end(Ending::Wait);
                 self.status.is_some()
             }

@@ -145,7 +145,12 @@ impl TestHandle {
             Call::ExitFd => drop(self.check(handle.exit_fd())),
             Call::Signal(signal) => self.check_signal(signal, handle.signal(signal)),
             Call::SignalGroup(signal) => {
-                self.check_signal(signal, handle.process_group().signal(signal));
+                self.check_signal(
+                    signal,
+                    handle
+                        .process_group()
+                        .and_then(|group| group.signal(signal)),
+                );
             }
             // The one before is dropped.
             Call::Clone => self.handle = handle.clone(),

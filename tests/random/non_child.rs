@@ -99,7 +99,7 @@ fn apply(handle: &PidHandle, call: Call, released: &mut bool) {
         Call::SignalGroup => {
             let not_a_leader = [libc::EPERM, libc::ESRCH];
             assert_ok_or(
-                handle.process_group().signal(0),
+                handle.process_group().and_then(|group| group.signal(0)),
                 &[final_state, &not_a_leader].concat(),
             );
         }

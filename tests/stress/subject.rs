@@ -93,7 +93,11 @@ impl Subject {
             }
             12 => {
                 let signal = self.random_signal(random);
-                self.check(handle.process_group().signal(signal));
+                self.check(
+                    handle
+                        .process_group()
+                        .and_then(|group| group.signal(signal)),
+                );
             }
             13 => {
                 self.log().signals.extend([libc::SIGTERM, libc::SIGKILL]);

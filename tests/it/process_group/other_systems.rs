@@ -56,7 +56,7 @@ fn group_of_a_zombie_leader_can_be_signalled_as_on_macos() {
         let (child, members) = leader();
         await_zombie(child.id());
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
-        let group = handle.process_group();
+        let group = handle.process_group().unwrap();
         group.signal(0).unwrap();
         group.signal(SIGKILL).unwrap();
         members.await_end();
@@ -71,12 +71,14 @@ fn group_of_a_zombie_leader_can_be_signalled_as_on_macos() {
         assert!(group.has_exited().unwrap());
         let status = group.terminate(Duration::ZERO).unwrap();
         assert_eq!(status.code(), Some(3));
-        assert_eq!(errno(group.signal(0)), ECHILD);
+        group.signal(0).unwrap();
+        drop(group);
+        assert_eq!(errno(handle.process_group()), ECHILD);
 
         let (child, members) = leader();
         await_zombie(child.id());
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
-        drop(KillOnDrop::process_group(handle));
+        drop(KillOnDrop::new(handle.process_group().unwrap()));
         members.await_end();
     }
     let (mut child, members) = leader();

@@ -4,17 +4,17 @@ use std::fs;
 use std::io::Read;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use nix::libc::{ECHILD, EINVAL, EPERM, ESRCH, SIGKILL, SIGTERM, SIGUSR1};
-use pidwait::{Backend, ChildExt, PidHandle};
+use nix::libc::{ECHILD, EINVAL, EPERM, SIGKILL, SIGTERM, SIGUSR1};
+use pidwait::{Backend, ChildExt, Escalation, PidHandle};
 
 use super::{leader, leader_that_left};
 use crate::common::isolated::enter;
 use crate::common::{
-    await_zombie, backends, blocked_on_stdin, drop_privileges, errno, exists, fork_chain, is_root,
-    kill, leads_group, line, pause, reap_externally, shell, skip, sleep, stop, while_asleep,
-    NonChild, UNPRIVILEGED_UID,
+    assert_leads_no_group, await_zombie, backends, blocked_on_stdin, drop_privileges, errno,
+    exists, fork_chain, has_exit_records, is_root, kernel, kill, leads_group, line, pause,
+    reap_externally, shell, skip, sleep, stop, while_asleep, NonChild, UNPRIVILEGED_UID,
 };
 
 const LONG: Duration = Duration::from_secs(60);
@@ -50,7 +50,7 @@ fn each_way_with(
     for backend in backends() {
         check(group(script), &|child| {
             let handle = PidHandle::open_with(child.id(), backend).unwrap();
-            handle.process_group().terminate(grace).unwrap()
+            handle.process_group().unwrap().terminate(grace).unwrap()
         });
     }
     check(group(script), &|child| {
@@ -115,23 +115,23 @@ fn the_rest_of_the_group_of_a_zombie_leader_is_ended() {
 }
 
 #[test]
-fn terminate_with_sends_another_first_signal() {
+fn escalation_sends_another_first_signal() {
     for backend in backends() {
         // Not SIGINT: background jobs of shells ignore it, and this test may run in one.
         let worker = "sh -c 'echo ready; exec sleep 600' & wait";
         let child = group(&format!("trap 'echo first; exit 5' USR1; {worker}"));
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
-        let group = handle.process_group();
-        assert_eq!(errno(group.terminate_with(1000, LONG)), EINVAL);
+        let group = handle.process_group().unwrap();
+        assert_eq!(errno(group.terminate(Escalation::new(1000, LONG))), EINVAL);
         assert_eq!(handle.try_wait().unwrap(), None);
-        let status = group.terminate_with(SIGUSR1, LONG).unwrap();
+        let status = group.terminate(Escalation::new(SIGUSR1, LONG)).unwrap();
         assert_eq!(status.code(), Some(5));
         assert_eq!(rest(child), "first\n");
 
         let child = sleep().spawn().unwrap();
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
-        assert_eq!(errno(handle.terminate_with(1000, LONG)), EINVAL);
-        let status = handle.terminate_with(SIGUSR1, LONG).unwrap();
+        assert_eq!(errno(handle.terminate(Escalation::new(1000, LONG))), EINVAL);
+        let status = handle.terminate(Escalation::new(SIGUSR1, LONG)).unwrap();
         assert_eq!(status.signal(), Some(SIGUSR1));
     }
 }
@@ -157,33 +157,31 @@ fn terminate_of_a_non_child_or_non_leader_sends_nothing() {
     for backend in backends() {
         let mut non_child = NonChild::new();
         let handle = PidHandle::open_with(non_child.pid, backend).unwrap();
-        assert_eq!(errno(handle.process_group().terminate(SHORT)), ECHILD);
+        assert_leads_no_group(handle.process_group(), non_child.pid);
         assert_eq!(non_child.finish(), Some(7));
 
         let (child, stdin) = blocked_on_stdin();
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
-        assert_eq!(errno(handle.process_group().terminate(SHORT)), ESRCH);
+        assert_leads_no_group(handle.process_group(), child.id());
         drop(stdin);
         assert_eq!(handle.wait().unwrap().code(), Some(3));
     }
     let (mut child, stdin) = blocked_on_stdin();
-    assert_eq!(errno(child.pidfd_terminate_process_group(SHORT)), ESRCH);
+    assert_leads_no_group(child.pidfd_terminate_process_group(SHORT), child.id());
     drop(stdin);
     assert_eq!(child.wait().unwrap().code(), Some(3));
     assert_eq!(errno(child.pidfd_terminate_process_group(SHORT)), ECHILD);
 }
 
+/// The signals to the group do not reach it.
 #[test]
-fn terminate_of_a_leader_that_left_fails_with_esrch() {
+fn terminate_ends_the_members_and_a_leader_that_left() {
     for backend in backends() {
         let former = leader_that_left(pause);
         let handle = PidHandle::open_with(former, backend).unwrap();
-        let group = handle.process_group();
-        assert_eq!(errno(group.terminate(SHORT)), ESRCH);
-        group.kill().unwrap();
-        assert_eq!(handle.try_wait().unwrap(), None);
-        handle.kill().unwrap();
-        handle.wait().unwrap();
+        let group = handle.process_group().unwrap();
+        assert_eq!(group.terminate(SHORT).unwrap().signal(), Some(SIGKILL));
+        assert!(!has_survivor(former));
     }
 }
 
@@ -205,20 +203,22 @@ fn member_that_may_not_be_signalled_fails_with_eperm() {
         let roots = roots.process_group(i32::try_from(child.id()).unwrap());
         let roots = PidHandle::open(roots.spawn().unwrap().id()).unwrap();
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
-        let mut grace = LONG;
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 drop_privileges();
-                assert_eq!(errno(handle.process_group().terminate(grace)), EPERM);
-                grace = Duration::ZERO;
-                assert_eq!(errno(handle.process_group().terminate(grace)), EPERM);
+                let group = handle.process_group().unwrap();
+                for grace in [SHORT, Duration::ZERO] {
+                    let start = Instant::now();
+                    assert_eq!(errno(group.terminate(grace)), EPERM);
+                    assert!(start.elapsed() >= grace);
+                }
             });
         });
         assert_eq!(rest(child), "");
         assert_eq!(roots.try_wait().unwrap(), None);
         assert!(handle.has_exited().unwrap());
         // With the rights to do it, the rest is ended.
-        let status = handle.process_group().terminate(LONG).unwrap();
+        let status = handle.process_group().unwrap().terminate(LONG).unwrap();
         assert_eq!(status.signal(), Some(SIGTERM));
         assert_eq!(roots.wait().unwrap().signal(), Some(SIGTERM));
     }
@@ -265,24 +265,34 @@ fn chain_of_forks_leaves_no_survivor() {
             let child = fork_chain();
             let handle = PidHandle::open_with(child, backend).unwrap();
             handle.wait_exited().unwrap();
-            let status = handle.process_group().terminate(Duration::ZERO).unwrap();
+            let group = handle.process_group().unwrap();
+            let status = group.terminate(Duration::ZERO).unwrap();
             assert_eq!(status.code(), Some(0));
             assert!(!has_survivor(child));
         }
     }
 }
 
-/// By pidfd the group can be ended even if other code reaps the leader during the call. By PID it can
-/// then no longer be signalled.
+/// By pidfd the group can be ended even if other code has reaped the leader, and the kernel has the status.
+/// By PID it can then no longer be signalled, and nothing is sent.
 #[test]
-fn leader_that_is_reaped_meanwhile_gives_echild() {
+fn terminate_after_other_code_has_reaped_the_leader() {
     for backend in backends() {
         let (child, members) = leader();
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
+        let group = handle.process_group().unwrap();
         reap_externally(child.id());
-        assert_eq!(errno(handle.process_group().terminate(LONG)), ECHILD);
-        assert_eq!(handle.backend() == Backend::Pidfd, handle.exit_fd().is_ok());
-        drop(members);
+        let terminated = group.terminate(LONG);
+        let is_ended = backend == Backend::Pidfd && kernel() >= (6, 9);
+        if has_exit_records(backend) {
+            assert_eq!(terminated.unwrap().code(), Some(3));
+        } else {
+            assert_eq!(errno(terminated), ECHILD);
+        }
+        assert_eq!(has_survivor(child.id()), !is_ended);
+        drop(group);
+        assert_eq!(errno(handle.process_group()), ECHILD);
+        members.await_end_of_input();
     }
 }
 
@@ -296,16 +306,19 @@ fn terminate_returns_the_status_despite_release() {
         let mut child = command.spawn().unwrap();
         await_zombie(child.id());
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
-        let group = handle.process_group();
+        let group = handle.process_group().unwrap();
         let terminated = while_asleep(
             || group.terminate(LONG),
             || {
                 handle.release().unwrap();
-                assert_eq!(errno(group.terminate(LONG)), EINVAL);
+                assert_eq!(errno(handle.process_group()), EINVAL);
+                assert_eq!(errno(handle.terminate(LONG)), EINVAL);
+                group.signal(0).unwrap();
                 drop(child.stdin.take());
             },
         );
         assert_eq!(terminated.unwrap().code(), Some(3));
+        drop(group);
         assert!(!exists(child.id()));
     }
 }

@@ -1,11 +1,11 @@
 //! Waiting for all members of a group.
 
 use std::env;
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use nix::libc::{ECHILD, EINVAL, ESRCH, SIGKILL};
+use nix::libc::{ECHILD, SIGKILL};
 use pidwait::PidHandle;
 
 use super::leader;
@@ -14,7 +14,7 @@ use crate::common::pid_namespace::{enter_foreign_proc, in_pid_namespace};
 use crate::common::{
     await_state, await_zombie, backends, become_subreaper, errno, eventually, exit_main_thread,
     fork, fork_chain, kill, lead_group, leads_group, line, reap_externally, rounds, shell, sleep,
-    sleeper, state_of, while_asleep, NonChild,
+    state_of, while_asleep,
 };
 
 const MILLI: Duration = Duration::from_millis(1);
@@ -25,7 +25,7 @@ fn waits_are_for_the_last_member() {
         let (child, members) = leader();
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
         handle.wait_exited().unwrap();
-        let group = handle.process_group();
+        let group = handle.process_group().unwrap();
         assert!(!group.has_exited().unwrap());
         let start = Instant::now();
         assert!(!group.wait_exited_timeout(10 * MILLI).unwrap());
@@ -37,7 +37,7 @@ fn waits_are_for_the_last_member() {
         assert!(group.wait_exited_timeout(Duration::MAX).unwrap());
         // Nothing was reaped.
         assert_eq!(handle.wait().unwrap().code(), Some(3));
-        assert_eq!(errno(group.has_exited()), ECHILD);
+        assert!(group.has_exited().unwrap());
     }
 }
 
@@ -46,7 +46,7 @@ fn waits_are_for_the_leader_too() {
     for backend in backends() {
         let child = sleep().process_group(0).spawn().unwrap();
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
-        let group = handle.process_group();
+        let group = handle.process_group().unwrap();
         assert!(!group.has_exited().unwrap());
         while_asleep(|| group.wait_exited(), || kill(child.id(), SIGKILL)).unwrap();
         handle.wait().unwrap();
@@ -54,20 +54,33 @@ fn waits_are_for_the_leader_too() {
 }
 
 #[test]
-fn waits_of_a_non_leader_fail_with_esrch() {
+fn group_waits_work_despite_release() {
     for backend in backends() {
-        let child = sleeper();
+        let child = sleep().process_group(0).spawn().unwrap();
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
-        let group = handle.process_group();
-        assert_eq!(errno(group.has_exited()), ESRCH);
-        assert_eq!(errno(group.wait_exited()), ESRCH);
-        assert_eq!(errno(group.wait_exited_timeout(MILLI)), ESRCH);
+        let group = handle.process_group().unwrap();
         handle.release().unwrap();
-        assert_eq!(errno(group.has_exited()), EINVAL);
+        assert!(!group.has_exited().unwrap());
+        while_asleep(|| group.wait_exited(), || kill(child.id(), SIGKILL)).unwrap();
+        assert!(group.has_exited().unwrap());
+        reap_externally(child.id());
+    }
+}
 
-        let non_child = NonChild::new();
-        let handle = PidHandle::open_with(non_child.pid, backend).unwrap();
-        assert_eq!(errno(handle.process_group().has_exited()), ESRCH);
+#[test]
+fn deadlines_are_as_the_timeouts() {
+    for backend in backends() {
+        let child = sleep().process_group(0).spawn().unwrap();
+        let handle = PidHandle::open_with(child.id(), backend).unwrap();
+        let group = handle.process_group().unwrap();
+        assert!(!group.wait_exited_deadline(Instant::now()).unwrap());
+        let deadline = Instant::now() + 10 * MILLI;
+        assert!(!group.wait_exited_deadline(deadline).unwrap());
+        assert!(Instant::now() >= deadline);
+        group.kill().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        assert!(group.wait_exited_deadline(deadline).unwrap());
+        handle.wait().unwrap();
     }
 }
 
@@ -86,7 +99,7 @@ fn zombies_that_no_process_reaps_do_not_count() {
         let mut child = command.spawn().unwrap();
         let orphan: u32 = line(&mut child).parse().unwrap();
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
-        let group = handle.process_group();
+        let group = handle.process_group().unwrap();
         handle.wait_exited().unwrap();
         assert_ne!(state_of(orphan), Some('Z'));
         assert!(!group.has_exited().unwrap());
@@ -110,7 +123,7 @@ fn a_member_whose_main_thread_has_exited_counts() {
         });
         await_state(child, 'Z');
         let handle = PidHandle::open_with(child, backend).unwrap();
-        let group = handle.process_group();
+        let group = handle.process_group().unwrap();
         assert!(!group.has_exited().unwrap());
         assert!(!group.wait_exited_timeout(10 * MILLI).unwrap());
         while_asleep(|| group.wait_exited(), || kill(child, SIGKILL)).unwrap();
@@ -129,7 +142,7 @@ fn wait_ends_when_the_last_member_leaves_the_group() {
         let worker: u32 = line(&mut child).parse().unwrap();
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
         handle.wait_exited().unwrap();
-        let group = handle.process_group();
+        let group = handle.process_group().unwrap();
         while_asleep(|| group.wait_exited(), || drop(child.stdin.take())).unwrap();
         assert!(leads_group(worker));
         kill(worker, SIGKILL);
@@ -137,18 +150,35 @@ fn wait_ends_when_the_last_member_leaves_the_group() {
     }
 }
 
-/// A thread reaps the leader while another one waits for its group. By PID, the group can then no
-/// longer be told from a later one, unless it is empty.
+/// A thread takes the status of the leader while another one waits for its group.
 #[test]
-fn wait_does_not_hang_when_the_leader_is_reaped() {
+fn wait_beside_a_wait_for_the_leader_is_for_the_whole_group() {
     for backend in backends() {
         let (child, members) = leader();
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
-        let group = handle.process_group();
+        let group = handle.process_group().unwrap();
         let waited = while_asleep(
             || group.wait_exited(),
             || {
-                handle.wait().unwrap();
+                assert_eq!(handle.wait().unwrap().code(), Some(3));
+                members.await_end_of_input();
+            },
+        );
+        waited.unwrap();
+    }
+}
+
+/// By PID, the group can then no longer be told from a later one, unless it is empty.
+#[test]
+fn wait_does_not_hang_when_other_code_reaps_the_leader() {
+    for backend in backends() {
+        let (child, members) = leader();
+        let handle = PidHandle::open_with(child.id(), backend).unwrap();
+        let group = handle.process_group().unwrap();
+        let waited = while_asleep(
+            || group.wait_exited(),
+            || {
+                reap_externally(child.id());
                 members.await_end_of_input();
             },
         );
@@ -167,15 +197,13 @@ fn foreign_proc_is_unsupported() {
     for backend in backends() {
         let child = sleep().process_group(0).spawn().unwrap();
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
-        let group = handle.process_group();
+        let group = handle.process_group().unwrap();
         let unsupported = std::io::ErrorKind::Unsupported;
         assert_eq!(group.has_exited().unwrap_err().kind(), unsupported);
         assert_eq!(group.wait_exited().unwrap_err().kind(), unsupported);
-        let terminated = group.terminate(Duration::ZERO);
-        assert_eq!(terminated.unwrap_err().kind(), unsupported);
-        assert_eq!(handle.try_wait().unwrap(), None); // Nothing was sent.
-        group.kill().unwrap();
-        handle.wait().unwrap();
+        assert_eq!(group.members().unwrap_err().kind(), unsupported);
+        let status = group.terminate(Duration::ZERO).unwrap();
+        assert!(status.signal().is_some());
     }
 }
 
@@ -188,8 +216,8 @@ fn chain_of_forks_does_not_outrun_a_look() {
     for backend in backends() {
         let child = fork_chain();
         let handle = PidHandle::open_with(child, backend).unwrap();
-        let group = handle.process_group();
         eventually("the leader has exited", || state_of(child) == Some('Z'));
+        let group = handle.process_group().unwrap();
         for _ in 0..crate::common::rounds(30) {
             assert!(!group.has_exited().unwrap());
         }
@@ -224,12 +252,13 @@ fn member_that_execs_in_a_thread_is_alive() {
         member.process_group(i32::try_from(leader.id()).unwrap());
         let mut member = member.spawn().unwrap();
         let handle = PidHandle::open_with(leader.id(), backend).unwrap();
+        let group = handle.process_group().unwrap();
         for _ in 0..rounds(5_000) {
-            assert!(!handle.process_group().has_exited().unwrap());
+            assert!(!group.has_exited().unwrap());
         }
         member.kill().unwrap();
         member.wait().unwrap();
-        assert!(handle.process_group().has_exited().unwrap());
+        assert!(group.has_exited().unwrap());
         assert_eq!(handle.wait().unwrap().code(), Some(3));
     }
 }

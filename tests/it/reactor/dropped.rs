@@ -9,11 +9,12 @@ use std::task::Poll;
 use std::time::Duration;
 
 use nix::libc::SIGKILL;
+use pidwait::{AsyncPidHandle, AsyncProcessGroup, Reactor};
 
-use super::{cancel, on_each, poll_now, poll_once, ready_leader, register, AsyncHandle, Reactor};
+use super::{cancel, on_each, poll_now, poll_once, ready_leader, register, Runtime};
 use crate::common::{await_zombie, ignoring_sigterm, sleeper};
 
-pub(crate) fn a_thousand_cancelled_waits_lose_nothing<R: Reactor>() {
+pub(crate) fn a_thousand_cancelled_waits_lose_nothing<R: Runtime>() {
     on_each::<R, _>(|open| async move {
         let child = register::<R>(open(sleeper().id()));
         for _ in 0..1000 {
@@ -27,7 +28,7 @@ pub(crate) fn a_thousand_cancelled_waits_lose_nothing<R: Reactor>() {
 }
 
 /// The child has exited and the reactor may already have woken the future that is dropped.
-pub(crate) fn wait_cancelled_when_ready_loses_nothing<R: Reactor>() {
+pub(crate) fn wait_cancelled_when_ready_loses_nothing<R: Runtime>() {
     on_each::<R, _>(|open| async move {
         let pid = sleeper().id();
         let child = register::<R>(open(pid));
@@ -42,7 +43,7 @@ pub(crate) fn wait_cancelled_when_ready_loses_nothing<R: Reactor>() {
 }
 
 /// After SIGTERM the child runs on; after SIGKILL the next wait gets the status.
-pub(crate) fn terminate_dropped_at_any_point_loses_nothing<R: Reactor>() {
+pub(crate) fn terminate_dropped_at_any_point_loses_nothing<R: Runtime>() {
     on_each::<R, _>(|open| async move {
         let child = register::<R>(open(ignoring_sigterm().id()));
         drop(child.terminate(Duration::ZERO)); // Not polled: nothing was sent.
@@ -67,9 +68,12 @@ pub(crate) fn terminate_dropped_at_any_point_loses_nothing<R: Reactor>() {
 
 /// Polls each future a number of times, with some time between, and drops it. Either it has returned
 /// or the next wait gets the status.
-pub(crate) fn futures_dropped_after_any_poll_lose_nothing<R: Reactor>() {
-    type Boxed<'a, T> = Pin<Box<dyn Future<Output = io::Result<T>> + 'a>>;
-    fn futures<H: AsyncHandle>(child: &H) -> [Boxed<'_, Option<ExitStatus>>; 6] {
+pub(crate) fn futures_dropped_after_any_poll_lose_nothing<R: Runtime>() {
+    type Boxed<'a> = Pin<Box<dyn Future<Output = io::Result<Option<ExitStatus>>> + 'a>>;
+    fn futures<'a, R: Reactor>(
+        child: &'a AsyncPidHandle<R>,
+        group: &'a AsyncProcessGroup<R>,
+    ) -> [Boxed<'a>; 8] {
         let grace = Duration::from_millis(1);
         [
             Box::pin(async { child.wait().await.map(Some) }),
@@ -77,18 +81,21 @@ pub(crate) fn futures_dropped_after_any_poll_lose_nothing<R: Reactor>() {
             Box::pin(async { child.wait_shared().await.map(Some) }),
             Box::pin(async { child.wait_exited().await.map(|()| None) }),
             Box::pin(async move { child.terminate(grace).await.map(Some) }),
-            Box::pin(async move { child.terminate_process_group(grace).await.map(Some) }),
+            Box::pin(async { group.wait_exited().await.map(|()| None) }),
+            Box::pin(async move { group.terminate(grace).await.map(Some) }),
+            Box::pin(async move { group.terminate_unreaped(grace).await.map(|()| None) }),
         ]
     }
     on_each::<R, _>(|open| async move {
-        for (which, polls) in (0..6).flat_map(|which| (0..5).map(move |polls| (which, polls))) {
+        for (which, polls) in (0..8).flat_map(|which| (0..5).map(move |polls| (which, polls))) {
             let pid = ready_leader("trap '' TERM; echo ready; exec sleep 600");
             let child = register::<R>(open(pid));
-            let mut future = futures(&child).into_iter().nth(which).unwrap();
+            let group = child.process_group().unwrap();
+            let mut future = futures(&child, &group).into_iter().nth(which).unwrap();
             let mut returned = None;
             for poll in 0..polls {
                 if poll == 2 {
-                    child.handle().kill().unwrap_or_default(); // It may be reaped already.
+                    child.kill().unwrap_or_default(); // A wait may have got the status.
                 }
                 R::sleep(Duration::from_millis(3)).await;
                 if let Poll::Ready(result) = poll_now(future.as_mut()).await {
@@ -98,7 +105,7 @@ pub(crate) fn futures_dropped_after_any_poll_lose_nothing<R: Reactor>() {
             }
             drop(future);
             if returned.is_none() {
-                child.handle().kill().unwrap();
+                child.kill().unwrap();
                 returned = Some(child.wait().await.unwrap());
             }
             assert_eq!(returned.unwrap().signal(), Some(SIGKILL));
@@ -106,17 +113,20 @@ pub(crate) fn futures_dropped_after_any_poll_lose_nothing<R: Reactor>() {
     });
 }
 
-pub(crate) fn terminate_process_group_dropped_midway_loses_nothing<R: Reactor>() {
+pub(crate) fn the_end_of_a_group_dropped_midway_loses_nothing<R: Runtime>() {
     on_each::<R, _>(|open| async move {
         let pid = ready_leader("trap '' TERM; echo ready; exec sleep 600");
         let child = register::<R>(open(pid));
-        drop(child.terminate_process_group(Duration::ZERO)); // Not polled: nothing was sent.
-        cancel(child.terminate_process_group(Duration::MAX)).await;
+        let group = child.process_group().unwrap();
+        drop(group.terminate(Duration::ZERO)); // Not polled: nothing was sent.
+        cancel(group.terminate(Duration::MAX)).await;
+        cancel(group.terminate(Duration::from_millis(1))).await;
+        R::sleep(Duration::from_millis(20)).await;
         assert!(
             !child.handle().has_exited().unwrap(),
-            "only SIGTERM was sent"
+            "only SIGTERM was sent, although the second grace is over"
         );
-        let status = child.terminate_process_group(Duration::ZERO).await.unwrap();
+        let status = group.terminate(Duration::ZERO).await.unwrap();
         assert_eq!(status.signal(), Some(SIGKILL));
     });
 }

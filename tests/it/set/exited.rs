@@ -39,7 +39,7 @@ fn group_of_reported_leader_can_be_signalled() {
         let mut set = WaitSet::new().unwrap();
         set.insert(handle(leader, backend), ()).unwrap();
         let exited = set.wait_exited().unwrap().unwrap();
-        exited.handle.process_group().kill().unwrap();
+        exited.handle.process_group().unwrap().kill().unwrap();
         assert_eq!(exited.handle.wait().unwrap().code(), Some(3));
     }
 }
