@@ -105,6 +105,8 @@ pub(super) struct Kernel {
     pub(super) kept: usize,
     /// The PID that was given out last.
     pub(super) newest_pid: pid_t,
+    /// All PIDs that were the newest one.
+    pub(super) given_pids: Vec<pid_t>,
     /// Forks that have a PID and are not done.
     pub(super) forks_in_flight: usize,
     pub(super) files: Files,
@@ -205,6 +207,7 @@ impl Kernel {
             target: THIS,
             kept: 0,
             newest_pid: PID,
+            given_pids: vec![PID],
             forks_in_flight: 0,
             files: Files::default(),
             sleepers: Vec::new(),

@@ -36,7 +36,10 @@ impl Kernel {
             status: 4 << 8,
             reaped_by_us: false,
         });
-        self.reuse_number(pid);
+        if self.forks_in_flight == 0 {
+            // The numbers have wrapped around, and not to the same number as at any moment before.
+            self.new_pid();
+        }
         id
     }
 
