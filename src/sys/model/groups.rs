@@ -27,7 +27,10 @@ impl Kernel {
             let process = &self.processes[id.0];
             process.group == group && process.life != Life::Reaped
         };
-        (0..self.processes.len()).map(Id).filter(is_member).collect()
+        (0..self.processes.len())
+            .map(Id)
+            .filter(is_member)
+            .collect()
     }
 
     /// Whether a process of the target's group is alive.
@@ -61,7 +64,10 @@ impl Kernel {
     pub(super) fn deliver_by_group_number(&mut self, pid: pid_t, signal: c_int) -> Result<()> {
         let has_it = |id: &Id| self.pid(*id) == pid && !self.members(*id).is_empty();
         // Two groups never have the same number at the same time.
-        let group = (0..self.processes.len()).map(Id).find(has_it).ok_or(Errno::ESRCH)?;
+        let group = (0..self.processes.len())
+            .map(Id)
+            .find(has_it)
+            .ok_or(Errno::ESRCH)?;
         if group != self.target && self.is_in_signal_window() {
             return Ok(());
         }
@@ -114,9 +120,9 @@ impl Kernel {
 pub(super) fn exit_member() {
     wait_a_while();
     with(|kernel| {
-        let member = (0..kernel.processes.len()).map(Id).find(|id| {
-            kernel.processes[id.0].member && kernel.life(*id) == Life::Running
-        });
+        let member = (0..kernel.processes.len())
+            .map(Id)
+            .find(|id| kernel.processes[id.0].member && kernel.life(*id) == Life::Running);
         if let Some(id) = member {
             kernel.exit(id);
         }

@@ -45,7 +45,11 @@ impl Kernel {
 
     /// Gives a free PID to another process, or leaves it free.
     pub(super) fn reuse_pid(&mut self, pid: pid_t) {
-        let reuse = if pid == PID { self.rules.reuse } else { self.rules.reuse_of_members };
+        let reuse = if pid == PID {
+            self.rules.reuse
+        } else {
+            self.rules.reuse_of_members
+        };
         let (child, life) = match (reuse, thread_rng().gen_range(0..4)) {
             (Reuse::Never, _) | (Reuse::Any, 0) => return,
             (Reuse::ByRunningChild, _) | (Reuse::Any, 1) => (true, Life::Running),
@@ -141,7 +145,11 @@ impl Kernel {
     /// The smallest PID above this one.
     pub(super) fn next_pid(&self, last: pid_t) -> Option<pid_t> {
         let exists = |process: &&Process| process.life != Life::Reaped;
-        let pids = self.processes.iter().filter(exists).map(|process| process.pid);
+        let pids = self
+            .processes
+            .iter()
+            .filter(exists)
+            .map(|process| process.pid);
         pids.filter(|pid| *pid > last).min()
     }
 
@@ -246,7 +254,10 @@ impl Kernel {
         if signal == 0 {
             return;
         }
-        assert!(self.is_related(id), "signal {signal} hit an unrelated process");
+        assert!(
+            self.is_related(id),
+            "signal {signal} hit an unrelated process"
+        );
         let ends_it = signal == SIGKILL || signal == SIGTERM && thread_rng().gen();
         if ends_it && self.life(id) == Life::Running {
             self.processes[id.0].status = signal;
