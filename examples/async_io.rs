@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use async_io::{block_on, Timer};
 use futures_lite::FutureExt;
-use pidwait::{AsyncIoPidHandle, PidHandle};
+use pidwait::{is_echild, AsyncIoPidHandle, PidHandle};
 
 fn main() -> ExitCode {
     match block_on(wait()) {
@@ -30,6 +30,10 @@ async fn wait() -> Result<(), Box<dyn Error>> {
     };
     let process = AsyncIoPidHandle::new(&PidHandle::open(pid)?)
         .map_err(|error| format!("process {pid}: {error}"))?;
+    // A process that is gone is one that has exited, so `wait_exited` would succeed.
+    if matches!(process.signal(0), Err(error) if is_echild(&error)) {
+        return Err(format!("process {pid} does not exist").into());
+    }
     let timer = Timer::after(Duration::from_secs(seconds.into()));
     let timeout = async {
         timer.await;

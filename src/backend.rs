@@ -24,7 +24,6 @@ use std::process::ExitStatus;
 use nix::errno::Errno;
 use nix::libc::{c_int, pid_t};
 
-use crate::errno::is_shortage;
 use crate::exit::{Event, ResourceUsage};
 use crate::support::{self, Backend};
 use crate::sys::{Arc, Pidfd};
@@ -51,16 +50,9 @@ impl Process {
         }
     }
 
-    /// Opens any process. Without a descriptor for it, an unreaped child by PID, which is as safe.
-    pub(crate) fn open_any(pid: pid_t, backend: Backend) -> nix::Result<(Self, Seen)> {
-        let opened = Self::open(pid, backend);
-        match opened {
-            Err(errno) if backend == Backend::Pidfd && is_shortage(errno) => {
-                waitpid::Process::open_if_child(pid)
-                    .map_or(opened, |(it, seen)| Ok((Process::Waitpid(it), seen)))
-            }
-            opened => opened,
-        }
+    /// Opens an unreaped child by PID, which needs no descriptor. ECHILD: it is none.
+    pub(crate) fn open_child_by_pid(pid: pid_t) -> nix::Result<(Self, Seen)> {
+        waitpid::Process::open_if_child(pid).map(|(it, seen)| (Process::Waitpid(it), seen))
     }
 
     /// Opens an unreaped child of this process: by PID if no pidfd can be opened, which is as safe.

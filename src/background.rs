@@ -390,7 +390,10 @@ impl Reaper {
 
     fn stop_polling_task(&self, task: &Arc<Task>) {
         let state = self.lock();
-        let of_task = state.polled.iter().filter(|(_, entry)| Arc::ptr_eq(&entry.task, task));
+        let of_task = state
+            .polled
+            .iter()
+            .filter(|(_, entry)| Arc::ptr_eq(&entry.task, task));
         let keys: Vec<u64> = of_task.map(|(key, _)| *key).collect();
         drop(state);
         keys.into_iter().for_each(|key| self.stop_polling(key));

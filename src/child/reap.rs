@@ -31,6 +31,8 @@ pub(super) struct ChildSubject<'a> {
     child: &'a mut Child,
     /// std had no status at the last `try_wait`, so the next one that it returns is new.
     status_is_new: bool,
+    /// The status that std had before, while another child has the PID.
+    cached: Option<ExitStatus>,
     /// A blocking peek has found the zombie, so `try_wait` will reap it.
     is_zombie: bool,
     /// The process that has the child's PID, once it is needed. It does all but the reap.
@@ -45,6 +47,7 @@ impl<'a> ChildSubject<'a> {
         Self {
             child,
             status_is_new: false,
+            cached: None,
             is_zombie: false,
             opened: None,
             wants_usage: false,
@@ -146,11 +149,18 @@ impl Subject for ChildSubject<'_> {
         match sys::peek_by_pid(pid_of(self.child)?) {
             Err(Errno::ECHILD) => Ok(Some(status)),
             Err(errno) => Err(errno.into()),
-            Ok(_) => Err(Errno::ECHILD.into()),
+            Ok(_) => {
+                self.cached = Some(status);
+                self.usage = None; // Of the other child.
+                Err(Errno::ECHILD.into())
+            }
         }
     }
 
     fn known_status(&mut self) -> Option<ExitStatus> {
+        if self.cached.is_some() {
+            return self.cached;
+        }
         HandleSubject::new(self.opened.as_ref()?).known_status()
     }
 
@@ -209,7 +219,7 @@ impl sealed::Sealed for Child {
         };
         let status = match subject.open() {
             Ok(opened) if opened.is_waitable()? => None,
-            Ok(_) => subject.try_reap()?, // std may have the status, if another child has the PID.
+            Ok(_) => try_share(&mut subject)?, // std may have the status, if another child has the PID.
             Err(error) if is_echild(&error) => subject.cached_status(),
             Err(error) => return Err(error),
         };

@@ -10,6 +10,7 @@ use nix::libc::pid_t;
 
 use super::PidHandle;
 use crate::backend::{Process, Seen};
+use crate::errno::{errno_of, is_shortage};
 use crate::support::{self, Backend};
 use crate::sys;
 
@@ -58,8 +59,20 @@ impl PidHandle {
     #[doc(alias = "pidfd_open")]
     pub fn open(pid: u32) -> io::Result<Self> {
         let number = check_pid(pid)?;
-        let backend = support::support()?.backend();
-        Self::of_opened(pid, backend, Process::open_any(number, backend))
+        let opened = support::support().and_then(|support| {
+            let backend = support.backend();
+            Self::of_opened(pid, backend, Process::open(number, backend))
+        });
+        match opened {
+            // For a pidfd, or already for the check whether there are pidfds.
+            Err(error) if errno_of(&error).is_some_and(is_shortage) => {
+                match Process::open_child_by_pid(number) {
+                    Ok((process, seen)) => Ok(Self::live(pid, process, seen)),
+                    Err(_) => Err(error),
+                }
+            }
+            opened => opened,
+        }
     }
 
     /// Opens the process with the given PID, on the given backend.

@@ -74,7 +74,11 @@ pub(crate) fn ignoring_sigterm() -> Child {
 
 /// Waits for the next line of a child's piped standard output and returns it.
 pub(crate) fn line(child: &mut Child) -> String {
-    let stdout = child.stdout.as_mut().expect("a pipe");
+    line_of(child.stdout.as_mut().expect("a pipe"))
+}
+
+/// Waits for the next line of a pipe and returns it.
+pub(crate) fn line_of(stdout: &mut impl Read) -> String {
     let mut line = String::new();
     loop {
         // Read byte by byte: what follows the line belongs to the test.

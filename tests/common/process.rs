@@ -35,6 +35,20 @@ fn after_name(pid: u32) -> Option<String> {
     stat.rsplit(") ").next().map(str::to_owned)
 }
 
+/// Returns whether a process of the group is alive. Zombies are not.
+#[cfg(target_os = "linux")]
+pub(crate) fn has_living_member(group: u32) -> bool {
+    let entries = fs::read_dir("/proc").expect("/proc");
+    entries.flatten().any(|entry| {
+        let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+        let fields: Vec<&str> = match stat.rsplit_once(") ") {
+            Some((_, rest)) => rest.split(' ').collect(),
+            None => return false,
+        };
+        fields[0] != "Z" && fields[2] == group.to_string()
+    })
+}
+
 /// Returns how many threads this process has.
 #[cfg(target_os = "linux")]
 pub(crate) fn thread_count() -> usize {

@@ -21,8 +21,20 @@ macro_rules! check {
 }
 
 check!(
+    #[cfg(feature = "tokio")]
+    AsyncCapture<Tokio>,
+    #[cfg(feature = "async-io")]
+    AsyncIo,
     #[cfg(feature = "async-io")]
     AsyncIoPidHandle,
+    #[cfg(feature = "async-io")]
+    AsyncIoSpawned,
+    #[cfg(feature = "tokio")]
+    AsyncPidHandle<Tokio>,
+    #[cfg(feature = "tokio")]
+    AsyncProcessGroup<Tokio>,
+    #[cfg(feature = "tokio")]
+    AsyncSpawned<Tokio>,
     Backend,
     Capture,
     CaptureError,
@@ -42,9 +54,14 @@ check!(
     ProcessGroup,
     ResourceUsage,
     Spawned,
+    StoppedBy,
     Support,
     #[cfg(feature = "tokio")]
+    Tokio,
+    #[cfg(feature = "tokio")]
     TokioPidHandle,
+    #[cfg(feature = "tokio")]
+    TokioSpawned,
     WaitKey,
     WaitSet<()>,
 );
@@ -56,6 +73,9 @@ fn mutable_iterator_has_the_other_auto_traits() {
     check::<IterMut<'static, ()>>();
 }
 
+/// Traits, and `IterMut`, which has a test of its own.
+const TRAITS_AND_OTHERS: &[&str] = &["ChildExt", "Guarded", "IterMut", "Piped", "Reactor"];
+
 /// The re-exports in src/lib.rs, without functions and traits.
 #[test]
 fn all_public_types_are_checked() {
@@ -63,9 +83,7 @@ fn all_public_types_are_checked() {
     let exported: BTreeSet<&str> = exports
         .filter_map(|export| export.split(';').next()?.split_once("::"))
         .flat_map(|(_, names)| names.split(|char: char| !char.is_alphanumeric()))
-        .filter(|name| {
-            name.starts_with(char::is_uppercase) && !["ChildExt", "Guarded", "IterMut", "Piped"].contains(name)
-        })
+        .filter(|name| name.starts_with(char::is_uppercase) && !TRAITS_AND_OTHERS.contains(name))
         .collect();
     let checked = CHECKED
         .iter()

@@ -12,7 +12,7 @@ use crate::common::{
     limit_descriptors, pidfds_supported, set_descriptor_limit, shell, sleeper, zombie, NonChild,
 };
 use nix::libc::{self, ECHILD, EMFILE, SIGKILL, SIGTERM};
-use pidwait::{support, Backend, Capture, ChildExt, PidHandle, Spawned, WaitSet};
+use pidwait::{support, Backend, Capture, ChildExt, PidHandle, Spawned, StoppedBy, WaitSet};
 
 const SHORT: Duration = Duration::from_millis(1);
 const LONG: Duration = Duration::from_secs(60);
@@ -222,7 +222,7 @@ fn capture_needs_no_descriptor() {
             .terminate_on_timeout(Duration::MAX)
             .run(&mut child)
             .unwrap();
-        assert!(captured.timed_out);
+        assert_eq!(captured.stopped_by, Some(StoppedBy::Timeout));
         assert_eq!(captured.status.unwrap().signal(), Some(SIGTERM));
         let none_left = Capture::new().output(&mut command).unwrap_err();
         assert_eq!(none_left.error.raw_os_error(), Some(EMFILE));

@@ -58,6 +58,8 @@ mod terminate;
 #[cfg(target_os = "linux")]
 mod threads;
 mod timeout;
+#[cfg(target_os = "linux")]
+mod together;
 #[cfg(feature = "tokio")]
 mod tokio;
 mod usage;

@@ -280,10 +280,10 @@ fn capture_after_a_std_wait_spares_the_new_process() {
         let status = child.wait().unwrap();
         let reused = reuse(child.id());
         let capture = Capture::new().timeout(Duration::ZERO);
-        let failed = capture.terminate_on_timeout(Duration::ZERO).run(&mut child);
-        let failed = failed.unwrap_err();
-        assert_eq!(failed.error.raw_os_error(), Some(ECHILD));
-        assert_eq!(failed.stdout, b"out");
+        let captured = capture.terminate_on_timeout(Duration::ZERO).run(&mut child);
+        let captured = captured.unwrap();
+        assert_eq!(captured.status, Some(status));
+        assert_eq!(captured.stdout, b"out");
         assert_eq!(child.wait().unwrap(), status);
         reused.assert_untouched();
     }
@@ -291,8 +291,8 @@ fn capture_after_a_std_wait_spares_the_new_process() {
     child.wait().unwrap();
     let reused = ForeignReusedPid::with_pid(child.id());
     let capture = Capture::new().terminate_on_timeout(Duration::ZERO);
-    let failed = capture.timeout(Duration::ZERO).run(&mut child);
-    assert_eq!(failed.unwrap_err().error.raw_os_error(), Some(ECHILD));
+    let captured = capture.timeout(Duration::ZERO).run(&mut child).unwrap();
+    assert_eq!(captured.status.and_then(|status| status.code()), Some(3));
     reused.assert_untouched();
 }
 

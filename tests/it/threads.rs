@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::common::isolated::enter;
 use crate::common::{backends, eventually, readable, shell, sleeper, LONG};
-use pidwait::{Backend, Capture, ChildExt, PidHandle};
+use pidwait::{Backend, Capture, ChildExt, PidHandle, StoppedBy};
 
 const MILLI: Duration = Duration::from_millis(1);
 
@@ -122,7 +122,7 @@ fn check_capture(backend: Backend) {
             assert_eq!(count(), before, "{backend}");
             Ok(())
         });
-    assert!(run.unwrap().timed_out);
+    assert_eq!(run.unwrap().stopped_by, Some(StoppedBy::Timeout));
     assert_eq!(count(), before, "{backend}");
 }
 

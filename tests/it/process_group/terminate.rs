@@ -1,6 +1,5 @@
 //! Terminating a whole group.
 
-use std::fs;
 use std::io::Read;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Stdio};
@@ -13,7 +12,7 @@ use super::{leader, leader_that_left};
 use crate::common::isolated::enter;
 use crate::common::{
     assert_leads_no_group, await_zombie, backends, blocked_on_stdin, drop_privileges, errno,
-    exists, fork_chain, has_exit_records, is_root, kernel, kill, leads_group, line, pause,
+    exists, fork_chain, has_exit_records, has_living_member, is_root, kernel, kill, leads_group, line, pause,
     reap_externally, shell, skip, sleep, stop, while_asleep, NonChild, UNPRIVILEGED_UID,
 };
 
@@ -181,7 +180,7 @@ fn terminate_ends_the_members_and_a_leader_that_left() {
         let handle = PidHandle::open_with(former, backend).unwrap();
         let group = handle.process_group().unwrap();
         assert_eq!(group.terminate(SHORT).unwrap().signal(), Some(SIGKILL));
-        assert!(!has_survivor(former));
+        assert!(!has_living_member(former));
     }
 }
 
@@ -224,19 +223,6 @@ fn member_that_may_not_be_signalled_fails_with_eperm() {
     }
 }
 
-/// Returns whether a process of the group is alive, by a scan of its own.
-fn has_survivor(group: u32) -> bool {
-    let entries = fs::read_dir("/proc").unwrap();
-    entries.flatten().any(|entry| {
-        let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
-        let fields: Vec<&str> = match stat.rsplit_once(") ") {
-            Some((_, rest)) => rest.split(' ').collect(),
-            None => return false,
-        };
-        fields[0] != "Z" && fields[2] == group.to_string()
-    })
-}
-
 #[test]
 fn storm_of_forks_leaves_no_survivor() {
     let storm = "while :; do (:) & done";
@@ -248,7 +234,7 @@ fn storm_of_forks_leaves_no_survivor() {
             |mut child, terminate| {
                 let pid = child.id();
                 assert_eq!(terminate(&mut child).signal(), Some(SIGKILL));
-                assert!(!has_survivor(pid));
+                assert!(!has_living_member(pid));
                 assert!(!exists(pid));
             },
         );
@@ -268,7 +254,7 @@ fn chain_of_forks_leaves_no_survivor() {
             let group = handle.process_group().unwrap();
             let status = group.terminate(Duration::ZERO).unwrap();
             assert_eq!(status.code(), Some(0));
-            assert!(!has_survivor(child));
+            assert!(!has_living_member(child));
         }
     }
 }
@@ -289,7 +275,7 @@ fn terminate_after_other_code_has_reaped_the_leader() {
         } else {
             assert_eq!(errno(terminated), ECHILD);
         }
-        assert_eq!(has_survivor(child.id()), !is_ended);
+        assert_eq!(has_living_member(child.id()), !is_ended);
         drop(group);
         assert_eq!(errno(handle.process_group()), ECHILD);
         members.await_end_of_input();
