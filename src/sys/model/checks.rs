@@ -229,7 +229,8 @@ impl Oracle {
     }
 
     pub(super) fn check_status(&self, status: ExitStatus) {
-        assert_eq!(status, with(|kernel| kernel.status(self.process)));
+        let expected = with(|kernel| kernel.status(self.process));
+        assert_eq!(status, expected, "the status of another process");
         assert_ne!(self.life(), Life::Running, "a status before the exit");
     }
 

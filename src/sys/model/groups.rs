@@ -74,27 +74,20 @@ impl Kernel {
         self.deliver_to_group(group, signal)
     }
 
-    /// A PID that no process has or has had. The numbers can wrap around at any moment, so that a later
+    /// Gives out a PID for the first time. The numbers can wrap around at any moment, so that a later
     /// process has a smaller one; but not during a fork, which takes no time compared to that.
     pub(super) fn new_pid(&mut self) -> pid_t {
-        let is_used = |pid| self.processes.iter().any(|process| process.pid == pid);
         let mut pid = self.newest_pid;
         if pid >= PID && self.forks_in_flight == 0 && thread_rng().gen_ratio(1, 4) {
             pid = PID / 2;
         }
         pid += 1;
-        while is_used(pid) {
+        while self.given_pids.contains(&pid) {
             pid += 1;
         }
+        self.given_pids.push(pid);
         self.newest_pid = pid;
         pid
-    }
-
-    /// Gives out a PID again, for which the numbers must have wrapped around.
-    pub(super) fn reuse_number(&mut self, pid: pid_t) {
-        if self.forks_in_flight == 0 {
-            self.newest_pid = pid;
-        }
     }
 
     /// Starts a member of the target's group.
