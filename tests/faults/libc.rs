@@ -6,7 +6,9 @@
 use std::cell::Cell;
 use std::ffi::CStr;
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{
+    AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicUsize, Ordering::SeqCst,
+};
 
 use nix::libc::{
     self, c_char, c_int, c_long, c_ulong, c_void, id_t, idtype_t, nfds_t, off_t, pid_t, pollfd,
@@ -283,7 +285,10 @@ unsafe extern "C" fn syscall(
     f: c_long,
 ) -> c_long {
     let last = SYSCALLS.len() - 1;
-    let call = SYSCALLS.iter().position(|(it, _)| *it == number).unwrap_or(last);
+    let call = SYSCALLS
+        .iter()
+        .position(|(it, _)| *it == number)
+        .unwrap_or(last);
     if let Some(errno) = count(NAMES.len() + call) {
         return c_long::failed(errno);
     }
