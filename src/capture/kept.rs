@@ -132,7 +132,11 @@ mod tests {
     use super::*;
 
     /// Pushes 0, 1, 2... in pieces of those lengths, and returns what is kept.
-    fn kept(most: (usize, usize), pieces: &[usize], mut check: impl FnMut(&mut Kept, usize)) -> Kept {
+    fn kept(
+        most: (usize, usize),
+        pieces: &[usize],
+        mut check: impl FnMut(&mut Kept, usize),
+    ) -> Kept {
         let mut kept = Kept::new(most.0, most.1);
         let mut total = 0;
         for &length in pieces {

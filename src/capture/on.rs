@@ -147,10 +147,7 @@ impl<R: Reactor, C: Future> AsyncCapture<R, C> {
     /// # Examples
     ///
     /// See [`AsyncCapture`].
-    pub async fn output(
-        self,
-        command: impl BorrowMut<Command>,
-    ) -> Result<Captured, CaptureError> {
+    pub async fn output(self, command: impl BorrowMut<Command>) -> Result<Captured, CaptureError> {
         self.output_to(command, Nobody).await
     }
 

@@ -34,14 +34,21 @@ fn help_is_no_failure() {
 #[test]
 fn passes_the_output_on_and_prints_how_it_ended() {
     for backend in backends() {
-        let output = run("step", &["sh", "-c", "echo out; echo err >&2; exit 3"], backend);
+        let output = run(
+            "step",
+            &["sh", "-c", "echo out; echo err >&2; exit 3"],
+            backend,
+        );
         assert_eq!(output.status.code(), Some(3));
         assert_eq!(stdout(&output), "out\n");
         let (err, summary) = summary(&output);
         assert_eq!(err, "err\n");
         assert!(summary.starts_with("exit code 3, "), "{summary}");
         #[cfg(target_os = "linux")]
-        assert!(summary.contains("CPU ") && summary.contains(" MiB"), "{summary}");
+        assert!(
+            summary.contains("CPU ") && summary.contains(" MiB"),
+            "{summary}"
+        );
     }
 }
 
@@ -64,7 +71,10 @@ fn report_has_the_first_and_the_last_output() {
 fn limits_end_the_whole_group() {
     for backend in backends() {
         let script = format!("{FOREVER} & echo $!; {FOREVER}");
-        for (flag, why) in [("-t", "the time was up; "), ("-s", "it was silent for too long; ")] {
+        for (flag, why) in [
+            ("-t", "the time was up; "),
+            ("-s", "it was silent for too long; "),
+        ] {
             let output = run("step", &[flag, "0.5", "sh", "-c", &script], backend);
             assert_eq!(output.status.code(), Some(124), "{output:?}");
             let (_, summary) = summary(&output);
@@ -103,7 +113,10 @@ fn ctrl_c_ends_the_step_with_a_grace() {
         let status = step.pidfd_wait_timeout(Duration::from_secs(600)).unwrap();
         assert_eq!(status.unwrap().code(), Some(130));
         let text = text.join().unwrap();
-        assert!(text.starts_with("step: interrupted; exit code 7, "), "{text}");
+        assert!(
+            text.starts_with("step: interrupted; exit code 7, "),
+            "{text}"
+        );
     }
 }
 

@@ -40,7 +40,10 @@ fn captures_both_streams_and_the_status() {
         assert_eq!(captured.stderr, b"err\n");
         assert_eq!(code(&captured), Some(3));
         assert!(!captured.leaked);
-        assert_eq!((captured.stdout_discarded, captured.stderr_discarded), (0, 0));
+        assert_eq!(
+            (captured.stdout_discarded, captured.stderr_discarded),
+            (0, 0)
+        );
         assert_eq!(captured.input_written, 0);
     });
     each("echo out; kill -9 $$", |captured| {
@@ -234,7 +237,10 @@ fn status_that_the_background_reaper_takes_is_returned() {
             let mut child = kind.script("echo hi; exit 3");
             child.spawned().handle.reap_in_background();
             let captured = child.exited(LONG);
-            assert_eq!((code(&captured), &captured.stdout[..]), (Some(3), &b"hi\n"[..]));
+            assert_eq!(
+                (code(&captured), &captured.stdout[..]),
+                (Some(3), &b"hi\n"[..])
+            );
         }
     }
 }
@@ -246,7 +252,9 @@ fn usage_comes_with_the_status() {
         assert!(captured.usage.unwrap().max_rss > 4096, "{kind:?}");
     }
     for driver in DRIVERS {
-        let captured = driver.output(&Capture::new(), &mut shell("exit 3")).unwrap();
+        let captured = driver
+            .output(&Capture::new(), &mut shell("exit 3"))
+            .unwrap();
         assert!(captured.usage.unwrap().max_rss > 4096, "{driver:?}");
     }
 }

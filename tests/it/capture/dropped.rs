@@ -32,7 +32,11 @@ async fn drop_after<F: Future>(polls: usize, future: F) -> Option<F::Output> {
 
 /// Prints how often a future was pending. The harness would capture the output of `eprintln`.
 fn report(what: &str, polls: usize) {
-    let _ = writeln!(io::stderr(), "{what}: pending after 0 to {} polls", polls - 1);
+    let _ = writeln!(
+        io::stderr(),
+        "{what}: pending after 0 to {} polls",
+        polls - 1
+    );
 }
 
 /// The child writes the next line when the sink has got the one before.
@@ -155,7 +159,9 @@ fn drop_during_an_escalation_sends_nothing_more_and_puts_the_pipes_back() {
         or(limit, async { drop(run.await) }).await;
         assert!(term.get());
         let pipes = child.pipes();
-        assert!(pipes[1..].iter().all(|fd| fd.is_some_and(|fd| is_blocking(&fd))));
+        assert!(pipes[1..]
+            .iter()
+            .all(|fd| fd.is_some_and(|fd| is_blocking(&fd))));
         // It still runs, and handles signals.
         kill(child.pid(), SIGTERM);
         while child.timed_out(SHORT).stdout.is_empty() {}
@@ -345,8 +351,16 @@ fn futures_are_send() {
     let mut command = shell("exit 0");
     let mut child = PidHandle::spawn(&mut command).unwrap();
     #[cfg(feature = "tokio")]
-    check(|| Capture::new().on(pidwait::Tokio), &mut command, &mut child);
+    check(
+        || Capture::new().on(pidwait::Tokio),
+        &mut command,
+        &mut child,
+    );
     #[cfg(feature = "async-io")]
-    check(|| Capture::new().on(pidwait::AsyncIo), &mut command, &mut child);
+    check(
+        || Capture::new().on(pidwait::AsyncIo),
+        &mut command,
+        &mut child,
+    );
     child.handle.wait().unwrap();
 }

@@ -108,7 +108,9 @@ fn input_that_the_child_does_not_read_is_written_later() {
 fn child_that_never_reads_is_ended_at_the_timeout() {
     let capture = Capture::new().timeout(SHORT).input(vec![b'x'; 1 << 20]);
     for driver in DRIVERS {
-        let captured = driver.output(&capture, Command::new("sleep").arg("600")).unwrap();
+        let captured = driver
+            .output(&capture, Command::new("sleep").arg("600"))
+            .unwrap();
         assert!(captured.stopped_by.is_some() && captured.status.is_some());
         assert!(captured.input_written < 1 << 20);
     }

@@ -62,7 +62,8 @@ fn tee_behind_the_child_is_read_to_its_end() {
 #[test]
 fn service_that_the_child_leaves_behind_keeps_its_pipes() {
     for kind in kinds() {
-        let script = "exec 3<&0; (read go <&3; echo late; echo done >&2) & echo out; echo err >&2; exit 3";
+        let script =
+            "exec 3<&0; (read go <&3; echo late; echo done >&2) & echo out; echo err >&2; exit 3";
         let (mut child, opener) = kind.gated(script);
         let capture = Capture::new().leak_timeout(SHORT);
         let captured = child.run(&capture).unwrap();
@@ -90,7 +91,10 @@ fn service_that_reads_its_input_later_keeps_it() {
     for kind in kinds() {
         let (gate, opener) = gate();
         let mut command = shell("exec 3<&0 4<&2; (read go <&4; wc -c <&3) & exit 3");
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(gate);
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(gate);
         let mut child = kind.spawn(&mut command);
         drop(command);
         let capture = Capture::new().leak_timeout(SHORT).input(&input[..]);

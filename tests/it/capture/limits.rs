@@ -92,7 +92,11 @@ fn sink_gets_every_byte() {
             (Capture::new(), "", ""),
             (Capture::new().max_bytes(5), "1\n2\n3", "err\n"),
             (Capture::new().tail_bytes(5), "0000\n", "err\n"),
-            (Capture::new().max_bytes(2).tail_bytes(3), "1\n00\n", "err\n"),
+            (
+                Capture::new().max_bytes(2).tail_bytes(3),
+                "1\n00\n",
+                "err\n",
+            ),
         ] {
             let mut child = kind.script("seq 100000; echo err >&2");
             let mut seen = [Vec::new(), Vec::new()];
@@ -124,7 +128,10 @@ fn first_and_last_bytes_are_kept() {
             if let Some(first) = first {
                 capture = capture.max_bytes(first);
             }
-            let captured = kind.script("seq 100000; printf abc >&2").run(&capture).unwrap();
+            let captured = kind
+                .script("seq 100000; printf abc >&2")
+                .run(&capture)
+                .unwrap();
             let (first, last) = parts;
             assert_eq!(captured.stdout_parts(), (first.as_bytes(), last.as_bytes()));
             let kept = first.len() + last.len();
@@ -142,10 +149,16 @@ fn first_and_last_bytes_are_kept() {
 fn output_that_fits_into_both_parts_is_complete() {
     for kind in kinds() {
         let capture = Capture::new().max_bytes(2).tail_bytes(100);
-        let captured = kind.script("printf 12345; printf a >&2").run(&capture).unwrap();
+        let captured = kind
+            .script("printf 12345; printf a >&2")
+            .run(&capture)
+            .unwrap();
         assert_eq!(captured.stdout_parts(), (&b"12"[..], &b"345"[..]));
         assert_eq!(captured.stderr_parts(), (&b"a"[..], &b""[..]));
-        assert_eq!((captured.stdout_discarded, captured.stderr_discarded), (0, 0));
+        assert_eq!(
+            (captured.stdout_discarded, captured.stderr_discarded),
+            (0, 0)
+        );
     }
 }
 

@@ -265,7 +265,10 @@ fn exit_descriptor_that_is_registered_already_is_captured() {
         let handle = pidwait::TokioPidHandle::new(&child.handle).unwrap();
         let captured = Capture::new().on(pidwait::Tokio).run(&mut child).await;
         let captured = captured.unwrap();
-        assert_eq!((&captured.stdout[..], code(&captured)), (&b"out\n"[..], Some(3)));
+        assert_eq!(
+            (&captured.stdout[..], code(&captured)),
+            (&b"out\n"[..], Some(3))
+        );
         assert_eq!(handle.wait_shared().await.unwrap().code(), Some(3));
     });
 }

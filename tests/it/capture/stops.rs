@@ -147,7 +147,9 @@ fn condition_leaves_the_child_running_with_its_pipes() {
         assert_eq!((start.status, start.leaked), (None, false));
         assert_eq!(start.stdout, b"starting\nready\n");
         let pipes = child.pipes();
-        assert!(pipes[1..].iter().all(|fd| fd.is_some_and(|fd| is_blocking(&fd))));
+        assert!(pipes[1..]
+            .iter()
+            .all(|fd| fd.is_some_and(|fd| is_blocking(&fd))));
         assert!(!start.success());
         let failed = start.clone().into_output().unwrap_err();
         assert_eq!(failed.kind(), ErrorKind::Other);

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use super::{both_piped, code, kinds, kinds_of_spawned, Kind, Subject, DRIVERS, LONG, SHORT};
 use crate::common::isolated::enter;
 use crate::common::{
-    await_state, backends, drop_privileges, eventually, exists, is_root, kill, pause,
-    set_action, shell, skip, sleep, state_of, UNPRIVILEGED_UID,
+    await_state, backends, drop_privileges, eventually, exists, is_root, kill, pause, set_action,
+    shell, skip, sleep, state_of, UNPRIVILEGED_UID,
 };
 #[cfg(target_os = "linux")]
 use crate::common::{traceable, Tracer};
@@ -193,7 +193,10 @@ fn group_that_leaks_is_ended() {
             let capture = Capture::new().leak_timeout(leak).terminate_on_leak(grace);
             let captured = child.run(&capture).unwrap();
             assert_eq!(code(&captured), Some(3));
-            assert!(captured.leaked && captured.stopped_by.is_none(), "{captured:?}");
+            assert!(
+                captured.leaked && captured.stopped_by.is_none(),
+                "{captured:?}"
+            );
             assert_ended(parse_pid(&captured.stdout));
         }
     }
@@ -204,7 +207,9 @@ fn group_that_leaks_is_ended() {
 fn group_that_leaks_runs_on_without_terminate_on_leak() {
     for kind in kinds() {
         let mut child = group(kind, "sleep 600 & echo $!; exit 3");
-        let capture = Capture::new().leak_timeout(SHORT).terminate_on_timeout(SHORT);
+        let capture = Capture::new()
+            .leak_timeout(SHORT)
+            .terminate_on_timeout(SHORT);
         let captured = child.run(&capture).unwrap();
         assert!(captured.leaked, "{captured:?}");
         let server = parse_pid(&captured.stdout);
