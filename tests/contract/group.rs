@@ -60,7 +60,7 @@ pub(crate) fn rows() -> Vec<Row> {
 
         row("group leader, running", "`terminate`", both("Ok(signal 15)"), || leader().process_group().and_then(|group| group.terminate(Duration::MAX)).describe()),
         row("group leader, running", "`terminate_with(SIGUSR1)`", both("Ok(signal 10)"), || {
-            leader().process_group().terminate(Escalation::new(libc::SIGUSR1, Duration::MAX).describe()
+            leader().process_group().and_then(|group| group.terminate(Escalation::new(libc::SIGUSR1, Duration::MAX))).describe()
         }),
         row("leader is a zombie, a member runs", "`terminate`", both("Ok(exit 3)"), || {
             leader_zombie_with_member("").process_group().and_then(|group| group.terminate(Duration::MAX)).describe()

@@ -90,10 +90,10 @@ pub(crate) fn rows() -> Vec<Row> {
         }),
         row("done", "`terminate`", both("ECHILD"), || done().terminate(SHORT).describe()),
         row("released", "`terminate`", both("EINVAL"), || released().terminate(SHORT).describe()),
-        row("running", "`terminate_with(SIGUSR1)`", both("Ok(signal 10)"), || running().terminate(Escalation::new(libc::SIGUSR1, Duration::MAX).describe()),
+        row("running", "`terminate_with(SIGUSR1)`", both("Ok(signal 10)"), || running().terminate(Escalation::new(libc::SIGUSR1, Duration::MAX)).describe()),
         row("no such signal", "`terminate_with`, `try_wait`", both("EINVAL, Ok(None)"), || {
             let handle = running();
-            format!("{}, {}", handle.terminate(Escalation::new(65, SHORT).describe(), handle.try_wait().describe())
+            format!("{}, {}", handle.terminate(Escalation::new(65, SHORT)).describe(), handle.try_wait().describe())
         }),
 
         row("not a pidfd", "`from_pidfd`", both("InvalidInput"), || {

@@ -9,7 +9,8 @@ use nix::libc::{ECHILD, EINVAL, SIGKILL, SIGTERM};
 use pidwait::{ChildExt, PidHandle, Spawned};
 
 use crate::common::{
-    backends, errno, has_exit_records, ignoring_sigterm, ready, reap_externally, sleeper, stop, zombie, NonChild,
+    backends, errno, has_exit_records, ignoring_sigterm, ready, reap_externally, sleeper, stop,
+    zombie, NonChild,
 };
 
 const MILLI: Duration = Duration::from_millis(1);
@@ -103,7 +104,10 @@ fn terminate_after_a_wait_returns_the_status() {
         missing.terminate_in_background(Duration::MAX).unwrap();
     }
     let mut child = zombie("exit 3");
-    assert_eq!(child.pidfd_terminate(Duration::MAX).unwrap().code(), Some(3));
+    assert_eq!(
+        child.pidfd_terminate(Duration::MAX).unwrap().code(),
+        Some(3)
+    );
     assert_eq!(errno(child.pidfd_terminate(Duration::MAX)), ECHILD);
 }
 
