@@ -87,13 +87,13 @@ pub(crate) fn rows() -> Vec<Row> {
             let mut child = lead(&mut sleep());
             format!("{}, {}", child.pidfd_signal_process_group(libc::SIGTERM).describe(), child.pidfd_wait().describe())
         }),
-        row("not a group leader", "`pidfd_signal_process_group`", both("ESRCH"), || sleeper().pidfd_signal_process_group(libc::SIGTERM).describe()),
+        row("not a group leader", "`pidfd_signal_process_group`", both("InvalidInput"), || sleeper().pidfd_signal_process_group(libc::SIGTERM).describe()),
         row("reaped by `pidfd_wait`", "`pidfd_signal_process_group`", both("ECHILD"), || reaped_by_us().pidfd_signal_process_group(0).describe()),
         row("group leader", "`pidfd_terminate_process_group`, std's `wait`", both("Ok(signal 15), Ok(signal 15)"), || {
             let mut child = lead(&mut sleep());
             format!("{}, {}", child.pidfd_terminate_process_group(Duration::MAX).describe(), child.wait().describe())
         }),
-        row("not a group leader", "`pidfd_terminate_process_group`, `pidfd_try_wait`", both("ESRCH, Ok(None)"), || {
+        row("not a group leader", "`pidfd_terminate_process_group`, `pidfd_try_wait`", both("InvalidInput, Ok(None)"), || {
             let mut child = sleeper();
             format!("{}, {}", child.pidfd_terminate_process_group(SHORT).describe(), child.pidfd_try_wait().describe())
         }),
