@@ -1,4 +1,5 @@
-//! Waits on tokio for any process, with a timeout.
+//! Waits on tokio for any process, with a timeout. With async-io only the handle, `AsyncIoPidHandle`, and
+//! the timer differ.
 //!
 //! ```text
 //! cargo run --features tokio --example tokio -- PID SECONDS
@@ -9,7 +10,7 @@ use std::error::Error;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use pidwait::{PidHandle, TokioPidHandle};
+use pidwait::{is_echild, PidHandle, TokioPidHandle};
 use tokio::time::timeout;
 
 #[tokio::main(flavor = "current_thread")]
@@ -30,6 +31,10 @@ async fn wait() -> Result<(), Box<dyn Error>> {
     };
     let process = TokioPidHandle::new(&PidHandle::open(pid)?)
         .map_err(|error| format!("process {pid}: {error}"))?;
+    // A process that is gone is one that has exited, so `wait_exited` would succeed.
+    if matches!(process.signal(0), Err(error) if is_echild(&error)) {
+        return Err(format!("process {pid} does not exist").into());
+    }
     match timeout(Duration::from_secs(seconds.into()), process.wait_exited()).await {
         Ok(exited) => Ok(exited?),
         Err(_) => Err(format!("process {pid} still runs after {seconds} s").into()),

@@ -6,7 +6,7 @@
 //! pidfd, those that could not be registered, and those whose check failed with an error that may
 //! pass, are checked repeatedly.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -129,7 +129,7 @@ struct Reaper {
 struct State {
     /// Whether the thread was started; it does not end.
     is_running: bool,
-    polled: HashMap<u64, Arc<Polled>>,
+    polled: BTreeMap<u64, Arc<Polled>>,
     last_key: u64,
     /// Tasks that are checked repeatedly.
     unpolled: Vec<Arc<Task>>,
@@ -390,7 +390,10 @@ impl Reaper {
 
     fn stop_polling_task(&self, task: &Arc<Task>) {
         let state = self.lock();
-        let of_task = state.polled.iter().filter(|(_, entry)| Arc::ptr_eq(&entry.task, task));
+        let of_task = state
+            .polled
+            .iter()
+            .filter(|(_, entry)| Arc::ptr_eq(&entry.task, task));
         let keys: Vec<u64> = of_task.map(|(key, _)| *key).collect();
         drop(state);
         keys.into_iter().for_each(|key| self.stop_polling(key));

@@ -50,6 +50,7 @@
 //! | remember a process in a file | [`Identity`] |
 //! | wait in an event loop | [`PidHandle::exit_fd`], [`WaitSet::ready_fd`] |
 //! | wait in an async function | `TokioPidHandle` and `AsyncIoPidHandle`, behind features |
+//! | write async code for any runtime | `AsyncPidHandle`, `Reactor`, behind features |
 //!
 //! # The problem
 //!
@@ -136,31 +137,27 @@
 //!
 //! # Async
 //!
-//! The features `tokio` and `async-io` have handles whose waits are futures. A future that is
-//! dropped loses nothing, so the runtime's own timeouts work:
+//! The features `tokio` and `async-io` have handles whose waits and ends are futures: `TokioPidHandle` and
+//! `AsyncIoPidHandle`. Both are `AsyncPidHandle`, with the runtime as its parameter, and so are process
+//! groups, `AsyncProcessGroup`, and spawned children with the runtime's own pipes, `AsyncSpawned`. A future
+//! that is dropped loses nothing, so the runtime's own timeouts work:
 //!
 //! ```
 //! # #[cfg(feature = "tokio")]
-//! # fn main() -> std::io::Result<()> {
-//! use pidwait::{PidHandle, TokioPidHandle};
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> std::io::Result<()> {
+//! use pidwait::TokioPidHandle;
 //! use std::process::Command;
 //! use std::time::Duration;
 //!
-//! # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-//! # runtime.block_on(async {
-//! let child = PidHandle::spawn(Command::new("sleep").arg("60"))?.handle;
-//! let child = TokioPidHandle::new(&child)?;
+//! let child = TokioPidHandle::spawn(Command::new("sleep").arg("60"))?.handle;
 //! let timeout = Duration::from_millis(10);
 //! let status = match tokio::time::timeout(timeout, child.wait()).await {
 //!     Ok(status) => status?,
-//!     Err(_) => {
-//!         child.handle().kill()?;
-//!         child.wait().await?
-//!     }
+//!     Err(_) => child.terminate(Duration::from_secs(5)).await?,
 //! };
 //! assert!(!status.success());
 //! # Ok(())
-//! # })
 //! # }
 //! # #[cfg(not(feature = "tokio"))]
 //! # fn main() {}

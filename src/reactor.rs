@@ -1,3 +1,5 @@
+// Tests: tests/it/reactor.rs
+
 //! Waits as futures: `AsyncPidHandle`, `AsyncProcessGroup` and `AsyncSpawned`, on any [`Reactor`].
 //!
 //! The futures are the same on every runtime. What differs is behind [`Driver`], in one file each.

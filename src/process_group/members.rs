@@ -171,11 +171,13 @@ impl Members {
                 self.left.pop();
                 self.watch_last();
             }
-            if self.has_lost_leader {
-                return Ok(Look::Gone);
-            }
             match self.scan(subject)? {
                 Scan::None => return Ok(Look::Gone),
+                // There may be members that no scan saw before the leader was reaped. Those that are found
+                // may as well be in a later group with its number.
+                Scan::Alive(_) | Scan::Unknown(_) if self.has_lost_leader => {
+                    return Err(Errno::ECHILD.into());
+                }
                 Scan::Unknown(error) => {
                     self.plan_next_check();
                     return Ok(Look::Unknown(error));
@@ -197,10 +199,6 @@ impl Members {
                 },
             }
         }
-    }
-
-    pub(crate) fn has_lost_leader(&self) -> bool {
-        self.has_lost_leader
     }
 
     pub(crate) fn next_check(&self) -> Option<Instant> {

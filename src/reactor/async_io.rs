@@ -1,3 +1,5 @@
+// Tests: tests/it/async_io.rs, tests/it/reactor/
+
 //! async-io, the reactor of smol. Feature `async-io`.
 
 use std::future::Future;
@@ -14,14 +16,83 @@ use super::driver::{Descriptor, Direction, Driver, FromPipe};
 use super::{AsyncPidHandle, AsyncSpawned, Reactor};
 use crate::engine::Backoff;
 
-/// The reactor async-io, which works with any executor.
+/// The [`Reactor`] of async-io, which is that of smol. Feature `async-io`.
+///
+/// It starts a thread at its first use and works with any executor, so there is nothing to enable. In a
+/// tokio runtime, `Tokio` does without that thread. The pipes are std's, in [`async_io::Async`].
+///
+/// # Examples
+///
+/// See [`AsyncIoPidHandle`].
+///
+/// [`async_io::Async`]: https://docs.rs/async-io/latest/async_io/struct.Async.html
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct AsyncIo;
 
-/// A handle whose waits are futures on async-io.
+/// A handle to a process whose waits are futures on async-io. Feature `async-io`.
+///
+/// It is an [`AsyncPidHandle`]: that page lists its methods. In short: [`spawn`](AsyncPidHandle::spawn)
+/// starts a child and returns an [`AsyncIoSpawned`]; [`new`](AsyncPidHandle::new) takes any [`PidHandle`],
+/// of a child or not; [`wait`](AsyncPidHandle::wait), [`wait_shared`](AsyncPidHandle::wait_shared) and
+/// [`wait_exited`](AsyncPidHandle::wait_exited) wait; [`terminate`](AsyncPidHandle::terminate) ends the
+/// child. A future that is dropped loses nothing, so it can race with a timer.
+///
+/// # Examples
+///
+/// ```
+/// use async_io::Timer;
+/// use futures_lite::FutureExt;
+/// use pidwait::AsyncIoPidHandle;
+/// use std::process::Command;
+/// use std::time::Duration;
+///
+/// # async_io::block_on(async {
+/// let child = AsyncIoPidHandle::spawn(Command::new("sleep").arg("60"))?.handle;
+/// let limit = async {
+///     Timer::after(Duration::from_millis(10)).await;
+///     None
+/// };
+/// let status = match async { Some(child.wait().await) }.or(limit).await {
+///     Some(status) => status?,
+///     None => child.terminate(Duration::from_secs(5)).await?,
+/// };
+/// assert!(!status.success());
+/// # Ok::<(), std::io::Error>(())
+/// # })?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// [`PidHandle`]: crate::PidHandle
 pub type AsyncIoPidHandle = AsyncPidHandle<AsyncIo>;
 
-/// A child that was just spawned on async-io.
+/// A child that was just spawned, with its pipes on async-io. Feature `async-io`.
+///
+/// It is an [`AsyncSpawned`]: that page lists its fields, `handle`, `group`, `stdin`, `stdout` and `stderr`.
+/// [`AsyncIoPidHandle::spawn`](AsyncPidHandle::spawn) returns it. The pipes are `Async<ChildStdin>`,
+/// `Async<ChildStdout>` and `Async<ChildStderr>`. They implement `AsyncWrite` and `AsyncRead` of
+/// futures-io.
+///
+/// # Examples
+///
+/// ```
+/// use futures_lite::AsyncReadExt;
+/// use pidwait::{AsyncIoPidHandle, AsyncIoSpawned};
+/// use std::process::{Command, Stdio};
+///
+/// # async_io::block_on(async {
+/// let mut command = Command::new("echo");
+/// command.arg("hello").stdout(Stdio::piped());
+/// let mut echo: AsyncIoSpawned = AsyncIoPidHandle::spawn(&mut command)?;
+/// let mut text = String::new();
+/// if let Some(stdout) = &mut echo.stdout {
+///     stdout.read_to_string(&mut text).await?;
+/// }
+/// assert_eq!(text, "hello\n");
+/// assert!(echo.handle.wait().await?.success());
+/// # Ok::<(), std::io::Error>(())
+/// # })?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub type AsyncIoSpawned = AsyncSpawned<AsyncIo>;
 
 impl Reactor for AsyncIo {

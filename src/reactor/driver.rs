@@ -1,3 +1,5 @@
+// Tests: tests/it/reactor/
+
 //! What differs between the runtimes.
 
 use std::fmt;

@@ -1,3 +1,5 @@
+// Tests: tests/it/reactor/
+
 //! The exit of a process, registered with a reactor; and the ends that wait for it.
 
 use std::future::{poll_fn, Future};

@@ -1,3 +1,5 @@
+// Tests: tests/it/reactor/wait.rs, terminate.rs, dropped.rs
+
 //! `AsyncPidHandle`: a handle whose waits are futures.
 
 use std::io;

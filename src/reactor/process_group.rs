@@ -1,3 +1,5 @@
+// Tests: tests/it/reactor/group.rs
+
 //! `AsyncProcessGroup`: waits for a group and ends of it, as futures.
 
 use std::io;

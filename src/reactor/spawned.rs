@@ -1,3 +1,5 @@
+// Tests: tests/it/reactor/spawn.rs
+
 //! `AsyncSpawned`: a child that was just spawned, with pipes of the runtime.
 
 use std::io;

@@ -23,6 +23,29 @@ pub(crate) fn run_isolated_under(
     part: &str,
     prepare: impl FnOnce(&mut Command),
 ) {
+    if let Err(error) = try_part(wrapper, test, part, prepare) {
+        panic!("{test}, part {part:?}: {error}");
+    }
+}
+
+/// Like [`run_isolated`]. Returns what the part has printed, or what went wrong.
+pub(crate) fn try_isolated(
+    test: &str,
+    part: &str,
+    prepare: impl FnOnce(&mut Command),
+) -> Result<String, String> {
+    try_part(&[], test, part, |command| {
+        command.stderr(Stdio::piped());
+        prepare(command);
+    })
+}
+
+fn try_part(
+    wrapper: &[&str],
+    test: &str,
+    part: &str,
+    prepare: impl FnOnce(&mut Command),
+) -> Result<String, String> {
     let this = env::current_exe().expect("the path of this binary");
     let mut command = match wrapper {
         [] => Command::new(this),
@@ -39,13 +62,14 @@ pub(crate) fn run_isolated_under(
         .stderr(Stdio::inherit()); // `skip` prints there.
     prepare(&mut command);
     let output = command.output().expect("this binary starts");
-    let stdout = String::from_utf8_lossy(&output.stdout);
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    let stderr = String::from_utf8_lossy(&output.stderr);
     // Success is not enough: with a misspelt name the binary runs no test and exits with 0.
-    assert!(
-        output.status.success() && stdout.contains("1 passed"),
-        "{test}, part {part:?}: {}\n{stdout}",
-        output.status
-    );
+    if output.status.success() && stdout.contains("1 passed") {
+        Ok(stdout)
+    } else {
+        Err(format!("{}\n{stdout}{stderr}", output.status))
+    }
 }
 
 /// Returns true in a process that runs only the calling test. Elsewhere starts that process, waits

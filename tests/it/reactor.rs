@@ -68,6 +68,7 @@ macro_rules! test_on {
             terminate_takes_the_steps_of_an_escalation,
             terminate_unreaped_leaves_the_zombie,
             terminate_beside_a_wait_returns_the_status,
+            terminate_continues_after_a_release,
             terminate_dropped_at_any_point_loses_nothing,
             the_drop_of_a_guard_does_not_block,
             kill_on_drop_kills_and_reaps,
@@ -88,7 +89,8 @@ macro_rules! test_on {
         }
         #[cfg(target_os = "linux")]
         crate::reactor::test_on! { $runtime:
-            wait_sleeps_while_tracer_holds_zombie;
+            wait_sleeps_while_tracer_holds_zombie,
+            a_wait_for_a_group_ends_with_its_last_member;
             isolated: waits_after_pid_reuse_end_at_once,
             the_end_of_a_group_does_not_list_proc_meanwhile,
             a_child_that_cannot_be_registered_is_killed,

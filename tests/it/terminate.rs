@@ -107,7 +107,10 @@ fn terminate_after_a_wait_returns_the_status() {
         missing.terminate_in_background(Duration::MAX).unwrap();
     }
     let mut child = zombie("exit 3");
-    assert_eq!(child.pidfd_terminate(Duration::MAX).unwrap().code(), Some(3));
+    assert_eq!(
+        child.pidfd_terminate(Duration::MAX).unwrap().code(),
+        Some(3)
+    );
     assert_eq!(errno(child.pidfd_terminate(Duration::MAX)), ECHILD);
 }
 

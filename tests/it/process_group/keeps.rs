@@ -16,9 +16,8 @@ use crate::common::pid_namespace::{
 use crate::common::seccomp::{deny, NO_GROUP_SIGNALS};
 use crate::common::{
     await_gone, await_state, await_zombie, backends, errno, eventually, exists, fork,
-    has_exit_records, has_living_member, kernel, line, open_descriptors, raw_fork,
-    reap_externally, shell, sleep, state_of, traceable, while_asleep, with_piped_stdout, Tracer,
-    Waiter,
+    has_exit_records, has_living_member, kernel, line, open_descriptors, raw_fork, reap_externally,
+    shell, sleep, state_of, traceable, while_asleep, with_piped_stdout, Tracer, Waiter,
 };
 
 const LONG: Duration = Duration::from_secs(60);
@@ -41,7 +40,13 @@ fn every_wait_returns_the_status_and_leaves_the_zombie() {
         |handle| handle.try_wait().unwrap().unwrap().into_raw(),
         |handle| handle.wait_timeout(LONG).unwrap().unwrap().into_raw(),
         |handle| handle.wait_shared().unwrap().into_raw(),
-        |handle| handle.wait_shared_timeout(LONG).unwrap().unwrap().into_raw(),
+        |handle| {
+            handle
+                .wait_shared_timeout(LONG)
+                .unwrap()
+                .unwrap()
+                .into_raw()
+        },
         |handle| handle.terminate(LONG).unwrap().into_raw(),
         |handle| handle.wait_usage().unwrap().0.into_raw(),
         |handle| {
@@ -130,7 +135,10 @@ fn spawned_keeps_the_group_of_a_leader() {
             PidHandle::spawn(&mut command).unwrap()
         };
         let group = group.expect("it leads a group");
-        assert_eq!((group.id(), group.leader().id()), (handle.id(), handle.id()));
+        assert_eq!(
+            (group.id(), group.leader().id()),
+            (handle.id(), handle.id())
+        );
         group.kill().unwrap();
         handle.wait().unwrap();
         assert_eq!(state_of(handle.id()), Some('Z'));
@@ -144,7 +152,10 @@ fn spawned_keeps_the_group_of_a_leader() {
         handle.wait().unwrap();
         assert!(!exists(handle.id()));
     }
-    assert!(PidHandle::spawn(&mut shell("exit 3")).unwrap().group.is_none());
+    assert!(PidHandle::spawn(&mut shell("exit 3"))
+        .unwrap()
+        .group
+        .is_none());
     let leader = shell("exit 3").process_group(0).spawn().unwrap();
     await_zombie(leader.id());
     assert!(Spawned::from(leader).group.is_none(), "it is reaped");
@@ -238,12 +249,16 @@ fn zombie_that_a_blocked_peek_keeps_is_reaped_by_the_last_one() {
         let (child, stdin) = blocked_leader();
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
         thread::scope(|scope| {
-            let waits: Vec<_> = (0..3).map(|_| scope.spawn(|| handle.wait_exited())).collect();
+            let waits: Vec<_> = (0..3)
+                .map(|_| scope.spawn(|| handle.wait_exited()))
+                .collect();
             let group = handle.process_group().unwrap();
             drop(stdin);
             handle.wait().unwrap();
             drop(group);
-            waits.into_iter().for_each(|wait| wait.join().unwrap().unwrap());
+            waits
+                .into_iter()
+                .for_each(|wait| wait.join().unwrap().unwrap());
         });
         await_gone(child.id());
     }
@@ -430,7 +445,9 @@ fn kill_of_a_group_during_a_wait_spares_a_new_group() {
                 deny(&[NO_GROUP_SIGNALS]).unwrap();
                 handle.process_group().unwrap().kill()
             });
-            eventually("it sleeps", || killer.is_finished() || is_in_nanosleep(killer.tid));
+            eventually("it sleeps", || {
+                killer.is_finished() || is_in_nanosleep(killer.tid)
+            });
             assert_eq!(handle.wait().unwrap().code(), Some(3));
             await_gone(child.id());
             let reused = ForeignReusedPid::leading_group(child.id());
@@ -442,7 +459,8 @@ fn kill_of_a_group_during_a_wait_spares_a_new_group() {
 }
 
 fn is_in_nanosleep(tid: libc::pid_t) -> bool {
-    let call = std::fs::read_to_string(format!("/proc/self/task/{tid}/syscall")).unwrap_or_default();
+    let call =
+        std::fs::read_to_string(format!("/proc/self/task/{tid}/syscall")).unwrap_or_default();
     let number = call.split(' ').next().and_then(|word| word.parse().ok());
     [Some(libc::SYS_nanosleep), Some(libc::SYS_clock_nanosleep)].contains(&number)
 }

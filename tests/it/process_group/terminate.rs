@@ -370,7 +370,8 @@ fn member_that_may_not_be_signalled_and_ends_by_itself_is_no_error() {
 /// A security module denies signals with EACCES. The member ends only when its input does.
 #[test]
 fn member_that_may_not_be_signalled_with_eacces_fails_with_eperm() {
-    let test = "process_group::terminate::member_that_may_not_be_signalled_with_eacces_fails_with_eperm";
+    let test =
+        "process_group::terminate::member_that_may_not_be_signalled_with_eacces_fails_with_eperm";
     if !is_root() {
         return skip("only root can spawn a child of another user");
     }
@@ -385,7 +386,11 @@ fn member_that_may_not_be_signalled_with_eacces_fails_with_eperm() {
     std::env::set_var("PIDWAIT_TEST_EACCES", "1");
     for backend in backends() {
         let mut command = sleep();
-        let child = command.process_group(0).uid(UNPRIVILEGED_UID).spawn().unwrap();
+        let child = command
+            .process_group(0)
+            .uid(UNPRIVILEGED_UID)
+            .spawn()
+            .unwrap();
         let mut roots = shell("read x");
         roots.process_group(child.id().try_into().unwrap());
         let mut roots = roots.stdin(Stdio::piped()).spawn().unwrap();
@@ -394,7 +399,10 @@ fn member_that_may_not_be_signalled_with_eacces_fails_with_eperm() {
         thread::scope(|scope| {
             let ended = scope.spawn(|| {
                 drop_privileges();
-                assert_eq!(errno(PidHandle::open(roots.id()).unwrap().signal(0)), EACCES);
+                assert_eq!(
+                    errno(PidHandle::open(roots.id()).unwrap().signal(0)),
+                    EACCES
+                );
                 group.terminate(SHORT)
             });
             eventually("the end", || ended.is_finished());
@@ -420,7 +428,10 @@ fn end_that_takes_too_long_is_timed_out_and_reaps_nothing() {
         let end = Escalation::from(SHORT).kill_timeout(SHORT);
         let error = group.terminate(&end).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TimedOut);
-        assert!(error.to_string().contains(&child.id().to_string()), "{error}");
+        assert!(
+            error.to_string().contains(&child.id().to_string()),
+            "{error}"
+        );
         assert_eq!(handle.try_wait().unwrap(), None);
         // It is a zombie, so nobody in the group is alive.
         group.terminate_unreaped(&end).unwrap();

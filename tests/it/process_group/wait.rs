@@ -287,7 +287,11 @@ fn chain_of_forks_does_not_outrun_a_look_without_the_last_pid() {
         "process_group::wait::chain_of_forks_does_not_outrun_a_look_without_the_last_pid";
     const FILE: &str = "PIDWAIT_TEST_LOADAVG";
     if current_part().is_none() {
-        let other = format!("{}/loadavg.{}", env!("CARGO_TARGET_TMPDIR"), std::process::id());
+        let other = format!(
+            "{}/loadavg.{}",
+            env!("CARGO_TARGET_TMPDIR"),
+            std::process::id()
+        );
         fs::write(&other, "0.00 0.00 0.00 1/100 4711\n").unwrap();
         for file in [&other, "/proc/sys/vm/laptop_mode", "/proc/1/mem"] {
             in_pid_namespace_with(TEST, |command| {
@@ -298,7 +302,12 @@ fn chain_of_forks_does_not_outrun_a_look_without_the_last_pid() {
     }
     let file = env::var(FILE).unwrap();
     let mut mount = Command::new("mount");
-    if !mount.args(["--bind", &file, "/proc/loadavg"]).status().unwrap().success() {
+    if !mount
+        .args(["--bind", &file, "/proc/loadavg"])
+        .status()
+        .unwrap()
+        .success()
+    {
         return skip("nothing can be mounted on /proc/loadavg");
     }
     become_subreaper();
@@ -335,7 +344,10 @@ fn member_that_a_scan_misses_is_alive() {
         env::set_var("PIDWAIT_TEST_HIDDEN", hidden.id().to_string());
         env::set_var("PIDWAIT_TEST_EXITS", exits.id().to_string());
         assert!(!group.has_exited().unwrap());
-        assert!(env::var_os("PIDWAIT_TEST_EXITS").is_none(), "it was reached");
+        assert!(
+            env::var_os("PIDWAIT_TEST_EXITS").is_none(),
+            "it was reached"
+        );
         assert_eq!(group.terminate(Duration::MAX).unwrap().code(), Some(3));
         assert!(!has_living_member(leader.id()));
         reap_externally(exits.id());
@@ -352,11 +364,17 @@ fn process_that_may_not_be_inspected_does_not_count() {
     for backend in backends() {
         let unrelated = sleep().process_group(0).spawn().unwrap();
         env::set_var("PIDWAIT_TEST_DENIED", unrelated.id().to_string());
-        let child = shell("sleep 600 & exec sleep 600").process_group(0).spawn().unwrap();
+        let child = shell("sleep 600 & exec sleep 600")
+            .process_group(0)
+            .spawn()
+            .unwrap();
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
         let group = handle.process_group().unwrap();
         assert!(!group.has_exited().unwrap());
-        assert_eq!(group.terminate(Duration::MAX).unwrap().signal(), Some(SIGTERM));
+        assert_eq!(
+            group.terminate(Duration::MAX).unwrap().signal(),
+            Some(SIGTERM)
+        );
         assert!(group.has_exited().unwrap());
         assert!(!has_living_member(child.id()));
         kill(unrelated.id(), SIGKILL);

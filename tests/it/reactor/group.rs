@@ -7,12 +7,15 @@ use std::time::{Duration, Instant};
 use std::{env, fs, process};
 
 use nix::libc::{ECHILD, EINVAL, SIGTERM};
-use pidwait::{Escalation, KillOnDrop};
+use pidwait::{Backend, Escalation, KillOnDrop, PidHandle};
 
 use super::{on_each, poll_once, ready_leader, register, Runtime};
 #[cfg(target_os = "linux")]
 use crate::common::isolated::{current_part, enter_under};
-use crate::common::{await_zombie, errno, eventually, line, shell, sleeper, IdleCheck, NonChild};
+use crate::common::{
+    await_zombie, errno, eventually, exists, line, pidfds_supported, shell, sleeper, IdleCheck,
+    NonChild,
+};
 
 /// Returns whether a process of the group is alive: `kill` also finds zombies, and those of orphans
 /// are reaped by another process.
@@ -166,7 +169,7 @@ pub(crate) fn a_group_keeps_its_leader<R: Runtime>() {
         drop(group);
         await_zombie(pid);
         drop(clone);
-        eventually("the zombie is reaped", || !crate::common::exists(pid));
+        eventually("the zombie is reaped", || !exists(pid));
     });
 }
 
@@ -250,6 +253,42 @@ pub(crate) fn a_guard_of_a_group_kills_it<R: Runtime>() {
         assert!(is_alive(pid));
         drop(guard);
         eventually("no member is alive", || !is_alive(pid));
-        eventually("the leader is reaped", || !crate::common::exists(pid));
+        eventually("the leader is reaped", || !exists(pid));
+    });
+}
+
+/// The reactor wakes the task when a member exits. The next check without an event would be about a second
+/// later. A busy machine can be late once, but not each time.
+#[cfg(target_os = "linux")]
+pub(crate) fn a_wait_for_a_group_ends_with_its_last_member<R: Runtime>() {
+    if !pidfds_supported() {
+        return;
+    }
+    R::block_on(async {
+        let mut late = Vec::new();
+        while late.len() < 5 {
+            let mut command = shell("exec 3<&0; cat <&3 & exit 3");
+            command.process_group(0).stdin(Stdio::piped());
+            let mut leader = command.spawn().unwrap();
+            let handle = PidHandle::open_with(leader.id(), Backend::Pidfd).unwrap();
+            let child = register::<R>(handle);
+            let group = child.process_group().unwrap();
+            child.wait().await.unwrap();
+            let mut wait = Box::pin(group.wait_exited());
+            poll_once(wait.as_mut()).await;
+            let end = async {
+                R::sleep(Duration::from_millis(1100)).await;
+                drop(leader.stdin.take());
+                Instant::now()
+            };
+            let (waited, end) = tokio::join!(wait, end);
+            waited.unwrap();
+            let took = end.elapsed();
+            if took < Duration::from_millis(300) {
+                return;
+            }
+            late.push(took);
+        }
+        panic!("{late:?}");
     });
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use nix::libc::{ECHILD, EINVAL, SIGINT, SIGKILL, SIGTERM};
 use pidwait::{Escalation, KillOnDrop};
 
-use super::{on_each, register, Runtime};
+use super::{on_each, poll_once, register, Runtime};
 use crate::common::{
     await_gone, errno, exists, ignoring_sigterm, kill, sleeper, stop, zombie, NonChild,
 };
@@ -115,5 +115,16 @@ pub(crate) fn kill_on_drop_kills_and_reaps<R: Runtime>() {
         drop(KillOnDrop::new(register::<R>(handle.clone())));
         await_gone(pid);
         assert_eq!(handle.wait_shared().unwrap().signal(), Some(SIGKILL));
+    });
+}
+
+pub(crate) fn terminate_continues_after_a_release<R: Runtime>() {
+    on_each::<R, _>(|open| async move {
+        let child = register::<R>(open(ignoring_sigterm().id()));
+        let mut end = Box::pin(child.terminate(Duration::from_millis(20)));
+        poll_once(end.as_mut()).await;
+        child.handle().release().unwrap();
+        assert_eq!(end.await.unwrap().signal(), Some(SIGKILL));
+        assert_eq!(errno(child.terminate(Duration::ZERO).await), EINVAL);
     });
 }
