@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use nix::libc::{self, c_int, pid_t};
-use pidwait::{Backend, PidHandle};
+use pidwait::{Backend, PidHandle, ProcessGroup};
 
 use crate::common::{self, readable, LONG};
 use crate::random::Random;
@@ -23,6 +23,8 @@ pub(crate) struct Subject {
     stdin: Mutex<Option<ChildStdin>>,
     log: Mutex<Log>,
     released: AtomicBool,
+    /// A group that some calls keep, and others drop.
+    group: Mutex<Option<ProcessGroup>>,
 }
 
 #[derive(Debug, Default)]
@@ -31,6 +33,8 @@ struct Log {
     signals: Vec<c_int>,
     /// Statuses that waits of the handle returned.
     returned: Vec<ExitStatus>,
+    /// Statuses that ends and shared waits returned, which one of the others may have got.
+    shared: Vec<ExitStatus>,
     /// Statuses that external waits reaped.
     reaped_externally: Vec<ExitStatus>,
     /// Whether a call failed with ECHILD.
@@ -49,6 +53,7 @@ impl Subject {
             stdin: Mutex::new(child.stdin.take()),
             log: Mutex::default(),
             released: AtomicBool::new(false),
+            group: Mutex::default(),
         }
     }
 
@@ -56,7 +61,7 @@ impl Subject {
     pub(crate) fn call_something(&self, random: &mut Random) {
         let handle = &self.handle;
         let short = Duration::from_micros(random.next() % 3000);
-        match random.below(18) {
+        match random.below(23) {
             0..=1 => {
                 self.close_stdin();
                 self.record(handle.wait());
@@ -93,15 +98,13 @@ impl Subject {
             }
             12 => {
                 let signal = self.random_signal(random);
-                self.check(
-                    handle
-                        .process_group()
-                        .and_then(|group| group.signal(signal)),
-                );
+                if let Some(group) = self.check(handle.process_group()) {
+                    self.check(group.signal(signal));
+                }
             }
             13 => {
                 self.log().signals.extend([libc::SIGTERM, libc::SIGKILL]);
-                self.record(handle.terminate(short));
+                self.record_shared(handle.terminate(short));
             }
             14 => {
                 // Stored before the release, because other threads call in the meantime.
@@ -110,6 +113,27 @@ impl Subject {
             }
             15 if handle.backend() == Backend::Pidfd => self.reap_externally(),
             16 => drop(handle.exit_status().map(|status| self.check_status(status))),
+            17 => {
+                let group = self.check(handle.process_group());
+                *self.group.lock().expect("no panic") = group;
+            }
+            18 => self.drop_group(),
+            19 => {
+                // Before it is named: another thread may call `release` in between.
+                self.log().signals.extend([libc::SIGTERM, libc::SIGKILL]);
+                if let Some(group) = self.check(handle.process_group()) {
+                    self.record_shared(group.terminate(short));
+                }
+            }
+            20 => {
+                self.close_stdin();
+                self.record_shared(handle.wait_shared());
+            }
+            21 => {
+                if let Some(Some(status)) = self.check(handle.wait_shared_timeout(short)) {
+                    self.log().shared.push(status);
+                }
+            }
             _ => self.close_stdin(),
         }
     }
@@ -118,7 +142,13 @@ impl Subject {
     /// may have discarded it.
     pub(crate) fn check_reaped_once(&self, may_be_lost: bool) {
         self.close_stdin();
-        let log = self.log();
+        self.drop_group();
+        let mut log = self.log();
+        // One of the shared calls may have reaped it.
+        if log.returned.is_empty() && log.reaped_externally.is_empty() {
+            let first = log.shared.first().copied();
+            log.returned.extend(first);
+        }
         let count = log.returned.len() + log.reaped_externally.len();
         assert!(
             !log.echild || count == 1 || may_be_lost,
@@ -144,6 +174,7 @@ impl Subject {
             "{:?}: {log:?}",
             self.handle
         );
+        assert!(log.shared.iter().all(|it| statuses.contains(it)), "{log:?}");
         drop(log);
         for status in &statuses {
             self.check_status(*status);
@@ -155,6 +186,16 @@ impl Subject {
         if let (Some(status), [reaped]) = (status, statuses.as_slice()) {
             assert_eq!(status, *reaped);
         }
+    }
+
+    fn drop_group(&self) {
+        let group = self.group.lock().expect("no panic").take();
+        drop(group);
+    }
+
+    fn record_shared(&self, result: io::Result<ExitStatus>) {
+        let status = self.check(result);
+        self.log().shared.extend(status);
     }
 
     fn close_stdin(&self) {
