@@ -143,6 +143,10 @@ impl Ending {
             Due::GiveUp => return Err(self.give_up(subject)),
         }
         self.check_denied(subject)?;
+        if !self.reaps && self.members.is_none() && subject.backend() == Backend::Waitpid {
+            // No event tells by PID that a non-child is a zombie.
+            self.late.get_or_insert_with(Backoff::new);
+        }
         Ok(false)
     }
 
