@@ -97,7 +97,7 @@
 //! - **EMFILE, ENFILE, ENOMEM, EAGAIN**: no descriptor, memory or thread is available. A later call
 //!   may succeed.
 //!
-//! Calls that can fail with another errno name it. Three kinds carry a text instead of an errno:
+//! Calls that can fail with another errno name it. These kinds carry a text instead of an errno:
 //! [`InvalidInput`](std::io::ErrorKind::InvalidInput) names the input,
 //! [`Unsupported`](std::io::ErrorKind::Unsupported) names what the system lacks, and
 //! [`TimedOut`](std::io::ErrorKind::TimedOut) is returned by [`Captured::into_output`], and by an end whose
