@@ -23,7 +23,7 @@ use common::{describe, parse_duration};
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use lexopt::prelude::*;
 use nix::libc::{c_int, SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGTERM};
-use pidwait::{KillOnDrop, PidHandle, ResourceUsage, WaitSet};
+use pidwait::{KillOnDrop, PidHandle, ResourceUsage, Spawned, WaitSet};
 use signal_hook::flag;
 
 const USAGE: &str = "\
@@ -118,7 +118,7 @@ struct Runner {
 struct Job {
     line: usize,
     /// A clone of the handle in the set, which kills the command if this program fails.
-    process: KillOnDrop,
+    process: KillOnDrop<Spawned>,
     started: Instant,
     /// When to send the next signal, and which.
     next: Option<(Instant, c_int)>,
@@ -169,11 +169,12 @@ impl Runner {
         let started = Instant::now();
         let mut command = Command::new("sh");
         command.arg("-c").arg(line).stdin(Stdio::null());
-        let handle = PidHandle::spawn(command.process_group(0))?.handle;
+        let spawned = PidHandle::spawn(command.process_group(0))?;
+        let handle = spawned.handle.clone();
         let limit = started.checked_add(self.options.time_limit);
         let job = Job {
             line: number,
-            process: KillOnDrop::process_group(handle.clone()),
+            process: KillOnDrop::new(spawned),
             started,
             next: limit.map(|at| (at, SIGTERM)),
             ended_for: None,
@@ -211,10 +212,9 @@ impl Runner {
 impl Job {
     /// Signals the command and its process group, and decides when to send SIGKILL.
     fn end(&mut self, why: &'static str, signal: c_int, kill_after: Duration) {
-        // SIGCONT, because a stopped process handles the signal only when it continues. An error means
-        // that no process of the group is left.
+        // SIGCONT, because a stopped process handles the signal only when it continues.
         for signal in [signal, SIGCONT] {
-            let _ = self.process.process_group().signal(signal);
+            self.signal(signal);
         }
         let kill_at = Instant::now().checked_add(kill_after);
         self.next = match signal {
@@ -224,14 +224,21 @@ impl Job {
         self.ended_for = self.ended_for.or(Some(why));
     }
 
+    /// Signals the command and all that it has started.
+    fn signal(&self, signal: c_int) {
+        if let Some(group) = &self.process.group {
+            let _ = group.signal(signal); // An error means that no process of the group is left.
+        }
+    }
+
     /// Reaps the command, which has exited.
     fn finish(&self) -> io::Result<Report> {
         let wall = self.started.elapsed();
         if self.ended_for.is_some() {
-            // Kills the rest of its group, before the leader is reaped.
-            let _ = self.process.process_group().kill();
+            // The rest of its group.
+            self.signal(SIGKILL);
         }
-        let (status, usage) = self.process.wait_usage()?;
+        let (status, usage) = self.process.handle.wait_usage()?;
         Ok(Report {
             status,
             ended_for: self.ended_for,

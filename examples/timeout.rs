@@ -23,7 +23,7 @@ use common::{
 };
 use lexopt::prelude::*;
 use nix::libc::{c_int, SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGTERM};
-use pidwait::{is_echild, PidHandle};
+use pidwait::{is_echild, PidHandle, ProcessGroup};
 use signal_hook::iterator::Signals;
 
 const USAGE: &str = "\
@@ -113,13 +113,17 @@ fn run(options: Options) -> u8 {
         }
     };
     let child = match PidHandle::spawn(&mut command) {
-        Ok(spawned) => spawned.handle,
+        Ok(spawned) => spawned,
         Err(error) => {
             eprintln!("timeout: cannot run {program:?}: {error}");
             return shell_code_of_failure(&error);
         }
     };
-    let running = Arc::new(Running { child, options });
+    let running = Arc::new(Running {
+        child: child.handle,
+        group: child.group,
+        options,
+    });
     forward(signals, &running);
     running.wait().unwrap_or_else(|error| {
         eprintln!("timeout: {error}");
@@ -129,6 +133,8 @@ fn run(options: Options) -> u8 {
 
 struct Running {
     child: PidHandle,
+    /// With `--foreground` the command leads no group.
+    group: Option<ProcessGroup>,
     options: Options,
 }
 
@@ -172,10 +178,9 @@ impl Running {
     fn send(&self, signal: c_int) {
         // A stopped process handles the signal only when it continues.
         for signal in [signal, SIGCONT] {
-            let sent = if self.options.foreground {
-                self.child.signal(signal)
-            } else {
-                self.child.process_group().signal(signal)
+            let sent = match &self.group {
+                Some(group) => group.signal(signal),
+                None => self.child.signal(signal),
             };
             match sent {
                 Err(error) if !is_echild(&error) => {

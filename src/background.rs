@@ -6,7 +6,7 @@
 //! pidfd, those that could not be registered, and those whose check failed with an error that may
 //! pass, are checked repeatedly.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -129,7 +129,7 @@ struct Reaper {
 struct State {
     /// Whether the thread was started; it does not end.
     is_running: bool,
-    polled: HashMap<u64, Arc<Polled>>,
+    polled: BTreeMap<u64, Arc<Polled>>,
     last_key: u64,
     /// Tasks that are checked repeatedly.
     unpolled: Vec<Arc<Task>>,

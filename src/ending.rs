@@ -59,7 +59,6 @@ pub(crate) struct Ending {
     reaps: bool,
     status: Option<ExitStatus>,
     is_group: bool,
-    has_lost_leader: bool,
     /// Of a group, until they have gone. What is left then is the end of the leader.
     members: Option<Members>,
     /// The caller has just found that the subject has not ended.
@@ -101,7 +100,6 @@ impl Ending {
             reaps,
             status: None,
             is_group: members.is_some(),
-            has_lost_leader: false,
             members,
             is_checked: true,
             late: None,
@@ -116,14 +114,8 @@ impl Ending {
     }
 
     /// Runs all steps of an end that does not reap.
-    pub(crate) fn run_unreaped(&mut self, subject: &mut impl Subject) -> io::Result<()> {
+    pub(crate) fn run_unreaped(mut self, subject: &mut impl Subject) -> io::Result<()> {
         self.run_steps(subject)
-    }
-
-    /// Whether other code reaped the leader before all members had ended, so that members that were not
-    /// seen before may be alive.
-    pub(crate) fn has_lost_leader(&self) -> bool {
-        self.has_lost_leader
     }
 
     fn run_steps(&mut self, subject: &mut impl Subject) -> io::Result<()> {
@@ -151,6 +143,10 @@ impl Ending {
             Due::GiveUp => return Err(self.give_up(subject)),
         }
         self.check_denied(subject)?;
+        if !self.reaps && self.members.is_none() && subject.backend() == Backend::Waitpid {
+            // No event tells by PID that a non-child is a zombie.
+            self.late.get_or_insert_with(Backoff::new);
+        }
         Ok(false)
     }
 
@@ -183,9 +179,7 @@ impl Ending {
         if !self.members_have_ended(subject, is_ready)? {
             return Ok(false);
         }
-        if let Some(members) = self.members.take() {
-            self.has_lost_leader = members.has_lost_leader();
-        }
+        self.members = None;
         let has_ended = if self.reaps {
             self.status = try_share(subject)?;
             self.status.is_some()

@@ -43,7 +43,8 @@
 //! | spawn a child and use it from several threads | [`PidHandle::spawn`] |
 //! | wait for or signal a process that is not a child | [`PidHandle::open`] |
 //! | end a command with everything that it has started | [`ProcessGroup`] |
-//! | capture output, with a timeout and limits | [`Capture`] |
+//! | capture output, with timeouts and limits, blocking or async | [`Capture`] |
+//! | wait until a server prints that it is ready | [`Capture::run_until`] |
 //! | wait for the first of many processes | [`WaitSet`] |
 //! | end a child at the end of a scope | [`KillOnDrop`] |
 //! | let a child run on without leaving a zombie | [`PidHandle::reap_in_background`] |
@@ -99,7 +100,9 @@
 //! Calls that can fail with another errno name it. Three kinds carry a text instead of an errno:
 //! [`InvalidInput`](std::io::ErrorKind::InvalidInput) names the input,
 //! [`Unsupported`](std::io::ErrorKind::Unsupported) names what the system lacks, and
-//! [`TimedOut`](std::io::ErrorKind::TimedOut) is returned only by [`Captured::into_output`].
+//! [`TimedOut`](std::io::ErrorKind::TimedOut) is returned by [`Captured::into_output`], and by an end whose
+//! [`kill_timeout`](Escalation::kill_timeout) has passed. `into_output` can also fail with
+//! [`Other`](std::io::ErrorKind::Other): the run was cancelled, or the child runs on.
 //!
 //! No call fails with EINTR. No call panics, except that tokio panics if its runtime was built
 //! without I/O or time, and async-io if it cannot start: see `TokioPidHandle` and

@@ -2,7 +2,7 @@
 
 //! `reap_orphans`: for a process that adopts orphans, as PID 1 and subreapers do.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -96,9 +96,9 @@ fn is_exited_child(pid: pid_t) -> nix::Result<bool> {
 }
 
 /// How many groups keep each leader, by its PID.
-static KEPT: PerProcess<Mutex<HashMap<pid_t, u32>>> = PerProcess::new();
+static KEPT: PerProcess<Mutex<BTreeMap<pid_t, u32>>> = PerProcess::new();
 
-fn kept() -> MutexGuard<'static, HashMap<pid_t, u32>> {
+fn kept() -> MutexGuard<'static, BTreeMap<pid_t, u32>> {
     KEPT.get().lock().unwrap_or_else(PoisonError::into_inner)
 }
 

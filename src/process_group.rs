@@ -590,13 +590,8 @@ impl ProcessGroup {
     #[doc(alias = "killpg")]
     pub fn terminate_unreaped(&self, escalation: impl Into<Escalation>) -> io::Result<()> {
         let mut leader = self.subject();
-        let mut ending = self.begin_to_end(&mut leader, escalation.into(), false)?;
-        ending.run_unreaped(&mut leader)?;
-        // The parent of a non-child reaps it as a matter of course.
-        if ending.has_lost_leader() && self.kept.is_child() {
-            return Err(Errno::ECHILD.into());
-        }
-        Ok(())
+        self.begin_to_end(&mut leader, escalation.into(), false)?
+            .run_unreaped(&mut leader)
     }
 
     /// Begins to end all processes of the group, and returns at once.

@@ -32,7 +32,7 @@ pub(crate) fn reap_in_background(child: &Child, backend: Backend) {
 }
 
 pub(crate) fn terminate_group(leader: &PidHandle, grace: Duration) -> io::Result<()> {
-    leader.process_group().terminate(grace).map(drop)
+    leader.process_group()?.terminate(grace).map(drop)
 }
 
 /// The standard output of a command that has both outputs piped.

@@ -17,13 +17,17 @@ pub(super) fn drive(session: &mut Session<'_>, observer: &mut dyn Observer) -> i
     let mut backoff = None;
     loop {
         match wait(session) {
-            Ok(ready) => ready.into_iter().for_each(|source| session.set_ready(source)),
+            Ok(ready) => ready
+                .into_iter()
+                .for_each(|source| session.set_ready(source)),
             // RLIMIT_NOFILE is below the number of descriptors. No read or write blocks, so everything can
             // be tried.
             Err(Errno::EMFILE) => {
                 let backoff = backoff.get_or_insert_with(Backoff::new);
                 backoff.sleep(session.until());
-                Source::ALL.into_iter().for_each(|source| session.set_ready(source));
+                Source::ALL
+                    .into_iter()
+                    .for_each(|source| session.set_ready(source));
             }
             Err(errno) => return Err(errno.into()),
         }

@@ -22,6 +22,8 @@ pub(super) struct Kept {
     /// Where the oldest byte of the ring is, counted from its beginning.
     oldest: usize,
     discarded: u64,
+    /// Nothing is to be kept, so nothing is missing either.
+    is_off: bool,
 }
 
 impl Kept {
@@ -32,6 +34,15 @@ impl Kept {
             most_last,
             oldest: 0,
             discarded: 0,
+            is_off: false,
+        }
+    }
+
+    /// Keeps and counts nothing.
+    pub(super) fn off() -> Self {
+        Self {
+            is_off: true,
+            ..Self::new(0, 0)
         }
     }
 
@@ -49,6 +60,9 @@ impl Kept {
 
     /// Adds bytes that were read elsewhere. ENOMEM: there is no memory for them.
     pub(super) fn push(&mut self, new: &[u8]) -> io::Result<()> {
+        if self.is_off {
+            return Ok(());
+        }
         let room = self.most_first.saturating_sub(self.bytes.len());
         let (first, rest) = new.split_at(room.min(new.len()));
         self.append(first)?;
@@ -132,11 +146,15 @@ mod tests {
     use super::*;
 
     /// Pushes 0, 1, 2... in pieces of those lengths, and returns what is kept.
-    fn kept(most: (usize, usize), pieces: &[usize], mut check: impl FnMut(&mut Kept, usize)) -> Kept {
+    fn kept(
+        most: (usize, usize),
+        pieces: &[usize],
+        mut check: impl FnMut(&mut Kept, usize),
+    ) -> Kept {
         let mut kept = Kept::new(most.0, most.1);
         let mut total = 0;
         for &length in pieces {
-            let piece: Vec<u8> = (total..total + length).map(|it| it as u8).collect();
+            let piece: Vec<u8> = (total..total + length).map(byte).collect();
             kept.push(&piece).unwrap();
             total += length;
             check(&mut kept, total);
@@ -144,10 +162,14 @@ mod tests {
         kept
     }
 
+    fn byte(index: usize) -> u8 {
+        u8::try_from(index % 251).unwrap()
+    }
+
     fn expected((first, last): (usize, usize), total: usize) -> Vec<u8> {
         let first = first.min(total);
         let last = last.min(total - first);
-        let all = |range: std::ops::Range<usize>| range.map(|it| it as u8);
+        let all = |range: std::ops::Range<usize>| range.map(byte);
         all(0..first).chain(all(total - last..total)).collect()
     }
 

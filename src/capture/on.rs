@@ -147,10 +147,7 @@ impl<R: Reactor, C: Future> AsyncCapture<R, C> {
     /// # Examples
     ///
     /// See [`AsyncCapture`].
-    pub async fn output(
-        self,
-        command: impl BorrowMut<Command>,
-    ) -> Result<Captured, CaptureError> {
+    pub async fn output(self, command: impl BorrowMut<Command>) -> Result<Captured, CaptureError> {
         self.output_to(command, Nobody).await
     }
 
@@ -334,17 +331,21 @@ async fn drive<R: Reactor>(
             cancel.set(None);
             session.cancel();
         }
-        sources.poll(session, context)?;
+        // After an event a source has no waker, until it is polled again.
+        let mut has_event = sources.poll(session, context)?;
         if session.work(observer)? {
             return Poll::Ready(Ok(()));
         }
-        let until = session.until();
-        let is_due = until.is_some_and(|at| at <= sys::now());
-        if is_due || !sources.are_current(session) {
+        let is_due = |session: &Session<'_>| session.until().is_some_and(|at| at <= sys::now());
+        if has_event && !is_due(session) {
+            has_event = sources.poll(session, context)?;
+        }
+        if has_event || is_due(session) || !sources.are_current(session) {
             // Other tasks run first.
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
+        let until = session.until();
         // A timer that ends earlier stays: most of the time it only moves on, with each read.
         let is_late = until.is_some_and(|at| timer_ends.map_or(true, |ends| at < ends));
         if is_late {
@@ -384,8 +385,9 @@ impl<R: Reactor> Sources<R> {
     }
 
     /// Registers what the session waits for, gives up what it no longer waits for, and tells it what is
-    /// ready.
-    fn poll(&mut self, session: &mut Session<'_>, context: &mut Context<'_>) -> io::Result<()> {
+    /// ready. Returns whether there was an event.
+    fn poll(&mut self, session: &mut Session<'_>, context: &mut Context<'_>) -> io::Result<bool> {
+        let mut has_event = false;
         for (source, registered) in &mut self.pipes {
             let Some(fd) = session.pipe(*source) else {
                 *registered = None;
@@ -401,12 +403,17 @@ impl<R: Reactor> Sources<R> {
             };
             if registered.poll(direction, context)?.is_ready() {
                 session.set_ready(*source);
+                has_event = true;
             }
         }
-        self.poll_exit(session, context)
+        Ok(self.poll_exit(session, context)? || has_event)
     }
 
-    fn poll_exit(&mut self, session: &mut Session<'_>, context: &mut Context<'_>) -> io::Result<()> {
+    fn poll_exit(
+        &mut self,
+        session: &mut Session<'_>,
+        context: &mut Context<'_>,
+    ) -> io::Result<bool> {
         if !self.is_current_exit(session) {
             self.exit = None;
             if let Some(fd) = session.exit() {
@@ -421,9 +428,10 @@ impl<R: Reactor> Sources<R> {
             if let Poll::Ready(event) = exit.poll_event(context) {
                 event?;
                 session.set_ready(Source::Exit);
+                return Ok(true);
             }
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Whether what is registered is what the session waits for.

@@ -114,13 +114,19 @@ impl Stream {
             self.is_ready = false;
             return Ok(None);
         };
-        let in_place = if sink.is_none() { self.kept.spare()? } else { None };
+        let in_place = if sink.is_none() {
+            self.kept.spare()?
+        } else {
+            None
+        };
         let is_in_place = in_place.is_some();
         let (buffer, most) = match in_place {
             Some(spare) => spare,
             None => {
                 scratch.clear();
-                scratch.try_reserve_exact(CHUNK).map_err(|_| Errno::ENOMEM)?;
+                scratch
+                    .try_reserve_exact(CHUNK)
+                    .map_err(|_| Errno::ENOMEM)?;
                 (&mut *scratch, CHUNK)
             }
         };

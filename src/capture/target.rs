@@ -90,11 +90,7 @@ impl<'a> SpawnedTarget<'a> {
             handle,
             subject,
             group: group(handle),
-            pipes: PipesMut::new(
-                &mut spawned.stdin,
-                &mut spawned.stdout,
-                &mut spawned.stderr,
-            ),
+            pipes: PipesMut::new(&mut spawned.stdin, &mut spawned.stdout, &mut spawned.stderr),
         }))
     }
 }

@@ -50,6 +50,7 @@ pub(crate) fn list(leader: &mut (impl Subject + ?Sized)) -> io::Result<Vec<u32>>
         Scan::Unknown(error) => Err(error),
         Scan::Alive(alive) => match leader.signal_group(0) {
             Err(Errno::ESRCH) => Ok(Vec::new()), // They are in a later group with its number.
+            Err(Errno::ECHILD) if members.outlives_leader() => Ok(Vec::new()),
             Err(Errno::ECHILD) => Err(Errno::ECHILD.into()),
             Ok(()) | Err(_) => Ok(alive.iter().map(|it| it.pid.unsigned_abs()).collect()),
         },
@@ -63,6 +64,8 @@ pub(crate) fn wait_exited(leader: &mut impl Subject, timeout: Timeout) -> io::Re
     let mut is_ready = false;
     loop {
         match members.look(leader, is_ready)? {
+            // Members that were not seen before may be alive.
+            Look::Gone if members.has_lost_leader => return Err(Errno::ECHILD.into()),
             Look::Gone => return Ok(true),
             Look::Unknown(error) => return Err(error),
             Look::Alive => {}
@@ -168,11 +171,13 @@ impl Members {
                 self.left.pop();
                 self.watch_last();
             }
-            if self.has_lost_leader {
-                return Ok(Look::Gone);
-            }
             match self.scan(subject)? {
                 Scan::None => return Ok(Look::Gone),
+                // There may be members that no scan saw before the leader was reaped. Those that are found
+                // may as well be in a later group with its number.
+                Scan::Alive(_) | Scan::Unknown(_) if self.has_lost_leader => {
+                    return Err(Errno::ECHILD.into());
+                }
                 Scan::Unknown(error) => {
                     self.plan_next_check();
                     return Ok(Look::Unknown(error));
@@ -180,6 +185,7 @@ impl Members {
                 Scan::Alive(alive) => match subject.signal_group(0) {
                     // Nobody is in the group. Those that were found are in a later one with its number.
                     Err(Errno::ESRCH) => return Ok(Look::Gone),
+                    Err(Errno::ECHILD) if self.outlives_leader() => return Ok(Look::Gone),
                     Err(Errno::ECHILD) => self.lose_leader()?,
                     Ok(()) | Err(_) => {
                         if let Some(seen) = &mut self.seen {
@@ -193,10 +199,6 @@ impl Members {
                 },
             }
         }
-    }
-
-    pub(crate) fn has_lost_leader(&self) -> bool {
-        self.has_lost_leader
     }
 
     pub(crate) fn next_check(&self) -> Option<Instant> {
@@ -222,6 +224,7 @@ impl Members {
                 Ok(()) | Err(Errno::ESRCH) => return Ok(()),
                 // No member may be signalled, or all are zombies.
                 Err(errno) if is_denied(errno) => return Ok(()),
+                Err(Errno::ECHILD) if self.outlives_leader() => return Ok(()),
                 Err(Errno::ECHILD) => self.lose_leader()?,
                 Err(errno) => return Err(errno.into()),
             }
@@ -253,18 +256,23 @@ impl Members {
         Ok(())
     }
 
-    /// ECHILD, unless members were seen that can still be signalled by their PIDs.
+    /// Whether the group can be signalled once its leader was reaped. ECHILD means then that nobody is in it.
+    fn outlives_leader(&self) -> bool {
+        self.seen.is_none() && !self.has_lost_leader
+    }
+
+    /// From now on only the members that were seen can be signalled, by their PIDs. ECHILD: none was seen.
     fn lose_leader(&mut self) -> io::Result<()> {
         let seen = self.seen.take().unwrap_or_default();
+        if seen.is_empty() {
+            return Err(Errno::ECHILD.into());
+        }
         let known = seen
             .into_iter()
             .filter(|it| it.start_time.is_some() && is_same(it));
         self.left = known.collect();
         self.has_lost_leader = true;
         self.watch_last();
-        if self.left.is_empty() {
-            return Err(Errno::ECHILD.into());
-        }
         Ok(())
     }
 

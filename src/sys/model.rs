@@ -28,8 +28,8 @@ mod thread;
 pub(crate) use super::real::*;
 
 pub(crate) use by_pid::{
-    block_by_pid, group_of, kill, kill_group, list_pids, peek_by_pid,
-    peek_usage_by_pid, proc_is_own, proc_stat, reap_by_pid, NewPids,
+    block_by_pid, group_of, kill, kill_group, list_pids, peek_by_pid, peek_usage_by_pid,
+    proc_is_own, proc_stat, reap_by_pid, NewPids,
 };
 pub(crate) use by_pidfd::{
     adopt, fdinfo, is_thread_pidfd, pidfd_info, pidfd_open, pidfd_send_signal, poll_reaped,

@@ -15,6 +15,13 @@ pub(crate) struct DeniedCall {
     pub(crate) errno: c_int,
 }
 
+/// `pidfd_send_signal` with `PIDFD_SIGNAL_PROCESS_GROUP` before Linux 6.9.
+pub(crate) const NO_GROUP_SIGNALS: DeniedCall = DeniedCall {
+    call: libc::SYS_pidfd_send_signal,
+    only_if: Some((3, 1 << 2)),
+    errno: libc::EINVAL,
+};
+
 /// Returns a BPF program that denies some system calls and allows all others.
 fn program(denied: &[DeniedCall]) -> Vec<libc::sock_filter> {
     const NUMBER: u32 = 0;

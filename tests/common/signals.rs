@@ -65,6 +65,11 @@ pub(crate) const UNPRIVILEGED_UID: libc::uid_t = 65534;
 /// changes the user ID of all threads.
 #[cfg(target_os = "linux")]
 pub(crate) fn drop_privileges() {
+    // The thread that reaps and ends in the background would inherit the rights of the one that starts it.
+    let child = super::sleeper();
+    let pid = child.id();
+    pidwait::ChildExt::pidfd_reap_in_background(child);
+    kill(pid, libc::SIGKILL);
     // SAFETY: takes three integers.
     let set = unsafe {
         libc::syscall(

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use nix::libc::{EAGAIN, EINTR, SIGTERM};
 use pidwait::{
-    reap_orphans, Backend, Capture, ChildExt, KillOnDrop, PidHandle, ProcessGroup, Spawned, StoppedBy, WaitSet,
+    reap_orphans, Backend, Capture, ChildExt, KillOnDrop, PidHandle, ProcessGroup, Spawned,
+    StoppedBy, WaitSet,
 };
 
 use crate::common::{
@@ -33,11 +34,17 @@ pub(crate) const FLOWS: &[Flow] = &[
     ("wait_shared in two threads", wait_shared),
     ("wait_usage", wait_usage),
     ("wait_exited, exit_status", wait_exited),
-    ("wait_exited_timeout of a non-child", wait_exited_of_a_non_child),
+    (
+        "wait_exited_timeout of a non-child",
+        wait_exited_of_a_non_child,
+    ),
     ("signal", signal),
     ("terminate", terminate),
     ("terminate_unreaped", terminate_unreaped),
-    ("terminate_unreaped of a non-child", terminate_unreaped_non_child),
+    (
+        "terminate_unreaped of a non-child",
+        terminate_unreaped_non_child,
+    ),
     ("terminate_in_background", terminate_in_background),
     ("reap_in_background", reap_in_background),
     ("spawn with pipes", spawn),
@@ -49,12 +56,18 @@ pub(crate) const FLOWS: &[Flow] = &[
     ("group: wait_exited_timeout", group_wait_timeout),
     ("group: terminate", group_terminate),
     ("group: terminate_unreaped", group_terminate_unreaped),
-    ("group: terminate_in_background", group_terminate_in_background),
+    (
+        "group: terminate_in_background",
+        group_terminate_in_background,
+    ),
     ("group: wait, then terminate", group_wait_then_terminate),
     ("ChildExt: waits", child_waits),
     ("ChildExt: pidfd_wait_usage", child_usage),
     ("ChildExt: pidfd_terminate", child_terminate),
-    ("ChildExt: pidfd_terminate_process_group", child_terminate_group),
+    (
+        "ChildExt: pidfd_terminate_process_group",
+        child_terminate_group,
+    ),
     ("ChildExt: pidfd_output_timeout", child_output),
     ("ChildExt: pidfd_reap_in_background", child_background),
     ("WaitSet", wait_set),
@@ -70,23 +83,50 @@ pub(crate) const FLOWS: &[Flow] = &[
     #[cfg(feature = "tokio")]
     ("tokio: wait", on_reactors::wait::<on_reactors::OnTokio>),
     #[cfg(feature = "tokio")]
-    ("tokio: terminate", on_reactors::terminate::<on_reactors::OnTokio>),
+    (
+        "tokio: terminate",
+        on_reactors::terminate::<on_reactors::OnTokio>,
+    ),
     #[cfg(feature = "tokio")]
-    ("tokio: terminate a group", on_reactors::terminate_group::<on_reactors::OnTokio>),
+    (
+        "tokio: terminate a group",
+        on_reactors::terminate_group::<on_reactors::OnTokio>,
+    ),
     #[cfg(feature = "tokio")]
-    ("tokio: Capture", on_reactors::capture::<on_reactors::OnTokio>),
+    (
+        "tokio: Capture",
+        on_reactors::capture::<on_reactors::OnTokio>,
+    ),
     #[cfg(feature = "tokio")]
-    ("tokio: Capture with a timeout", on_reactors::capture_timeout::<on_reactors::OnTokio>),
+    (
+        "tokio: Capture with a timeout",
+        on_reactors::capture_timeout::<on_reactors::OnTokio>,
+    ),
     #[cfg(feature = "async-io")]
-    ("async-io: wait", on_reactors::wait::<on_reactors::OnAsyncIo>),
+    (
+        "async-io: wait",
+        on_reactors::wait::<on_reactors::OnAsyncIo>,
+    ),
     #[cfg(feature = "async-io")]
-    ("async-io: terminate", on_reactors::terminate::<on_reactors::OnAsyncIo>),
+    (
+        "async-io: terminate",
+        on_reactors::terminate::<on_reactors::OnAsyncIo>,
+    ),
     #[cfg(feature = "async-io")]
-    ("async-io: terminate a group", on_reactors::terminate_group::<on_reactors::OnAsyncIo>),
+    (
+        "async-io: terminate a group",
+        on_reactors::terminate_group::<on_reactors::OnAsyncIo>,
+    ),
     #[cfg(feature = "async-io")]
-    ("async-io: Capture", on_reactors::capture::<on_reactors::OnAsyncIo>),
+    (
+        "async-io: Capture",
+        on_reactors::capture::<on_reactors::OnAsyncIo>,
+    ),
     #[cfg(feature = "async-io")]
-    ("async-io: Capture with a timeout", on_reactors::capture_timeout::<on_reactors::OnAsyncIo>),
+    (
+        "async-io: Capture with a timeout",
+        on_reactors::capture_timeout::<on_reactors::OnAsyncIo>,
+    ),
 ];
 
 /// Whether the kernel, libc or a sandbox could fail in this way, and std or the runtime survives it.
@@ -125,7 +165,8 @@ fn unless_fault<T: Debug>(result: io::Result<T>) -> Option<T> {
         Ok(value) => Some(value),
         Err(error) => {
             let fault = libc::fired();
-            let is_expected = error.raw_os_error() == fault || error.kind() == io::ErrorKind::Unsupported;
+            let is_expected =
+                error.raw_os_error() == fault || error.kind() == io::ErrorKind::Unsupported;
             assert!(fault.is_some() && is_expected, "{error:?}");
             None
         }
@@ -154,7 +195,10 @@ fn sh(script: &str) -> Command {
     let mut command = Command::new("sh");
     command.args(["-c", script]);
     // What is left of a failed run would keep the pipes of the test open.
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     command
 }
 
@@ -206,7 +250,10 @@ fn wait_deadline() {
         }
         handle.wait_deadline(Instant::now() + SECONDS)
     });
-    settle(&handle, unless_fault(result).map(|status| status.expect("it has exited")));
+    settle(
+        &handle,
+        unless_fault(result).map(|status| status.expect("it has exited")),
+    );
 }
 
 fn wait_shared() {
@@ -216,7 +263,10 @@ fn wait_shared() {
             let other = thread::Builder::new().spawn_scoped(scope, || handle.wait_shared());
             let own = handle.wait_shared_timeout(SECONDS);
             let other = other.map(|other| other.join().expect("no panic"));
-            [own.map(|it| it.expect("it has exited")), other.and_then(|it| it)]
+            [
+                own.map(|it| it.expect("it has exited")),
+                other.and_then(|it| it),
+            ]
         })
     });
     let [own, other] = results.map(unless_fault);
@@ -238,7 +288,10 @@ fn wait_exited() {
     let handle = open(&exits_soon());
     let result = during(|| handle.wait_exited());
     if unless_fault(result).is_some() {
-        assert!(handle.has_exited().expect("no fault"), "it was reported too early");
+        assert!(
+            handle.has_exited().expect("no fault"),
+            "it was reported too early"
+        );
         assert!(handle.exit_status().is_some());
         let status = handle.try_wait().expect("nothing was reaped");
         assert_right(status.expect("it has exited"));
@@ -315,7 +368,9 @@ fn reap_in_background() {
 
 /// Returns some time after the exit, in which the background thread reaps, if nothing fails.
 fn await_exit(pid: u32) {
-    eventually("it exits", || state_of(pid).map_or(true, |state| state == 'Z'));
+    eventually("it exits", || {
+        state_of(pid).map_or(true, |state| state == 'Z')
+    });
     thread::sleep(SHORT);
 }
 
@@ -364,11 +419,18 @@ fn exit_fd() {
         let fd = handle.exit_fd()?;
         observe(|| {
             assert!(readable(&fd, LONG), "it has exited");
-            assert_eq!(state_of(handle.id()), Some('Z'), "it was reported too early");
+            assert_eq!(
+                state_of(handle.id()),
+                Some('Z'),
+                "it was reported too early"
+            );
         });
         handle.try_wait()
     });
-    settle(&handle, unless_fault(result).map(|status| status.expect("it has exited")));
+    settle(
+        &handle,
+        unless_fault(result).map(|status| status.expect("it has exited")),
+    );
 }
 
 fn exit_fd_of_a_non_child() {
@@ -392,7 +454,9 @@ fn group() -> ProcessGroup {
     let mut command = sh("sleep 60 & exec sleep 60");
     let child = command.process_group(0).spawn().expect("sh starts");
     let group = open(&child).process_group().expect("it leads a group");
-    eventually("it has a member", || group.members().expect("/proc").len() == 2);
+    eventually("it has a member", || {
+        group.members().expect("/proc").len() == 2
+    });
     group
 }
 
@@ -539,7 +603,11 @@ fn child_terminate_group() {
     let result = during(|| child.pidfd_terminate_process_group(SECONDS));
     match unless_fault(result) {
         Some(status) => assert_right(status),
-        None => drop(child.pidfd_terminate_process_group(SECONDS).expect("no fault")),
+        None => drop(
+            child
+                .pidfd_terminate_process_group(SECONDS)
+                .expect("no fault"),
+        ),
     }
     collect(child);
 }
@@ -564,7 +632,10 @@ fn child_output() {
 
 #[track_caller]
 fn assert_blocking(pipe: &Option<impl std::os::fd::AsRawFd>) {
-    assert!(pipe.as_ref().map_or(true, is_blocking), "a pipe is left in non-blocking mode");
+    assert!(
+        pipe.as_ref().map_or(true, is_blocking),
+        "a pipe is left in non-blocking mode"
+    );
 }
 
 fn child_background() {
@@ -589,7 +660,8 @@ fn wait_set() {
     let mut reported = Vec::new();
     let result = during(|| {
         for handle in &handles {
-            set.insert(handle.clone(), ()).map_err(|rejected| rejected.error)?;
+            set.insert(handle.clone(), ())
+                .map_err(|rejected| rejected.error)?;
         }
         while let Some(exited) = set.wait_timeout(SECONDS)? {
             reported.push(exited.status);
@@ -602,7 +674,9 @@ fn wait_set() {
         reported.push(exited.status);
     }
     assert_eq!(reported.len(), inserted, "each is reported once");
-    reported.into_iter().for_each(|status| assert_right(status.expect("it is a child")));
+    reported
+        .into_iter()
+        .for_each(|status| assert_right(status.expect("it is a child")));
     for handle in handles.drain(inserted..) {
         settle(&handle, None);
     }
@@ -615,7 +689,8 @@ fn wait_set_of_non_children() {
     let mut reported = 0;
     let result = during(|| {
         for handle in &handles {
-            set.insert(handle.clone(), ()).map_err(|rejected| rejected.error)?;
+            set.insert(handle.clone(), ())
+                .map_err(|rejected| rejected.error)?;
         }
         assert!(set.wait_timeout(SHORT)?.is_none(), "they run");
         non_children[0].let_exit();
@@ -624,7 +699,9 @@ fn wait_set_of_non_children() {
     });
     let inserted = set.len() + reported;
     unless_fault(result);
-    non_children.iter_mut().for_each(|it| assert_eq!(it.finish(), Some(7)));
+    non_children
+        .iter_mut()
+        .for_each(|it| assert_eq!(it.finish(), Some(7)));
     while set.wait().expect("no fault").is_some() {
         reported += 1;
     }
@@ -680,7 +757,10 @@ fn capture_output() {
     let mut command = with_output("echo out; echo err >&2; exit 3");
     let result = during(|| Capture::new().timeout(SECONDS).output(&mut command));
     if let Some(captured) = unless_fault(result.map_err(io::Error::from)) {
-        assert_eq!((&captured.stdout[..], &captured.stderr[..]), (&b"out\n"[..], &b"err\n"[..]));
+        assert_eq!(
+            (&captured.stdout[..], &captured.stderr[..]),
+            (&b"out\n"[..], &b"err\n"[..])
+        );
         assert_right(captured.status.expect("it has exited"));
     }
     eventually("the child is reaped", || !has_other_children());

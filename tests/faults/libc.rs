@@ -6,7 +6,9 @@
 use std::cell::Cell;
 use std::ffi::CStr;
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{
+    AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicUsize, Ordering::SeqCst,
+};
 
 use nix::libc::{
     self, c_char, c_int, c_long, c_ulong, c_void, id_t, idtype_t, nfds_t, off_t, pid_t, pollfd,
@@ -283,10 +285,17 @@ unsafe extern "C" fn syscall(
     f: c_long,
 ) -> c_long {
     let last = SYSCALLS.len() - 1;
-    let call = SYSCALLS.iter().position(|(it, _)| *it == number).unwrap_or(last);
+    let call = SYSCALLS
+        .iter()
+        .position(|(it, _)| *it == number)
+        .unwrap_or(last);
     let is_wake = number == libc::SYS_futex && b & c_long::from(libc::FUTEX_WAKE) != 0;
     // No kernel fails to wake a thread.
-    let error = if is_wake { None } else { count(NAMES.len() + call) };
+    let error = if is_wake {
+        None
+    } else {
+        count(NAMES.len() + call)
+    };
     if let Some(errno) = error {
         return c_long::failed(errno);
     }

@@ -58,9 +58,10 @@ fn one_failed_call_loses_and_leaks_nothing() {
     if let Some(part) = current_part() {
         return run_flow(&part);
     }
-    let seed = std::env::var("PIDWAIT_FAULTS_SEED").map_or_else(|_| clock(), |seed| {
-        seed.parse().expect("PIDWAIT_FAULTS_SEED: a number")
-    });
+    let seed = std::env::var("PIDWAIT_FAULTS_SEED").map_or_else(
+        |_| clock(),
+        |seed| seed.parse().expect("PIDWAIT_FAULTS_SEED: a number"),
+    );
     let sample = match std::env::var("PIDWAIT_FAULTS") {
         Ok(all) if all == "all" => None,
         Ok(count) => Some(count.parse().expect("PIDWAIT_FAULTS: all, or a number")),
@@ -87,14 +88,20 @@ fn one_failed_call_loses_and_leaks_nothing() {
         })
         .collect();
     let (outcomes, mut failures) = run_all(&trials);
-    let mut runs: Vec<Run> = outcomes.into_iter().flat_map(|(run, out)| faults(&run, &out)).collect();
+    let mut runs: Vec<Run> = outcomes
+        .into_iter()
+        .flat_map(|(run, out)| faults(&run, &out))
+        .collect();
     if let Some(count) = sample {
         while runs.len() > count {
             runs.swap_remove(random.below(runs.len()));
         }
     }
     let (outcomes, failed) = run_all(&runs);
-    let fired = outcomes.iter().filter(|(_, out)| out.contains("fired")).count();
+    let fired = outcomes
+        .iter()
+        .filter(|(_, out)| out.contains("fired"))
+        .count();
     // Not println, because the test harness captures its output.
     let _ = writeln!(
         std::io::stderr(),
@@ -104,11 +111,18 @@ fn one_failed_call_loses_and_leaks_nothing() {
         backends().len(),
     );
     failures.extend(failed);
-    assert!(failures.is_empty(), "{} failed:\n{}", failures.len(), failures.join("\n"));
+    assert!(
+        failures.is_empty(),
+        "{} failed:\n{}",
+        failures.len(),
+        failures.join("\n")
+    );
 }
 
 fn clock() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("after 1970");
     now.as_secs() * 1_000_000 + u64::from(now.subsec_micros())
 }
 
@@ -155,7 +169,10 @@ fn faults(trial: &Run, out: &str) -> Vec<Run> {
     let mut calls = BTreeMap::new();
     for line in out.lines().filter_map(|line| line.split_once("flow: ")) {
         let mut words = line.1.split(" = ");
-        let (name, count) = (words.next().expect("a name"), words.next().expect("a count"));
+        let (name, count) = (
+            words.next().expect("a name"),
+            words.next().expect("a count"),
+        );
         let count: u32 = count.parse().expect("a number");
         match name {
             "descriptors left" => left.0 = count as usize,
@@ -172,7 +189,11 @@ fn faults(trial: &Run, out: &str) -> Vec<Run> {
                 }
                 let function = function.clone();
                 runs.push(Run {
-                    fault: Some(Fault { function, after, errno }),
+                    fault: Some(Fault {
+                        function,
+                        after,
+                        errno,
+                    }),
                     left,
                     ..trial.clone()
                 });
@@ -219,14 +240,20 @@ fn run_flow(part: &str) {
         }
     } else {
         let most = (number(descriptors) as usize, number(threads) as usize);
-        common::eventually("no more descriptors and threads are left than without a fault", || {
-            let left = now();
-            left.0 <= most.0 && left.1 <= most.1
-        });
+        common::eventually(
+            "no more descriptors and threads are left than without a fault",
+            || {
+                let left = now();
+                left.0 <= most.0 && left.1 <= most.1
+            },
+        );
     }
     for mut bystander in bystanders {
         let state = state_of(bystander.id());
-        assert!(matches!(state, Some('S' | 'R' | 'D')), "a bystander was hit: {state:?}");
+        assert!(
+            matches!(state, Some('S' | 'R' | 'D')),
+            "a bystander was hit: {state:?}"
+        );
         bystander.kill().expect("it runs");
         reap_externally(bystander.id());
     }
@@ -245,7 +272,11 @@ fn report(text: &str) {
 fn sleep(leads_group: bool) -> Child {
     use std::os::unix::process::CommandExt;
     let mut command = Command::new("sleep");
-    command.arg("60").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+        .arg("60")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     if leads_group {
         command.process_group(0);
     }

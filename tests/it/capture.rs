@@ -1,5 +1,7 @@
 //! `Capture` and `pidfd_output_timeout`.
 
+#[cfg(any(feature = "tokio", feature = "async-io"))]
+mod dropped;
 mod input;
 mod leak;
 mod limits;
@@ -7,6 +9,7 @@ mod limits;
 mod pipes;
 mod script;
 mod sigpipe;
+mod stops;
 mod subject;
 mod terminate;
 mod timeout;
@@ -17,13 +20,15 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use nix::libc::{ECHILD, EINVAL, SIGKILL};
-use pidwait::{Capture, ChildExt};
+use pidwait::{Capture, ChildExt, Escalation};
 
 use crate::common::isolated::enter;
 #[cfg(target_os = "linux")]
 use crate::common::set_pipe_size;
-use crate::common::{await_zombie, backends, exists, is_blocking, reap_externally, rounds, shell};
-use subject::{both_piped, code, each, gate, kinds, Kind, Subject};
+use crate::common::{await_zombie, exists, is_blocking, reap_externally, rounds, shell};
+use subject::{
+    both_piped, code, each, gate, kinds, kinds_of_spawned, AnyChild, Kind, Subject, DRIVERS,
+};
 
 const LONG: Duration = Duration::from_secs(600);
 const SHORT: Duration = Duration::from_millis(20);
@@ -35,7 +40,11 @@ fn captures_both_streams_and_the_status() {
         assert_eq!(captured.stderr, b"err\n");
         assert_eq!(code(&captured), Some(3));
         assert!(!captured.leaked);
-        assert_eq!((captured.discarded, captured.input_written), (0, 0));
+        assert_eq!(
+            (captured.stdout_discarded, captured.stderr_discarded),
+            (0, 0)
+        );
+        assert_eq!(captured.input_written, 0);
     });
     each("echo out; kill -9 $$", |captured| {
         assert_eq!(captured.stdout, b"out\n");
@@ -162,40 +171,103 @@ fn child_that_closes_its_output_is_waited_for() {
     }
 }
 
-/// Of a `Child`, std then has the status, too.
+/// Of a `Child`, std then has the status, too. A second run returns it again.
 #[test]
 fn child_is_reaped_once() {
-    let mut child = both_piped("exit 3").spawn().unwrap();
-    let captured = child.pidfd_output_timeout(LONG).unwrap();
-    assert_eq!(code(&captured), Some(3));
-    assert_eq!(child.wait().unwrap().code(), Some(3));
-    assert!(!exists(child.id()));
     for kind in kinds() {
         let mut child = kind.script("exit 3");
         child.exited(LONG);
+        assert!(!exists(child.pid()));
         assert_eq!(child.pipes().map(|fd| fd.is_some()), [false; 3]);
-        let again = child.run(&Capture::new()).unwrap_err();
-        assert_eq!(again.error.raw_os_error(), Some(ECHILD));
+        assert_eq!(code(&child.exited(LONG)), Some(3));
+        if let AnyChild::Child(child) = &mut child.child {
+            assert_eq!(child.wait().unwrap().code(), Some(3));
+        }
     }
 }
 
-/// What the child wrote is in the error.
+/// What the child wrote is in the error. A handle that was opened before may find the status in the
+/// kernel's record.
 #[test]
-fn child_that_was_reaped_before_fails_with_echild_and_its_output() {
+fn child_that_other_code_reaped_before_fails_with_echild_and_its_output() {
     for kind in kinds() {
-        let mut child = kind.script("echo out; echo err >&2");
+        let mut child = kind.script("echo out; echo err >&2; exit 3");
         reap_externally(child.pid());
-        let failed = child.run(&Capture::new()).unwrap_err();
-        assert_eq!(failed.error.raw_os_error(), Some(ECHILD));
-        assert_eq!(
-            (failed.stdout, failed.stderr),
-            (b"out\n".to_vec(), b"err\n".to_vec())
-        );
+        let (stdout, stderr) = match child.run(&Capture::new()) {
+            Err(failed) => {
+                assert_eq!(failed.error.raw_os_error(), Some(ECHILD));
+                assert!(kind.is_child() || !kind.has_exit_records());
+                (failed.stdout, failed.stderr)
+            }
+            Ok(captured) => {
+                assert!(!kind.is_child());
+                assert_eq!(code(&captured), Some(3));
+                (captured.stdout, captured.stderr)
+            }
+        };
+        assert_eq!((&stdout[..], &stderr[..]), (&b"out\n"[..], &b"err\n"[..]));
     }
-    let mut child = both_piped("echo out").spawn().unwrap();
-    child.wait().unwrap();
-    let failed = child.pidfd_output_timeout(LONG).unwrap_err();
-    assert_eq!(io::Error::from(failed).raw_os_error(), Some(ECHILD));
+}
+
+/// std has the status, or the handle.
+#[test]
+fn status_that_a_wait_got_before_is_returned() {
+    for kind in kinds() {
+        let mut child = kind.script("echo out; exit 3");
+        let status = match &mut child.child {
+            AnyChild::Child(child) => child.wait().unwrap(),
+            AnyChild::Spawned(spawned) => spawned.handle.wait().unwrap(),
+        };
+        let captured = child.exited(LONG);
+        assert_eq!(captured.status, Some(status));
+        assert_eq!(captured.stdout, b"out\n");
+        assert_eq!(captured.usage, None);
+    }
+    let mut child = both_piped("echo out; exit 3").spawn().unwrap();
+    let status = child.wait().unwrap();
+    let captured = child.pidfd_output_timeout(LONG).unwrap();
+    assert_eq!(captured.status, Some(status));
+}
+
+/// The background reaper, and a wait in another thread, take the status at any moment.
+#[test]
+fn status_that_the_background_reaper_takes_is_returned() {
+    for kind in kinds_of_spawned() {
+        for _ in 0..rounds(30) {
+            let mut child = kind.script("echo hi; exit 3");
+            child.spawned().handle.reap_in_background();
+            let captured = child.exited(LONG);
+            assert_eq!(
+                (code(&captured), &captured.stdout[..]),
+                (Some(3), &b"hi\n"[..])
+            );
+        }
+    }
+}
+
+#[test]
+fn usage_comes_with_the_status() {
+    for kind in kinds() {
+        let captured = kind.script("exit 3").exited(LONG);
+        assert!(captured.usage.unwrap().max_rss > 4096, "{kind:?}");
+    }
+    for driver in DRIVERS {
+        let captured = driver
+            .output(&Capture::new(), &mut shell("exit 3"))
+            .unwrap();
+        assert!(captured.usage.unwrap().max_rss > 4096, "{driver:?}");
+    }
+}
+
+#[test]
+fn success_is_an_exit_with_code_0_that_was_not_stopped() {
+    each("exit 0", |captured| assert!(captured.success()));
+    each("exit 3", |captured| assert!(!captured.success()));
+    for kind in kinds() {
+        let (mut child, _opener) = kind.gated("read go");
+        assert!(!child.timed_out(SHORT).success());
+        child.end();
+    }
 }
 
 /// The status comes from the kernel's record, where there is one.
@@ -232,12 +304,9 @@ fn status_that_other_code_takes_meanwhile_loses_no_output() {
 /// Another thread waits through a clone of the handle.
 #[test]
 fn status_that_a_clone_of_the_handle_has_is_returned() {
-    for backend in backends() {
-        let (mut child, opener) = Kind::Spawned(backend).gated("echo out; read go; exit 3");
-        let Subject::Spawned(spawned) = &child else {
-            unreachable!();
-        };
-        let clone = spawned.handle.clone();
+    for kind in kinds_of_spawned() {
+        let (mut child, opener) = kind.gated("echo out; read go; exit 3");
+        let clone = child.spawned().handle.clone();
         let mut opener = Some(opener);
         let captured = child.run_with(&Capture::new(), |_, _| {
             drop(opener.take());
@@ -250,34 +319,68 @@ fn status_that_a_clone_of_the_handle_has_is_returned() {
 
 #[test]
 fn released_handle_fails_with_einval_and_keeps_the_pipes() {
-    for backend in backends() {
-        let mut child = Kind::Spawned(backend).script("echo out");
-        let Subject::Spawned(spawned) = &mut child else {
-            unreachable!();
-        };
-        spawned.handle.release().unwrap();
-        let failed = Capture::new().run(spawned).unwrap_err();
+    for kind in kinds_of_spawned() {
+        let mut child = kind.script("echo out");
+        child.spawned().handle.release().unwrap();
+        let failed = child.run(&Capture::new()).unwrap_err();
         assert_eq!(failed.error.raw_os_error(), Some(EINVAL));
-        assert!(spawned.stdout.is_some() && spawned.stderr.is_some());
-        reap_externally(spawned.handle.id());
+        assert_eq!(child.pipes().map(|fd| fd.is_some()), [false, true, true]);
+        reap_externally(child.pid());
+    }
+}
+
+#[test]
+fn handle_that_is_released_during_the_run_goes_on_to_the_end() {
+    for kind in kinds_of_spawned() {
+        let (mut child, opener) = kind.gated("echo out; read go; exit 3");
+        let clone = child.spawned().handle.clone();
+        let mut opener = Some(opener);
+        let captured = child.run_with(&Capture::new(), |_, _| {
+            drop(opener.take());
+            clone.release()
+        });
+        assert_eq!(code(&captured.unwrap()), Some(3));
     }
 }
 
 #[test]
 fn output_pipes_and_reaps_the_command() {
-    // Not piped by the caller.
-    let mut command = shell("echo out; echo err >&2; read line; exit 3");
-    let captured = Capture::new().output(&mut command).unwrap();
-    assert_eq!(
-        (&captured.stdout[..], &captured.stderr[..]),
-        (&b"out\n"[..], &b"err\n"[..])
-    );
-    assert_eq!(code(&captured), Some(3));
-    let output = captured.into_output().unwrap();
-    assert_eq!((output.stdout.len(), output.stderr.len()), (4, 4));
+    for driver in DRIVERS {
+        // Not piped by the caller.
+        let mut command = shell("echo out; echo err >&2; read line; exit 3");
+        let captured = driver.output(&Capture::new(), &mut command).unwrap();
+        assert_eq!(
+            (&captured.stdout[..], &captured.stderr[..]),
+            (&b"out\n"[..], &b"err\n"[..])
+        );
+        assert_eq!(code(&captured), Some(3));
+        let output = captured.into_output().unwrap();
+        assert_eq!((output.stdout.len(), output.stderr.len()), (4, 4));
 
-    let missing = Capture::new().output(&mut Command::new("/no/such/program"));
-    assert_eq!(missing.unwrap_err().error.kind(), io::ErrorKind::NotFound);
+        let missing = driver.output(&Capture::new(), &mut Command::new("/no/such/program"));
+        assert_eq!(missing.unwrap_err().error.kind(), io::ErrorKind::NotFound);
+    }
+}
+
+#[test]
+fn unknown_signal_in_an_escalation_fails_with_einval_before_anything() {
+    let bad = Escalation::new(1000, LONG);
+    for capture in [
+        Capture::new().terminate_on_timeout(&bad),
+        Capture::new().terminate_on_leak(&bad),
+    ] {
+        for kind in kinds() {
+            let mut child = kind.script("echo out");
+            let failed = child.run(&capture).unwrap_err();
+            assert_eq!(failed.error.raw_os_error(), Some(EINVAL));
+            assert_eq!(child.exited(LONG).stdout, b"out\n");
+        }
+        for driver in DRIVERS {
+            // The command is not even looked for.
+            let failed = driver.output(&capture, &mut Command::new("/no/such/program"));
+            assert_eq!(failed.unwrap_err().error.raw_os_error(), Some(EINVAL));
+        }
+    }
 }
 
 /// The blocking mode belongs to the open file description, which other descriptors may share.
@@ -297,7 +400,7 @@ fn pipes_are_blocking_again_when_the_call_returns() {
 #[test]
 fn capture_error_prints_its_cause_once() {
     let mut child = shell("exit 0").spawn().unwrap();
-    child.wait().unwrap();
+    reap_externally(child.id());
     let failed = child.pidfd_output_timeout(LONG).unwrap_err();
     assert_eq!(failed.to_string(), failed.error.to_string());
     assert!(std::error::Error::source(&failed).is_none());

@@ -4,14 +4,17 @@ use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Stdio};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::common::{
     await_state, await_zombie, errno, exists, kill, reap_externally, sh, shell, sleeper, state_of,
-    try_reap_externally, zombie, Waiter,
+    try_reap_externally, while_asleep, zombie, Waiter,
 };
 use crate::race::assert_one_got_the_status;
 use nix::libc::{ECHILD, SIGCONT, SIGKILL, SIGSTOP, SIGTERM};
 use pidwait::ChildExt;
+
+const SHORT: Duration = Duration::from_millis(10);
 
 /// Starts a child that exits when its standard input closes.
 fn cat() -> Child {
@@ -153,4 +156,39 @@ fn pidfd_release_closes_the_pipes_and_reaps_nothing() {
     assert!(exists(pid));
     kill(pid, SIGTERM);
     assert_eq!(reap_externally(pid), SIGTERM);
+}
+
+#[test]
+fn pidfd_wait_usage_has_the_usage_and_leaves_the_status_to_std() {
+    for mut child in [sh("exit 3"), zombie("exit 3")] {
+        let (status, usage) = child.pidfd_wait_usage().unwrap();
+        assert_eq!(status.code(), Some(3));
+        assert!(usage.max_rss > 4096, "{usage:?}");
+        assert_eq!(child.wait().unwrap(), status);
+        assert_eq!(errno(child.pidfd_wait_usage()), ECHILD);
+    }
+    // It closes the input, as `pidfd_wait` does.
+    let mut child = cat();
+    assert!(child.pidfd_wait_usage().unwrap().0.success());
+    assert!(child.stdin.is_none());
+}
+
+#[test]
+fn pidfd_wait_exited_timeout_reaps_nothing() {
+    let mut child = cat();
+    let start = Instant::now();
+    assert!(!child.pidfd_wait_exited_timeout(SHORT).unwrap());
+    assert!(start.elapsed() >= SHORT);
+    assert!(!child.pidfd_wait_exited_timeout(Duration::ZERO).unwrap());
+    assert!(child.stdin.is_some());
+    let stdin = child.stdin.take();
+    let wait = || child.pidfd_wait_exited_timeout(Duration::MAX);
+    assert!(while_asleep(wait, || drop(stdin)).unwrap());
+    assert!(child.pidfd_wait_exited_timeout(Duration::ZERO).unwrap());
+    assert_eq!(state_of(child.id()), Some('Z'));
+    assert_eq!(child.pidfd_wait().unwrap().code(), Some(0));
+    assert_eq!(
+        errno(child.pidfd_wait_exited_timeout(Duration::MAX)),
+        ECHILD
+    );
 }

@@ -301,7 +301,9 @@ fn waits_work_with_a_limit_of_no_descriptors() {
 /// The descriptor's number is higher than those of an `fd_set`.
 #[test]
 fn high_descriptor_is_waited_for_with_a_limit_of_no_descriptors() {
-    if !isolated_with_pidfds("fd_exhausted::high_descriptor_is_waited_for_with_a_limit_of_no_descriptors") {
+    if !isolated_with_pidfds(
+        "fd_exhausted::high_descriptor_is_waited_for_with_a_limit_of_no_descriptors",
+    ) {
         return;
     }
     let child = sleeper();

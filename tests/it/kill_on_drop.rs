@@ -3,18 +3,22 @@
 use std::panic::{catch_unwind, AssertUnwindSafe};
 
 use std::fmt::Debug;
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::Stdio;
+use std::time::Duration;
 
 use nix::libc::{ECHILD, EPERM, SIGKILL, SIGTERM};
-use pidwait::{KillOnDrop, PidHandle, Spawned};
+use pidwait::{Escalation, KillOnDrop, PidHandle, Spawned};
 
 use super::process_group::leader;
+use crate::common::isolated::enter_with_each_backend;
 use crate::common::{
     await_gone, await_state, await_zombie, backends, blocked_on_stdin, drop_privileges, errno,
-    eventually, exists, fork, is_root, kill, line, raw_fork, reap_externally, shell, skip, sleeper,
-    stop, traceable_sleeper, zombie, NonChild, Tracer,
+    eventually, exists, fork, has_living_member, is_root, kill, line, raw_fork, ready,
+    reap_externally, shell, skip, sleeper, stop, traceable_sleeper, zombie, NonChild, Tracer,
 };
+
+const LONG: Duration = Duration::from_secs(60);
 
 /// The child is reaped at the latest in the background.
 #[test]
@@ -284,5 +288,76 @@ fn drop_in_a_forked_process_does_nothing() {
                 assert_eq!(handle.wait().unwrap().code(), Some(3));
             }
         }
+    }
+}
+
+/// What the leader leaves behind is killed, although the leader itself was waited for.
+#[test]
+fn drop_after_a_wait_for_the_leader_kills_the_rest_of_the_group() {
+    for backend in backends() {
+        let (child, members) = leader();
+        let handle = PidHandle::open_with(child.id(), backend).unwrap();
+        let guard = KillOnDrop::new(handle.process_group().unwrap());
+        assert_eq!(handle.wait().unwrap().code(), Some(3));
+        drop(guard);
+        members.await_end();
+        assert!(!exists(child.id()));
+    }
+}
+
+/// What is guarded is noted when the guard is made.
+#[test]
+fn group_that_was_taken_out_of_a_guarded_spawned_is_killed() {
+    let test = "kill_on_drop::group_that_was_taken_out_of_a_guarded_spawned_is_killed";
+    if !enter_with_each_backend(test) {
+        return;
+    }
+    let mut command = shell("sleep 600 & read x; exit 3");
+    command.process_group(0).stdin(Stdio::piped());
+    let mut guard = KillOnDrop::new(PidHandle::spawn(&mut command).unwrap());
+    drop(guard.group.take());
+    drop(guard.stdin.take());
+    let handle = guard.handle.clone();
+    assert_eq!(handle.wait().unwrap().code(), Some(3));
+    assert!(has_living_member(handle.id()));
+    drop(guard);
+    assert!(!has_living_member(handle.id()));
+    assert!(!exists(handle.id()));
+}
+
+/// The drop waits for a member that has its own way to end.
+#[test]
+fn guard_with_an_escalation_ends_its_target_gracefully() {
+    for backend in backends() {
+        let mut child = ready("trap 'exit 5' TERM; echo ready; while :; do sleep 0.01; done");
+        let handle = PidHandle::open_with(child.id(), backend).unwrap();
+        drop(KillOnDrop::with_escalation(handle.clone(), LONG));
+        assert_eq!(handle.exit_status().unwrap().code(), Some(5));
+        assert_eq!(errno(child.try_wait()), ECHILD);
+
+        let worker =
+            "trap \"sleep 0.1; echo saved; exit\" TERM; echo ready; while :; do sleep 0.01; done";
+        let mut command = shell(&format!("sh -c '{worker}' & wait"));
+        command.process_group(0).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        assert_eq!(line(&mut child), "ready");
+        let handle = PidHandle::open_with(child.id(), backend).unwrap();
+        let group = handle.process_group().unwrap();
+        drop(KillOnDrop::with_escalation(group, LONG));
+        assert_eq!(line(&mut child), "saved");
+        assert_eq!(handle.exit_status().unwrap().signal(), Some(SIGTERM));
+    }
+}
+
+#[test]
+fn guard_with_an_unknown_signal_kills() {
+    for backend in backends() {
+        let child = sleeper();
+        let handle = PidHandle::open_with(child.id(), backend).unwrap();
+        let unknown = Escalation::new(1000, LONG);
+        drop(KillOnDrop::with_escalation(handle.clone(), unknown));
+        await_gone(child.id());
+        eventually("the status is noted", || handle.exit_status().is_some());
+        assert_eq!(handle.exit_status().unwrap().signal(), Some(SIGKILL));
     }
 }

@@ -1,12 +1,14 @@
 //! `ProcessGroup`: signals. The modules have the waits and `terminate`.
 
+mod keeps;
 mod other_systems;
 mod terminate;
 mod wait;
 
 use std::io::Read;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use nix::libc::{self, ECHILD, EINVAL, SIGKILL, SIGTERM};
@@ -19,6 +21,34 @@ use crate::common::{
     exists, exit, fork, is_root, join_group, kernel, kill, lead_group, leads_group, line, pause,
     reap_any, reap_externally, shell, skip, sleep, sleeper, state_of, zombie, NonChild,
 };
+
+/// Compiles a library to preload, which replaces functions of libc. `None`: there is no C compiler, or the
+/// system's libraries are static.
+pub(crate) fn library(source: &str) -> Option<PathBuf> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/process_group");
+    let library = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    // Of this process, because tests run at the same time.
+    let library = library.join(format!("{source}.{}.so", std::process::id()));
+    let mut compiler = Command::new("cc");
+    compiler
+        .args(["-shared", "-fPIC", "-o"])
+        .arg(&library)
+        .arg(PathBuf::from(folder).join(source));
+    if cfg!(target_arch = "x86") {
+        compiler.arg("-m32");
+    }
+    match compiler.arg("-ldl").output() {
+        Ok(output) if output.status.success() => Some(library),
+        Ok(output) => {
+            skip(&format!("cc: {}", String::from_utf8_lossy(&output.stderr)));
+            None
+        }
+        Err(error) => {
+            skip(&format!("no cc: {error}"));
+            None
+        }
+    }
+}
 
 /// Starts a process group of five, whose leader exits with code 3 at once. The four others run until
 /// they are killed, or until a failed test drops `Members`.

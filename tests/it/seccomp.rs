@@ -7,7 +7,7 @@ use std::process::Child;
 use std::thread;
 
 use crate::common::isolated::{current_part, run_isolated};
-use crate::common::seccomp::{deny, deny_in, DeniedCall};
+use crate::common::seccomp::{deny, deny_in, DeniedCall, NO_GROUP_SIGNALS};
 use crate::common::smoke::check_core_calls;
 use crate::common::{
     await_gone, errno, exists, fork_and_exit, pidfds_supported, reap_externally, rounds, skip,
@@ -36,13 +36,6 @@ const NO_INFO: DeniedCall = DeniedCall {
     call: libc::SYS_ioctl,
     only_if: Some((1, 0xC040_FF0B)),
     errno: ENOTTY,
-};
-
-/// `pidfd_send_signal` with `PIDFD_SIGNAL_PROCESS_GROUP` before Linux 6.9.
-const NO_GROUPS: DeniedCall = DeniedCall {
-    call: libc::SYS_pidfd_send_signal,
-    only_if: Some((3, 1 << 2)),
-    errno: EINVAL,
 };
 
 /// A simulated system, and what the probe must find missing there.
@@ -94,7 +87,7 @@ const SYSTEMS: &[System] = &[
     },
     System {
         name: "Linux before 6.9",
-        denied: &[NO_GROUPS, NO_INFO],
+        denied: &[NO_GROUP_SIGNALS, NO_INFO],
         missing: None,
     },
     System {

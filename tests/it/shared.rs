@@ -1,15 +1,20 @@
 //! `wait_shared`: every caller gets the status.
 
 use std::io;
+use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::common::{
     await_zombie, backends, blocked_on_stdin, errno, has_exit_records, reap_externally, rounds,
-    sleeper, zombie, Waiter,
+    sleeper, while_asleep, zombie, Waiter,
 };
-use nix::libc::{ECHILD, EINVAL};
+use nix::libc::{ECHILD, EINVAL, SIGKILL};
 use pidwait::{PidHandle, Spawned};
+
+const SHORT: Duration = Duration::from_millis(10);
+const LONG: Duration = Duration::from_secs(60);
 
 fn code(result: io::Result<ExitStatus>) -> Option<i32> {
     result.unwrap().code()
@@ -132,5 +137,86 @@ fn wait_shared_of_a_zombie_reaps_it() {
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
         assert_eq!(code(handle.wait_shared()), Some(3));
         assert!(!crate::common::exists(child.id()));
+    }
+}
+
+type Wait = fn(&PidHandle) -> io::Result<Option<ExitStatus>>;
+
+/// With a limit, also while a tracer holds the zombie, which then counts as exited.
+#[test]
+fn shared_waits_with_limits_return_none_in_time() {
+    let waits: [Wait; 3] = [
+        PidHandle::try_wait_shared,
+        |handle| handle.wait_shared_timeout(SHORT),
+        |handle| handle.wait_shared_deadline(Instant::now() + SHORT),
+    ];
+    for backend in backends() {
+        let (child, stdin) = blocked_on_stdin();
+        let handle = PidHandle::open_with(child.id(), backend).unwrap();
+        for wait in waits {
+            assert_eq!(wait(&handle).unwrap(), None);
+        }
+        let start = Instant::now();
+        assert_eq!(handle.wait_shared_timeout(SHORT).unwrap(), None);
+        assert!(start.elapsed() >= SHORT);
+        drop(stdin);
+        handle.wait().unwrap();
+        for wait in waits {
+            assert_eq!(wait(&handle).unwrap().unwrap().code(), Some(3));
+        }
+
+        let missing = PidHandle::open_with(i32::MAX.unsigned_abs(), backend).unwrap();
+        let child = sleeper();
+        let released = PidHandle::open_with(child.id(), backend).unwrap();
+        released.release().unwrap();
+        for wait in waits {
+            assert_eq!(errno(wait(&missing)), ECHILD);
+            assert_eq!(errno(wait(&released)), EINVAL);
+        }
+    }
+}
+
+#[test]
+fn shared_wait_with_a_limit_wakes_up_at_the_exit() {
+    let waits: [Wait; 2] = [
+        |handle| handle.wait_shared_timeout(LONG),
+        |handle| handle.wait_shared_deadline(Instant::now() + LONG),
+    ];
+    for backend in backends() {
+        for wait in waits {
+            let (child, stdin) = blocked_on_stdin();
+            let handle = PidHandle::open_with(child.id(), backend).unwrap();
+            let other = handle.clone();
+            let waited = while_asleep(
+                || wait(&handle).unwrap(),
+                || {
+                    drop(stdin);
+                    assert_eq!(code(other.wait_shared()), Some(3));
+                },
+            );
+            assert_eq!(waited.unwrap().code(), Some(3));
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn shared_wait_with_a_limit_is_not_held_up_by_a_tracer() {
+    use crate::common::{await_state, traceable_sleeper, Tracer};
+
+    for backend in backends() {
+        let child = traceable_sleeper();
+        let Some(tracer) = Tracer::attach(child.id()) else {
+            return;
+        };
+        let handle = PidHandle::open_with(child.id(), backend).unwrap();
+        handle.kill().unwrap();
+        await_state(child.id(), 'Z');
+        assert_eq!(handle.wait_shared_timeout(SHORT).unwrap(), None);
+        assert_eq!(handle.try_wait_shared().unwrap(), None);
+        assert_eq!(handle.exit_status(), None);
+        tracer.end();
+        let status = handle.wait_shared_timeout(LONG).unwrap();
+        assert_eq!(status.unwrap().signal(), Some(SIGKILL));
     }
 }

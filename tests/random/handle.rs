@@ -10,7 +10,7 @@ use nix::libc::{self, c_int};
 use pidwait::{PidHandle, Spawned, WaitSet};
 use proptest::prelude::*;
 
-use crate::common::shell;
+use crate::common::{readable, shell};
 use crate::{
     assert_errno, assert_not_early, assert_reaped_once, backend, config, duration, instant,
     is_signal, kill, short, signal,
@@ -136,13 +136,18 @@ impl TestHandle {
                 self.check_exited(handle.wait_exited_timeout(timeout));
             }
             Call::ExitStatus => {
-                let expected = match self.state {
-                    State::Done(status) => Some(status),
-                    State::Live | State::Released => None,
-                };
-                assert_eq!(handle.exit_status(), expected);
+                let status = handle.exit_status();
+                match self.state {
+                    State::Live if status.is_none() => {}
+                    State::Live => assert!(handle.has_exited().expect("it is live"), "{status:?}"),
+                    State::Done(expected) => assert_eq!(status, Some(expected)),
+                    State::Released => assert_eq!(status, None),
+                }
             }
-            Call::ExitFd => drop(self.check(handle.exit_fd())),
+            Call::ExitFd => match self.state {
+                State::Done(_) => assert!(readable(&handle.exit_fd().expect("done"), 0)),
+                State::Live | State::Released => drop(self.check(handle.exit_fd())),
+            },
             Call::Signal(signal) => self.check_signal(signal, handle.signal(signal)),
             Call::SignalGroup(signal) => {
                 self.check_signal(
@@ -199,7 +204,10 @@ impl TestHandle {
                     assert_not_early(&exited.then_some(()), start, timeout);
                 }
             }
-            Ending::Terminate(grace) => self.record(handle.terminate(grace).map(Some)),
+            Ending::Terminate(grace) => match self.state {
+                State::Done(status) => assert_eq!(handle.terminate(grace).expect("done"), status),
+                State::Live | State::Released => self.record(handle.terminate(grace).map(Some)),
+            },
             Ending::Set(timeout) => self.wait_in_a_set(timeout),
         }
     }

@@ -97,11 +97,14 @@ fn apply(handle: &PidHandle, call: Call, released: &mut bool) {
         Call::ExitFd => assert_ok_or(handle.exit_fd(), final_state),
         Call::Signal => assert_ok_or(handle.signal(0), &[final_state, &[libc::EPERM]].concat()),
         Call::SignalGroup => {
-            let not_a_leader = [libc::EPERM, libc::ESRCH];
-            assert_ok_or(
-                handle.process_group().and_then(|group| group.signal(0)),
-                &[final_state, &not_a_leader].concat(),
-            );
+            let signalled = handle.process_group().and_then(|group| group.signal(0));
+            // Without an errno, unlike EINVAL of a released handle.
+            let is_no_leader = |error: &io::Error| {
+                error.kind() == ErrorKind::InvalidInput && error.raw_os_error().is_none()
+            };
+            if !signalled.as_ref().is_err_and(is_no_leader) {
+                assert_ok_or(signalled, &[final_state, &[libc::EPERM]].concat());
+            }
         }
         Call::Release => {
             handle.release().expect("release");

@@ -31,7 +31,7 @@ pub(crate) fn block_by_pid(pid: pid_t) -> Result<Event> {
     step();
     block_until(|kernel| {
         let found = match kernel.rules.fault {
-            Some(Fault::ReapInBlockingPeek) => kernel.reap_too_early(id),
+            Some(Fault::ReapInBlockingPeek | Fault::ReapWithoutLock) => kernel.reap_too_early(id),
             _ => kernel.peek(id),
         };
         (found != Ok(Event::Running)).then_some(found)

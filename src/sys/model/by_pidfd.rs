@@ -68,6 +68,9 @@ pub(crate) fn waitid_pidfd(
     let id = fd.process();
     step();
     let reaps = options & WNOWAIT == 0;
+    if let Some(event) = with(|kernel| kernel.reaped_too_early(reaps)) {
+        return Ok(event);
+    }
     let found = block_until(|kernel| {
         let found = match reaps {
             true => kernel.reap(id),

@@ -99,12 +99,7 @@ impl Oracle {
         }
     }
 
-    pub(super) fn check_signal(
-        &self,
-        handle: &PidHandle,
-        before: &Before,
-        result: io::Result<()>,
-    ) {
+    pub(super) fn check_signal(&self, handle: &PidHandle, before: &Before, result: io::Result<()>) {
         match self.check_error(handle, before, result) {
             Ok(()) => {
                 assert!(!before.released, "signalled through a released handle");
@@ -234,7 +229,8 @@ impl Oracle {
     }
 
     pub(super) fn check_status(&self, status: ExitStatus) {
-        assert_eq!(status, with(|kernel| kernel.status(self.process)));
+        let expected = with(|kernel| kernel.status(self.process));
+        assert_eq!(status, expected, "the status of another process");
         assert_ne!(self.life(), Life::Running, "a status before the exit");
     }
 
@@ -337,7 +333,8 @@ impl Oracle {
         let is_recorded = self.is_recorded() && !released;
         let is_kept = self.scenario == Scenario::ReapedEarly && !released;
         let is_zombie = self.life() == Life::Zombie && self.is_waitable() && !released;
-        let is_known = has_status || self.is_noted.load(SeqCst) || is_recorded || is_kept || is_zombie;
+        let is_known =
+            has_status || self.is_noted.load(SeqCst) || is_recorded || is_kept || is_zombie;
         let status = with(|kernel| kernel.status(self.process));
         let found = handle.exit_status();
         if !is_known && found.is_some() && self.may_be_confused() {

@@ -2,14 +2,17 @@
 
 use super::kernel::Fault;
 use super::runs::{
-    child_seen_to_exit, exec_in_a_thread, fork, non_child_seen_gone, non_child_with_start_time,
-    release_beside_wait, signal_beside_wait,
+    child_seen_to_exit, drop_beside_wait, exec_in_a_thread, fork, kept_zombie_reaped_externally,
+    non_child_seen_gone, non_child_with_start_time, release_beside_wait, signal_beside_wait,
 };
 use super::scenario::{Call, Run, Scenario};
 use super::schedules::assert_finds;
 use crate::Backend::{Pidfd, Waitpid};
 
+const KEPT: &str = "reaped the leader of a group that lives";
+const OTHER: &str = "the status of another process";
 const HIT: &str = "hit an unrelated process";
+const REAPED: &str = "reaped an unrelated process";
 const MISSED: &str = "missed the exit";
 const EARLY: &str = "reported an exit too early";
 const LOST: &str = "lost the status";
@@ -26,7 +29,42 @@ fn finds_a_signal_without_the_lock() {
 #[test]
 fn finds_a_blocking_peek_that_reaps() {
     let run = || signal_beside_wait(Waitpid);
-    assert_finds(Fault::ReapInBlockingPeek, &[HIT, LOST, NOT_NOTED], run);
+    assert_finds(
+        Fault::ReapInBlockingPeek,
+        &[HIT, KEPT, LOST, NOT_NOTED],
+        run,
+    );
+}
+
+#[test]
+fn finds_a_zombie_that_is_not_kept() {
+    for backend in [Pidfd, Waitpid] {
+        assert_finds(Fault::ForgetGroup, &[KEPT], move || {
+            drop_beside_wait(backend)
+        });
+    }
+}
+
+#[test]
+fn finds_a_reap_without_the_lock() {
+    let several = |backend| Run::new(backend, Scenario::OwnChild, vec![vec![Call::Wait]; 3]);
+    let messages = [KEPT, OTHER, HIT, REAPED, LOST, NOT_NOTED, DEADLOCK];
+    for backend in [Pidfd, Waitpid] {
+        assert_finds(Fault::ReapWithoutLock, &messages, move || several(backend));
+        assert_finds(Fault::ReapWithoutLock, &messages, move || {
+            drop_beside_wait(backend)
+        });
+    }
+}
+
+#[test]
+fn finds_a_kept_zombie_that_is_not_recognized() {
+    let messages = [HIT, REAPED];
+    assert_finds(
+        Fault::IgnoreStartTimes,
+        &messages,
+        kept_zombie_reaped_externally,
+    );
 }
 
 #[test]
@@ -76,7 +114,7 @@ fn finds_a_notification_by_closing_beside_a_fork() {
 #[test]
 fn finds_echild_in_a_fork_taken_for_reaped() {
     let run = || fork(Waitpid, Scenario::OwnChild);
-    assert_finds(Fault::IgnoreForks, &[EARLY], run);
+    assert_finds(Fault::IgnoreForks, &[EARLY, "not signalled"], run);
 }
 
 #[test]

@@ -128,7 +128,11 @@ pub(crate) fn is_readable(fd: &impl AsFd) -> Result<bool> {
 pub(crate) fn poll_readable(fd: &impl AsFd, deadline: Option<Instant>) -> Result<bool> {
     let file = begin_poll(fd);
     let Some(deadline) = deadline else {
-        return Ok(block_until(|kernel| kernel.poll(file).then_some(true)));
+        block_until(|kernel| kernel.poll(file).then_some(()));
+        if let File::Pidfd(id) = file {
+            with(|kernel| kernel.reap_without_lock(id));
+        }
+        return Ok(true);
     };
     while !with(|kernel| kernel.poll(file)) {
         if now() >= deadline {

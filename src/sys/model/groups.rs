@@ -27,7 +27,10 @@ impl Kernel {
             let process = &self.processes[id.0];
             process.group == group && process.life != Life::Reaped
         };
-        (0..self.processes.len()).map(Id).filter(is_member).collect()
+        (0..self.processes.len())
+            .map(Id)
+            .filter(is_member)
+            .collect()
     }
 
     /// Whether a process of the target's group is alive.
@@ -61,34 +64,30 @@ impl Kernel {
     pub(super) fn deliver_by_group_number(&mut self, pid: pid_t, signal: c_int) -> Result<()> {
         let has_it = |id: &Id| self.pid(*id) == pid && !self.members(*id).is_empty();
         // Two groups never have the same number at the same time.
-        let group = (0..self.processes.len()).map(Id).find(has_it).ok_or(Errno::ESRCH)?;
+        let group = (0..self.processes.len())
+            .map(Id)
+            .find(has_it)
+            .ok_or(Errno::ESRCH)?;
         if group != self.target && self.is_in_signal_window() {
             return Ok(());
         }
         self.deliver_to_group(group, signal)
     }
 
-    /// A PID that no process has or has had. The numbers can wrap around at any moment, so that a later
+    /// Gives out a PID for the first time. The numbers can wrap around at any moment, so that a later
     /// process has a smaller one; but not during a fork, which takes no time compared to that.
     pub(super) fn new_pid(&mut self) -> pid_t {
-        let is_used = |pid| self.processes.iter().any(|process| process.pid == pid);
         let mut pid = self.newest_pid;
         if pid >= PID && self.forks_in_flight == 0 && thread_rng().gen_ratio(1, 4) {
             pid = PID / 2;
         }
         pid += 1;
-        while is_used(pid) {
+        while self.given_pids.contains(&pid) {
             pid += 1;
         }
+        self.given_pids.push(pid);
         self.newest_pid = pid;
         pid
-    }
-
-    /// Gives out a PID again, for which the numbers must have wrapped around.
-    pub(super) fn reuse_number(&mut self, pid: pid_t) {
-        if self.forks_in_flight == 0 {
-            self.newest_pid = pid;
-        }
     }
 
     /// Starts a member of the target's group.
@@ -121,9 +120,9 @@ impl Kernel {
 pub(super) fn exit_member() {
     wait_a_while();
     with(|kernel| {
-        let member = (0..kernel.processes.len()).map(Id).find(|id| {
-            kernel.processes[id.0].member && kernel.life(*id) == Life::Running
-        });
+        let member = (0..kernel.processes.len())
+            .map(Id)
+            .find(|id| kernel.processes[id.0].member && kernel.life(*id) == Life::Running);
         if let Some(id) = member {
             kernel.exit(id);
         }

@@ -105,6 +105,8 @@ pub(super) struct Kernel {
     pub(super) kept: usize,
     /// The PID that was given out last.
     pub(super) newest_pid: pid_t,
+    /// All PIDs that were the newest one.
+    pub(super) given_pids: Vec<pid_t>,
     /// Forks that have a PID and are not done.
     pub(super) forks_in_flight: usize,
     pub(super) files: Files,
@@ -205,6 +207,7 @@ impl Kernel {
             target: THIS,
             kept: 0,
             newest_pid: PID,
+            given_pids: vec![PID],
             forks_in_flight: 0,
             files: Files::default(),
             sleepers: Vec::new(),
@@ -280,6 +283,13 @@ impl Kernel {
         let event = self.reap(id)?;
         self.reaped_too_early = event.exited().map(|_| (me(), event));
         Ok(event)
+    }
+
+    /// After a poll that blocked, of a wait.
+    pub(super) fn reap_without_lock(&mut self, id: Id) {
+        if self.rules.fault == Some(Fault::ReapWithoutLock) {
+            _ = self.reap_too_early(id);
+        }
     }
 
     pub(super) fn reaped_too_early(&mut self, take: bool) -> Option<Event> {

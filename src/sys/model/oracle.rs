@@ -53,6 +53,8 @@ pub(super) struct Before {
     pub(super) group_is_alive: bool,
     /// How many groups lived.
     pub(super) kept: usize,
+    /// How many calls were running, with this one.
+    pub(super) in_flight: usize,
     pub(super) released: bool,
     pub(super) deadline: Instant,
 }
@@ -106,6 +108,7 @@ impl Oracle {
             is_child: with(|kernel| kernel.is_child(self.process)),
             group_is_alive: with(|kernel| kernel.group_is_alive()),
             kept: with(|kernel| kernel.kept),
+            in_flight: self.in_flight.load(SeqCst),
             released: self.released.load(SeqCst),
             deadline: super::now() + TIMEOUT,
         }

@@ -151,7 +151,10 @@ pub(super) fn ends_beside_waits(backend: Backend) -> Run {
     let mut others = Call::WAITS.to_vec();
     others.extend(Call::ENDS);
     others.push(Call::Release);
-    let end = vec![Call::Group, pick(&[Call::GroupTerminate, Call::GroupTerminateUnreaped])];
+    let end = vec![
+        Call::Group,
+        pick(&[Call::GroupTerminate, Call::GroupTerminateUnreaped]),
+    ];
     let threads = vec![end, vec![pick(&Call::WAITS)], draw(&others)];
     Run {
         group: any_group(),
@@ -177,7 +180,10 @@ pub(super) fn drop_beside_wait(backend: Backend) -> Run {
 pub(super) fn kept_zombie_reaped_externally() -> Run {
     let mut calls = vec![Call::Group, pick(&Call::WAITS_TO_THE_END)];
     calls.extend([Call::ReapExternally, Call::ReusePidByZombie]);
-    calls.extend([pick(&[Call::GroupSignal, Call::GroupKill, Call::ExitStatus]), Call::DropGroup]);
+    calls.extend([
+        pick(&[Call::GroupSignal, Call::GroupKill, Call::ExitStatus]),
+        Call::DropGroup,
+    ]);
     Run {
         procfs: Some(true),
         ..Run::new(Backend::Waitpid, Scenario::ReapedExternally, vec![calls])

@@ -243,15 +243,16 @@ impl Run {
         self.threads.iter().flatten().all(|it| calls.contains(it))
     }
 
-    /// Whether code other than the handle can free the PID.
+    /// Whether code other than the handle can free the PID. To a forked process its parent is such code.
     pub(super) fn is_reaped_by_others(&self) -> bool {
-        matches!(
-            self.scenario,
-            Scenario::ReapedExternally
-                | Scenario::SigchldIgnored
-                | Scenario::NonChild
-                | Scenario::Adopted
-        )
+        self.fork.is_some()
+            || matches!(
+                self.scenario,
+                Scenario::ReapedExternally
+                    | Scenario::SigchldIgnored
+                    | Scenario::NonChild
+                    | Scenario::Adopted
+            )
     }
 
     /// Whether the contract holds even if the PID is reused at any moment. By PID it does not if other

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use super::kernel::with;
 use super::runs::{
-    any_calls, any_calls_with_groups, child_seen_to_exit, drop_beside_wait, ends_beside_waits, exec_in_a_thread, exits_last, fork, non_child_seen_gone,
-    kept_zombie_reaped_externally, non_child_with_start_time, only_waits, open_beside_reap,
-    peek_beside_reap, release_beside_wait, signal_beside_wait, terminate_beside_waits,
-    try_wait_beside_waits, waits_beside_groups,
+    any_calls, any_calls_with_groups, child_seen_to_exit, drop_beside_wait, ends_beside_waits,
+    exec_in_a_thread, exits_last, fork, kept_zombie_reaped_externally, non_child_seen_gone,
+    non_child_with_start_time, only_waits, open_beside_reap, peek_beside_reap, release_beside_wait,
+    signal_beside_wait, terminate_beside_waits, try_wait_beside_waits, waits_beside_groups,
 };
 use super::scenario::Scenario;
 use super::schedules::explore;

@@ -7,8 +7,8 @@ use std::os::unix::process::CommandExt;
 use pidwait::{AsyncPidHandle, Capture, PidHandle, Reactor, StoppedBy};
 
 use super::{
-    assert_right, eventually, exits_soon, group, has_other_children, open, settle,
-    settle_group, sleeper, unless_fault, with_output, SECONDS, SHORT,
+    assert_right, eventually, exits_soon, group, has_other_children, open, settle, settle_group,
+    sleeper, unless_fault, with_output, SECONDS, SHORT,
 };
 
 pub(crate) trait Runtime {
@@ -50,7 +50,9 @@ impl Runtime for OnAsyncIo {
 }
 
 /// Runs a future of which one call may fail, but not that start the runtime.
-fn run<R: Runtime, T, F: Future<Output = io::Result<T>>>(call: impl FnOnce() -> F) -> io::Result<T> {
+fn run<R: Runtime, T, F: Future<Output = io::Result<T>>>(
+    call: impl FnOnce() -> F,
+) -> io::Result<T> {
     R::block_on(async {
         crate::libc::arm();
         let result = call().await;
@@ -94,7 +96,10 @@ pub(crate) fn capture<R: Runtime>() {
         Ok(capture.output(command).await?)
     });
     if let Some(captured) = unless_fault(result) {
-        assert_eq!((&captured.stdout[..], &captured.stderr[..]), (&b"out\n"[..], &b"err\n"[..]));
+        assert_eq!(
+            (&captured.stdout[..], &captured.stderr[..]),
+            (&b"out\n"[..], &b"err\n"[..])
+        );
         assert_right(captured.status.expect("it has exited"));
     }
     eventually("the child is reaped", || !has_other_children());

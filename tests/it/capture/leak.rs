@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{both_piped, code, gate, kinds, LONG, SHORT};
 use crate::common::isolated::enter;
-use crate::common::{await_zombie, rounds, shell, skip};
+use crate::common::{await_zombie, is_blocking, rounds, shell, skip};
 use pidwait::{Capture, ChildExt};
 
 /// `std::process::Child::wait_with_output` returns the same.
@@ -19,7 +19,7 @@ fn output_that_comes_after_the_exit_is_read() {
             (&b"AB"[..], &b"b"[..])
         );
         assert_eq!(code(&captured), Some(3));
-        assert!(!captured.leaked && !captured.timed_out);
+        assert!(!captured.leaked && captured.stopped_by.is_none());
     }
 }
 
@@ -57,19 +57,57 @@ fn tee_behind_the_child_is_read_to_its_end() {
     std::fs::remove_file(log).unwrap();
 }
 
-/// std's `wait_with_output` would block until the grandchild exits.
+/// std's `wait_with_output` would block until the grandchild exits. It keeps its pipes, so that it is not
+/// killed by SIGPIPE, and another run reads what it writes later.
 #[test]
-fn daemon_that_holds_the_pipes_leaks() {
+fn service_that_the_child_leaves_behind_keeps_its_pipes() {
     for kind in kinds() {
-        let script = "exec 3<&0; (read go <&3) & echo out; echo err >&2; exit 3";
+        let script =
+            "exec 3<&0; (read go <&3; echo late; echo done >&2) & echo out; echo err >&2; exit 3";
         let (mut child, opener) = kind.gated(script);
         let capture = Capture::new().leak_timeout(SHORT);
         let captured = child.run(&capture).unwrap();
-        drop(opener);
         assert_eq!(captured.stdout, b"out\n");
         assert_eq!(captured.stderr, b"err\n");
         assert_eq!(code(&captured), Some(3));
-        assert!(captured.leaked && !captured.timed_out);
+        assert!(captured.leaked && captured.stopped_by.is_none());
+        assert_eq!(child.pipes().map(|fd| fd.is_some()), [false, true, true]);
+        assert!(child.pipes()[1..].iter().flatten().all(is_blocking));
+
+        drop(opener);
+        let captured = child.run(&capture.leak_timeout(LONG)).unwrap();
+        assert_eq!(captured.stdout, b"late\n");
+        assert_eq!(captured.stderr, b"done\n");
+        assert_eq!(code(&captured), Some(3));
+        assert!(!captured.leaked);
+        assert_eq!(child.pipes().map(|fd| fd.is_some()), [false; 3]);
+    }
+}
+
+/// So does the rest of the input.
+#[test]
+fn service_that_reads_its_input_later_keeps_it() {
+    let input = vec![b'x'; 1 << 20];
+    for kind in kinds() {
+        let (gate, opener) = gate();
+        let mut command = shell("exec 3<&0 4<&2; (read go <&4; wc -c <&3) & exit 3");
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(gate);
+        let mut child = kind.spawn(&mut command);
+        drop(command);
+        let capture = Capture::new().leak_timeout(SHORT).input(&input[..]);
+        let first = child.run(&capture).unwrap();
+        assert!(first.leaked && first.input_written < input.len());
+        assert!(child.pipes()[0].is_some());
+
+        drop(opener);
+        let rest = &input[first.input_written..];
+        let second = Capture::new().leak_timeout(LONG).input(rest);
+        let second = child.run(&second).unwrap();
+        assert_eq!(second.input_written, rest.len());
+        assert_eq!(String::from_utf8(second.stdout).unwrap().trim(), "1048576");
         assert_eq!(child.pipes().map(|fd| fd.is_some()), [false; 3]);
     }
 }
@@ -119,7 +157,7 @@ fn writers_that_flood_both_pipes_leak() {
 }
 
 /// Past the timeout nothing is read, even if the leak timeout is longer. The child has exited in time,
-/// so `timed_out` is not set.
+/// so the run was not stopped.
 #[test]
 fn timeout_ends_the_leak_timeout() {
     for kind in kinds() {
@@ -137,7 +175,7 @@ fn timeout_ends_the_leak_timeout() {
             drop(opener);
             assert_eq!(captured.stdout, b"out\n");
             assert_eq!(code(&captured), Some(3));
-            assert!(captured.leaked && !captured.timed_out);
+            assert!(captured.leaked && captured.stopped_by.is_none());
         }
     }
 }
@@ -172,7 +210,7 @@ fn leak_timeout_of_zero_takes_what_is_in_the_pipes() {
             drop(opener);
             assert_eq!(captured.stdout.len(), 65536);
             assert_eq!(code(&captured), Some(3));
-            assert!(captured.leaked && !captured.timed_out);
+            assert!(captured.leaked && captured.stopped_by.is_none());
         }
     }
 }

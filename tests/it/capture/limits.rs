@@ -24,7 +24,8 @@ fn first_bytes_are_kept_and_the_rest_is_counted() {
             let captured = child.run(&Capture::new().max_bytes(most)).unwrap();
             assert_eq!(captured.stdout, out.as_bytes(), "{most}");
             assert_eq!(captured.stderr, err.as_bytes(), "{most}");
-            assert_eq!(captured.discarded, discarded, "{most}");
+            let (stdout, stderr) = (captured.stdout_discarded, captured.stderr_discarded);
+            assert_eq!(stdout + stderr, discarded, "{most}");
             assert_eq!(code(&captured), Some(3));
         }
     }
@@ -42,8 +43,10 @@ fn child_that_writes_more_than_the_limit_does_not_block() {
                 captured.stderr,
                 if most == 0 { &b""[..] } else { b"done\n" }
             );
-            let total = captured.discarded + captured.stdout.len() as u64;
-            assert_eq!(total + captured.stderr.len() as u64, 50_000_005);
+            let total = captured.stdout_discarded + captured.stdout.len() as u64;
+            assert_eq!(total, 50_000_000);
+            let total = captured.stderr_discarded + captured.stderr.len() as u64;
+            assert_eq!(total, 5);
             assert_eq!(code(&captured), Some(3));
             assert!(captured.stdout.capacity() <= 2 * most + 65536);
         }
@@ -81,19 +84,84 @@ fn sink_gets_the_output_as_it_arrives() {
     }
 }
 
+/// What is kept beside it is what the limits say.
 #[test]
-fn sink_gets_at_most_the_limit() {
+fn sink_gets_every_byte() {
     for kind in kinds() {
-        let mut child = kind.script("head -c 1000000 /dev/zero; echo err >&2");
-        let capture = Capture::new().max_bytes(100_000);
-        let mut seen = [0, 0];
-        let captured = child.run_with(&capture, |pipe, bytes| {
-            assert!(!bytes.is_empty());
-            seen[usize::from(pipe == Pipe::Stderr)] += bytes.len();
-            Ok(())
-        });
-        assert_eq!(seen, [100_000, 4]);
-        assert_eq!(captured.unwrap().discarded, 900_000);
+        for (capture, stdout, stderr) in [
+            (Capture::new(), "", ""),
+            (Capture::new().max_bytes(5), "1\n2\n3", "err\n"),
+            (Capture::new().tail_bytes(5), "0000\n", "err\n"),
+            (
+                Capture::new().max_bytes(2).tail_bytes(3),
+                "1\n00\n",
+                "err\n",
+            ),
+        ] {
+            let mut child = kind.script("seq 100000; echo err >&2");
+            let mut seen = [Vec::new(), Vec::new()];
+            let captured = child.run_with(&capture, |pipe, bytes| {
+                assert!(!bytes.is_empty());
+                seen[usize::from(pipe == Pipe::Stderr)].extend_from_slice(bytes);
+                Ok(())
+            });
+            let captured = captured.unwrap();
+            assert_eq!((seen[0].len(), &seen[1][..]), (588_895, &b"err\n"[..]));
+            assert!(seen[0].ends_with(b"\n99999\n100000\n"));
+            assert_eq!(captured.stdout, stdout.as_bytes());
+            assert_eq!(captured.stderr, stderr.as_bytes());
+            let missing = match stdout {
+                "" => 0,
+                kept => 588_895 - kept.len() as u64,
+            };
+            assert_eq!(captured.stdout_discarded, missing);
+        }
+    }
+}
+
+#[test]
+fn first_and_last_bytes_are_kept() {
+    for kind in kinds() {
+        for (first, last, parts) in [
+            (None, 7, ("", "100000\n")),
+            (Some(4), 7, ("1\n2\n", "100000\n")),
+            (Some(4), 0, ("1\n2\n", "")),
+        ] {
+            let mut capture = Capture::new().tail_bytes(last);
+            if let Some(first) = first {
+                capture = capture.max_bytes(first);
+            }
+            let captured = kind
+                .script("seq 100000; printf abc >&2")
+                .run(&capture)
+                .unwrap();
+            let (first, last) = parts;
+            assert_eq!(captured.stdout_parts(), (first.as_bytes(), last.as_bytes()));
+            let kept = first.len() + last.len();
+            assert_eq!(captured.stdout_discarded, 588_895 - kept as u64);
+            let (first, last) = captured.stderr_parts();
+            let short = first.len() + last.len();
+            assert_eq!(captured.stderr_discarded, 3 - short as u64);
+            assert!(captured.stdout.capacity() <= 2 * kept + 64);
+        }
+    }
+}
+
+/// A short output is complete, and its parts follow each other.
+#[test]
+fn output_that_fits_into_both_parts_is_complete() {
+    for kind in kinds() {
+        let capture = Capture::new().max_bytes(2).tail_bytes(100);
+        let captured = kind
+            .script("printf 12345; printf a >&2")
+            .run(&capture)
+            .unwrap();
+        assert_eq!(captured.stdout_parts(), (&b"12"[..], &b"345"[..]));
+        assert_eq!(captured.stderr_parts(), (&b"a"[..], &b""[..]));
+        assert_eq!(
+            (captured.stdout_discarded, captured.stderr_discarded),
+            (0, 0)
+        );
     }
 }
 
@@ -182,6 +250,6 @@ fn nothing_is_kept_of_nothing() {
     for kind in kinds() {
         let mut child = kind.spawn(&mut shell("exit 3"));
         let captured = child.run(&Capture::new().max_bytes(0)).unwrap();
-        assert_eq!((code(&captured), captured.discarded), (Some(3), 0));
+        assert_eq!((code(&captured), captured.stdout_discarded), (Some(3), 0));
     }
 }

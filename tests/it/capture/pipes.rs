@@ -7,12 +7,15 @@ use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use super::subject::Driver;
 use super::{both_piped, code, gate, kinds, Kind, Subject, LONG, SHORT};
+use crate::common::isolated::enter;
 use crate::common::{
-    await_zombie, file_of_zeros, is_blocking, pseudoterminal, set_nonblocking, shell, sleep,
+    await_zombie, descriptor_limit, file_of_zeros, is_blocking, limit_descriptors, pseudoterminal,
+    set_descriptor_limit, set_nonblocking, shell, sleep,
 };
 use nix::libc::EISDIR;
-use pidwait::{Capture, Captured, Pipe};
+use pidwait::{Capture, Captured, PidHandle, Pipe};
 
 fn each_stream_and_leak() -> impl Iterator<Item = (Pipe, Duration)> {
     let streams = [Pipe::Stdout, Pipe::Stderr].into_iter();
@@ -74,7 +77,7 @@ fn shared_open_file_description_is_blocking_again() {
                     "out\nerr\n".len()
                 );
             } else {
-                assert!(captured.timed_out);
+                assert!(captured.stopped_by.is_some());
                 child.end();
             }
             assert!(is_blocking(&copy));
@@ -129,7 +132,7 @@ fn one_socket_for_input_and_output_never_blocks() {
             .timeout(Duration::from_millis(300))
             .input("hello");
         let captured = child.run(&capture).unwrap();
-        assert!(captured.timed_out);
+        assert!(captured.stopped_by.is_some());
         assert_eq!(captured.input_written, 5);
         assert!(b"hello".starts_with(&captured.stdout));
         assert!(is_blocking(&ours));
@@ -243,11 +246,57 @@ fn output_file_of_the_child_is_no_pipe() {
 /// Descriptors of each kind are put back where the time runs out.
 #[test]
 fn pseudoterminal_of_a_running_child_is_put_back() {
-    let kind = Kind::Child;
-    let (ours, theirs) = pseudoterminal();
-    let mut child = kind.spawn(shell("echo out; exec sleep 600").stdout(theirs));
-    child.set_stdout(ours);
-    while child.timed_out(SHORT).stdout.is_empty() {}
-    assert!(is_blocking(&child.pipes()[1].unwrap()));
-    child.end();
+    for kind in kinds() {
+        let (ours, theirs) = pseudoterminal();
+        let mut child = kind.spawn(shell("echo out; exec sleep 600").stdout(theirs));
+        child.set_stdout(ours);
+        while child.timed_out(SHORT).stdout.is_empty() {}
+        assert!(is_blocking(&child.pipes()[1].unwrap()));
+        child.end();
+    }
+}
+
+/// An exit descriptor that its reactor has already.
+#[cfg(feature = "tokio")]
+#[test]
+fn exit_descriptor_that_is_registered_already_is_captured() {
+    super::subject::tokio_runtime().block_on(async {
+        let mut child = PidHandle::spawn(&mut both_piped("echo out; exit 3")).unwrap();
+        let handle = pidwait::TokioPidHandle::new(&child.handle).unwrap();
+        let captured = Capture::new().on(pidwait::Tokio).run(&mut child).await;
+        let captured = captured.unwrap();
+        assert_eq!(
+            (&captured.stdout[..], code(&captured)),
+            (&b"out\n"[..], Some(3))
+        );
+        assert_eq!(handle.wait_shared().await.unwrap().code(), Some(3));
+    });
+}
+
+/// The limit of descriptors is lower than the number of those that are polled: `poll` fails.
+#[test]
+fn capture_works_without_a_descriptor_to_spare() {
+    const SCRIPT: &str = "echo out; read go; trap 'echo term; exit 3' TERM; echo ready; \
+                          while :; do sleep 0.02; done";
+    if !enter("capture::pipes::capture_works_without_a_descriptor_to_spare") {
+        return;
+    }
+    for kind in kinds().filter(|kind| kind.driver == Driver::Blocking) {
+        let (mut child, opener) = kind.gated(SCRIPT);
+        let capture = Capture::new().timeout(Duration::from_millis(300));
+        let before = descriptor_limit();
+        limit_descriptors(0);
+        let first = child.run(&capture);
+        drop(opener);
+        let mut second = child.run(&capture);
+        while second.as_ref().is_ok_and(|it| it.stdout.is_empty()) {
+            second = child.run(&capture);
+        }
+        let third = child.run(&capture.terminate_on_timeout(LONG));
+        set_descriptor_limit(before).unwrap();
+        assert_eq!(first.unwrap().stdout, b"out\n");
+        assert_eq!(second.unwrap().stdout, b"ready\n");
+        let third = third.unwrap();
+        assert_eq!((&third.stdout[..], code(&third)), (&b"term\n"[..], Some(3)));
+    }
 }

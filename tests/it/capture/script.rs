@@ -108,8 +108,8 @@ fn check(script: &Script) {
                 assert!(bytes.iter().all(|byte| *byte == 0), "{text}\n{captured:?}");
                 *read += bytes.len();
             }
-            discarded += captured.discarded;
-            assert_eq!(captured.timed_out, captured.status.is_none());
+            discarded += captured.stdout_discarded + captured.stderr_discarded;
+            assert_eq!(captured.stopped_by.is_some(), captured.status.is_none());
             if captured.status.is_some() {
                 break captured;
             }

@@ -5,14 +5,17 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{both_piped, code, kinds, Kind, Subject, LONG, SHORT};
+use super::{both_piped, code, kinds, kinds_of_spawned, Kind, Subject, DRIVERS, LONG, SHORT};
+use crate::common::isolated::enter;
 use crate::common::{
-    await_state, await_zombie, backends, drop_privileges, eventually, exists, is_root, pause,
+    await_state, backends, drop_privileges, eventually, exists, is_root, kill, pause, set_action,
     shell, skip, sleep, state_of, UNPRIVILEGED_UID,
 };
+#[cfg(target_os = "linux")]
+use crate::common::{traceable, Tracer};
 use crate::process_group::leader_that_left;
-use nix::libc::{EPERM, SIGKILL, SIGTERM};
-use pidwait::{Capture, Captured, PidHandle};
+use nix::libc::{ECHILD, EPERM, SIGCHLD, SIGKILL, SIGTERM, SIG_DFL, SIG_IGN};
+use pidwait::{Capture, Captured, Escalation, PidHandle, StoppedBy};
 
 fn terminate(grace: Duration) -> Capture {
     Capture::new().timeout(SHORT).terminate_on_timeout(grace)
@@ -54,7 +57,7 @@ fn assert_ended(pid: u32) {
 
 #[track_caller]
 fn assert_signalled(captured: &Captured, signal: i32) {
-    assert!(captured.timed_out, "{captured:?}");
+    assert!(captured.stopped_by.is_some(), "{captured:?}");
     assert_eq!(
         captured.status.and_then(|status| status.signal()),
         Some(signal)
@@ -80,7 +83,7 @@ fn child_that_exits_in_time_is_not_signalled() {
         let capture = Capture::new().timeout(LONG).terminate_on_timeout(LONG);
         let captured = kind.script("echo out; exit 3").run(&capture).unwrap();
         assert_eq!(code(&captured), Some(3));
-        assert!(!captured.timed_out && !captured.leaked);
+        assert!(captured.stopped_by.is_none() && !captured.leaked);
     }
 }
 
@@ -108,7 +111,7 @@ fn output_is_read_while_the_child_ends() {
         let captured = child.run(&terminate(LONG)).unwrap();
         assert_eq!(captured.stdout.len(), 300_000);
         assert_eq!(code(&captured), Some(7));
-        assert!(captured.timed_out && !captured.leaked);
+        assert!(captured.stopped_by.is_some() && !captured.leaked);
         assert_eq!(
             captured.into_output().unwrap_err().kind(),
             std::io::ErrorKind::TimedOut
@@ -177,7 +180,7 @@ fn member_gets_the_grace_to_save_its_work() {
     }
 }
 
-/// The child has exited in time, so `timed_out` is not set, and the status is the child's own.
+/// The child has exited in time, so the run was not stopped, and the status is the child's own.
 #[test]
 fn group_that_leaks_is_ended() {
     for kind in kinds() {
@@ -187,14 +190,32 @@ fn group_that_leaks_is_ended() {
             ("trap '' TERM;", SHORT, SHORT),
         ] {
             let mut child = group(kind, &format!("{trap} sleep 600 & echo $!; exit 3"));
-            let capture = Capture::new()
-                .leak_timeout(leak)
-                .terminate_on_timeout(grace);
+            let capture = Capture::new().leak_timeout(leak).terminate_on_leak(grace);
             let captured = child.run(&capture).unwrap();
             assert_eq!(code(&captured), Some(3));
-            assert!(captured.leaked && !captured.timed_out, "{captured:?}");
+            assert!(
+                captured.leaked && captured.stopped_by.is_none(),
+                "{captured:?}"
+            );
             assert_ended(parse_pid(&captured.stdout));
         }
+    }
+}
+
+/// A script starts a server on purpose.
+#[test]
+fn group_that_leaks_runs_on_without_terminate_on_leak() {
+    for kind in kinds() {
+        let mut child = group(kind, "sleep 600 & echo $!; exit 3");
+        let capture = Capture::new()
+            .leak_timeout(SHORT)
+            .terminate_on_timeout(SHORT);
+        let captured = child.run(&capture).unwrap();
+        assert!(captured.leaked, "{captured:?}");
+        let server = parse_pid(&captured.stdout);
+        assert_eq!(state_of(server), Some('S'));
+        kill(server, SIGKILL);
+        assert_ended(server);
     }
 }
 
@@ -203,12 +224,83 @@ fn group_that_leaks_is_ended() {
 fn stopped_member_that_leaks_is_ended() {
     for kind in kinds() {
         let mut child = group(kind, "sleep 600 & echo $!; kill -STOP $!; exit 3");
-        let capture = Capture::new()
-            .leak_timeout(SHORT)
-            .terminate_on_timeout(LONG);
+        let capture = Capture::new().leak_timeout(SHORT).terminate_on_leak(LONG);
         let captured = child.run(&capture).unwrap();
         assert_eq!(code(&captured), Some(3));
         assert_ended(parse_pid(&captured.stdout));
+    }
+}
+
+/// Another wait of the handle takes the leader's status: the number of the group stays its own.
+#[test]
+fn group_is_ended_while_another_wait_has_the_status_of_the_leader() {
+    for kind in kinds_of_spawned() {
+        for wait in [
+            |handle: &PidHandle| handle.reap_in_background(),
+            |handle: &PidHandle| {
+                let handle = handle.clone();
+                drop(thread::spawn(move || handle.wait()));
+            },
+        ] {
+            // It holds no pipe, and ignores SIGTERM.
+            let worker = "(trap '' TERM; exec >&- 2>&-; while :; do sleep 0.05; done) & echo $!;";
+            let mut child = group(kind, &format!("{worker} exec sleep 600"));
+            let worker = read_pid(&mut child);
+            wait(&child.spawned().handle);
+            let captured = child.run(&terminate(Duration::from_millis(200))).unwrap();
+            assert!(captured.stopped_by.is_some() && captured.status.is_some());
+            assert_ended(worker);
+        }
+    }
+}
+
+/// As far as the kernel allows: the members were seen before SIGTERM.
+#[test]
+fn group_is_ended_while_sigchld_is_ignored() {
+    if !enter("capture::terminate::group_is_ended_while_sigchld_is_ignored") {
+        return;
+    }
+    for driver in DRIVERS {
+        let mut command = shell("(trap '' TERM; sleep 600) & echo $!; exec sleep 600");
+        let capture = Capture::new().timeout(Duration::from_millis(300));
+        let capture = capture.terminate_on_timeout(Duration::from_millis(100));
+        set_action(SIGCHLD, SIG_IGN);
+        let run = driver.output(&capture, command.process_group(0));
+        set_action(SIGCHLD, SIG_DFL);
+        let stdout = match run {
+            Ok(captured) => captured.stdout, // From the kernel's record.
+            Err(failed) => {
+                assert_eq!(failed.error.raw_os_error(), Some(ECHILD));
+                failed.stdout
+            }
+        };
+        assert_ended(parse_pid(&stdout));
+    }
+}
+
+/// A tracer keeps the zombie.
+#[cfg(target_os = "linux")]
+#[test]
+fn kill_timeout_leaves_a_child_that_does_not_end() {
+    let kill = || Escalation::kill().kill_timeout(SHORT);
+    for kind in kinds() {
+        let mut command = both_piped("echo ready; exec sleep 600");
+        let mut child = kind.spawn(traceable(&mut command));
+        await_ready(&mut child);
+        let Some(tracer) = Tracer::attach(child.pid()) else {
+            return;
+        };
+        let capture = Capture::new().timeout(SHORT).terminate_on_timeout(kill());
+        let captured = child.run(&capture).unwrap();
+        assert_eq!(captured.status, None);
+        assert_eq!(captured.stopped_by, Some(StoppedBy::Timeout));
+        assert_eq!(
+            captured.into_output().unwrap_err().kind(),
+            std::io::ErrorKind::TimedOut
+        );
+        tracer.end();
+        let captured = child.exited(LONG);
+        assert_eq!(captured.status.unwrap().signal(), Some(SIGKILL));
     }
 }
 
@@ -234,15 +326,16 @@ fn outsider_is_read_for_the_leak_timeout() {
             drop(leader_opener);
             let timeout = if timed_out { SHORT } else { LONG };
             let capture = Capture::new().timeout(timeout).leak_timeout(SHORT);
-            let captured = child.run(&capture.terminate_on_timeout(LONG)).unwrap();
+            let capture = capture.terminate_on_timeout(LONG).terminate_on_leak(LONG);
+            let captured = child.run(&capture).unwrap();
             assert!(captured.status.is_some() && captured.leaked);
-            assert_eq!(captured.timed_out, timed_out);
+            assert_eq!(captured.stopped_by.is_some(), timed_out);
             drop(opener);
         }
     }
 }
 
-/// After SIGTERM, and after SIGKILL. It writes once the child is a zombie.
+/// After SIGTERM, and after SIGKILL. It writes once the child has exited.
 #[test]
 fn outsider_that_writes_after_the_end_is_read() {
     for kind in kinds() {
@@ -254,13 +347,13 @@ fn outsider_that_writes_after_the_end_is_read() {
             let pid = child.pid();
             let captured = thread::scope(|scope| {
                 scope.spawn(move || {
-                    await_zombie(pid);
+                    assert_ended(pid);
                     drop(opener);
                 });
                 child.run(&terminate(grace).leak_timeout(LONG)).unwrap()
             });
             assert_eq!(captured.stdout, b"late\n");
-            assert!(captured.timed_out && !captured.leaked);
+            assert!(captured.stopped_by.is_some() && !captured.leaked);
         }
     }
 }
@@ -279,9 +372,7 @@ fn child_alone_is_ended_without_a_group() {
 
         // At a leak there is no group to end, either.
         let (mut child, opener) = kind.gated("exec 3<&0; (read go <&3) & exit 3");
-        let capture = Capture::new()
-            .leak_timeout(SHORT)
-            .terminate_on_timeout(LONG);
+        let capture = Capture::new().leak_timeout(SHORT).terminate_on_leak(LONG);
         let captured = child.run(&capture).unwrap();
         assert_eq!(code(&captured), Some(3));
         assert!(captured.leaked);
@@ -343,27 +434,31 @@ fn leader_that_may_not_be_signalled_fails_with_eperm() {
 #[test]
 fn leader_that_left_its_group_is_killed_after_the_grace() {
     for backend in backends() {
-        let former = leader_that_left(pause);
-        let mut spawned = PidHandle::spawn(&mut shell("exit 0")).unwrap();
-        spawned.handle.wait().unwrap();
-        spawned.handle = PidHandle::open_with(former, backend).unwrap();
-        let captured = terminate(SHORT).run(&mut spawned).unwrap();
-        assert_signalled(&captured, SIGKILL);
+        for driver in DRIVERS {
+            let former = leader_that_left(pause);
+            let mut spawned = PidHandle::spawn(&mut shell("exit 0")).unwrap();
+            spawned.handle.wait().unwrap();
+            spawned.handle = PidHandle::open_with(former, backend).unwrap();
+            let captured = driver.run(&terminate(SHORT), &mut spawned).unwrap();
+            assert_signalled(&captured, SIGKILL);
+        }
     }
 }
 
 #[test]
 fn output_kills_at_the_timeout() {
     let capture = Capture::new().timeout(Duration::from_millis(200));
-    for lead in [false, true] {
-        let mut command = shell("trap '' TERM; echo $$; exec sleep 600");
-        if lead {
-            command.process_group(0);
-        }
-        let captured = capture.output(&mut command).unwrap();
-        assert_signalled(&captured, SIGKILL);
-        if !captured.stdout.is_empty() {
-            assert!(!exists(parse_pid(&captured.stdout)), "it is reaped");
+    for driver in DRIVERS {
+        for lead in [false, true] {
+            let mut command = shell("trap '' TERM; echo $$; exec sleep 600");
+            if lead {
+                command.process_group(0);
+            }
+            let captured = driver.output(&capture, &mut command).unwrap();
+            assert_signalled(&captured, SIGKILL);
+            if !captured.stdout.is_empty() {
+                assert!(!exists(parse_pid(&captured.stdout)), "it is reaped");
+            }
         }
     }
 }
@@ -371,12 +466,14 @@ fn output_kills_at_the_timeout() {
 #[test]
 fn output_kills_the_whole_group_at_the_timeout() {
     let capture = Capture::new().timeout(Duration::from_millis(500));
-    let mut command = shell("sleep 600 & echo $!; exec sleep 600");
-    let captured = capture.output(command.process_group(0)).unwrap();
-    assert_signalled(&captured, SIGKILL);
-    assert!(!captured.leaked, "no process of the group holds a pipe");
-    if !captured.stdout.is_empty() {
-        assert_ended(parse_pid(&captured.stdout));
+    for driver in DRIVERS {
+        let mut command = shell("sleep 600 & echo $!; exec sleep 600");
+        let captured = driver.output(&capture, command.process_group(0)).unwrap();
+        assert_signalled(&captured, SIGKILL);
+        assert!(!captured.leaked, "no process of the group holds a pipe");
+        if !captured.stdout.is_empty() {
+            assert_ended(parse_pid(&captured.stdout));
+        }
     }
 }
 
@@ -385,7 +482,24 @@ fn output_terminates_with_a_grace() {
     let capture = Capture::new()
         .timeout(Duration::from_millis(300))
         .terminate_on_timeout(LONG);
-    let mut command = Command::new("sleep");
-    let captured = capture.output(command.arg("600")).unwrap();
-    assert_signalled(&captured, SIGTERM);
+    for driver in DRIVERS {
+        let mut command = Command::new("sleep");
+        let captured = driver.output(&capture, command.arg("600")).unwrap();
+        assert_signalled(&captured, SIGTERM);
+    }
+}
+
+/// No child is left behind.
+#[test]
+fn output_whose_sink_fails_kills_the_group() {
+    for driver in DRIVERS {
+        let mut command = shell("sleep 600 & echo $!; exec sleep 600");
+        let mut member = Vec::new();
+        let failed = driver.output_with(&Capture::new(), command.process_group(0), |_, bytes| {
+            member.extend_from_slice(bytes);
+            Err(std::io::ErrorKind::BrokenPipe.into())
+        });
+        assert_eq!(failed.unwrap_err().stdout, member);
+        assert_ended(parse_pid(&member));
+    }
 }

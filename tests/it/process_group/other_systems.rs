@@ -1,7 +1,5 @@
 //! Groups of zombies on a system like macOS, by a preloaded library.
 
-use std::path::PathBuf;
-use std::process::Command;
 use std::time::Duration;
 
 use nix::libc::{ECHILD, EINVAL, EPERM, SIGKILL};
@@ -9,35 +7,9 @@ use nix::sys::signal;
 use nix::unistd::Pid;
 use pidwait::{ChildExt, KillOnDrop, PidHandle};
 
-use super::leader;
+use super::{leader, library};
 use crate::common::isolated::{current_part, run_isolated};
-use crate::common::{await_zombie, backends, errno, skip};
-
-/// Compiles the library. `None`: there is no C compiler, or the system's libraries are static.
-fn library() -> Option<PathBuf> {
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/process_group/xnu.c");
-    let library = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("libxnu.so");
-    let mut compiler = Command::new("cc");
-    compiler
-        .args(["-shared", "-fPIC", "-o"])
-        .arg(&library)
-        .arg(source);
-    if cfg!(target_arch = "x86") {
-        compiler.arg("-m32");
-    }
-    let built = compiler.output();
-    match built {
-        Ok(output) if output.status.success() => Some(library),
-        Ok(output) => {
-            skip(&format!("cc: {}", String::from_utf8_lossy(&output.stderr)));
-            None
-        }
-        Err(error) => {
-            skip(&format!("no cc: {error}"));
-            None
-        }
-    }
-}
+use crate::common::{await_zombie, backends, errno};
 
 /// `getpgid` of a zombie fails with ESRCH there, and signalling a group of zombies with EPERM.
 #[test]
@@ -45,7 +17,7 @@ fn group_of_a_zombie_leader_can_be_signalled_as_on_macos() {
     let test =
         "process_group::other_systems::group_of_a_zombie_leader_can_be_signalled_as_on_macos";
     if current_part().is_none() {
-        if let Some(library) = library() {
+        if let Some(library) = library("xnu.c") {
             run_isolated(test, "preloaded", |command| {
                 command.env("LD_PRELOAD", library);
             });

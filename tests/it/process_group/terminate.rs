@@ -1,23 +1,27 @@
 //! Terminating a whole group.
 
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::libc::{ECHILD, EINVAL, EPERM, SIGKILL, SIGTERM, SIGUSR1};
-use pidwait::{Backend, ChildExt, Escalation, PidHandle};
+use nix::libc::{EACCES, ECHILD, EINVAL, EPERM, SIGKILL, SIGTERM, SIGUSR1};
+use nix::unistd::{setpgid, Pid};
+use pidwait::{Backend, ChildExt, Escalation, PidHandle, ProcessGroup};
 
-use super::{leader, leader_that_left};
-use crate::common::isolated::enter;
+use super::{leader, leader_that_left, library};
+use crate::common::isolated::{current_part, enter, run_isolated};
 use crate::common::{
-    assert_leads_no_group, await_zombie, backends, blocked_on_stdin, drop_privileges, errno,
-    exists, fork_chain, has_exit_records, has_living_member, is_root, kernel, kill, leads_group, line, pause,
-    reap_externally, shell, skip, sleep, stop, while_asleep, NonChild, UNPRIVILEGED_UID,
+    assert_leads_no_group, await_gone, await_zombie, backends, blocked_on_stdin, drop_privileges,
+    errno, eventually, exists, fork, fork_chain, has_exit_records, has_living_member, is_root,
+    kernel, kill, leads_group, line, pause, reap_externally, rounds, shell, skip, sleep, stop,
+    traceable, while_asleep, with_piped_stdout, NonChild, Tracer, UNPRIVILEGED_UID,
 };
 
 const LONG: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(100);
+const MILLI: Duration = Duration::from_millis(1);
 
 /// Starts a group and waits until its script prints "ready". All members have the standard output.
 fn group(script: &str) -> Child {
@@ -142,7 +146,7 @@ fn worker_that_left_by_setsid_lives_on() {
         "setsid sleep 600 & echo ready; echo $!; wait",
         |mut child, terminate| {
             let worker: u32 = line(&mut child).parse().unwrap();
-            crate::common::eventually("it has left", || leads_group(worker));
+            eventually("it has left", || leads_group(worker));
             assert_eq!(terminate(&mut child).signal(), Some(SIGTERM));
             assert!(leads_group(worker));
             kill(worker, SIGKILL);
@@ -202,7 +206,7 @@ fn member_that_may_not_be_signalled_fails_with_eperm() {
         let roots = roots.process_group(i32::try_from(child.id()).unwrap());
         let roots = PidHandle::open(roots.spawn().unwrap().id()).unwrap();
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
-        std::thread::scope(|scope| {
+        thread::scope(|scope| {
             scope.spawn(|| {
                 drop_privileges();
                 let group = handle.process_group().unwrap();
@@ -227,7 +231,7 @@ fn member_that_may_not_be_signalled_fails_with_eperm() {
 fn storm_of_forks_leaves_no_survivor() {
     let storm = "while :; do (:) & done";
     let script = format!("trap '' TERM; ({storm}) & ({storm}) & echo ready; exec sleep 600");
-    for _ in 0..crate::common::rounds(3) {
+    for _ in 0..rounds(3) {
         each_way_with(
             &script,
             Duration::from_millis(10),
@@ -247,7 +251,7 @@ fn chain_of_forks_leaves_no_survivor() {
         return;
     }
     for backend in backends() {
-        for _ in 0..crate::common::rounds(5) {
+        for _ in 0..rounds(5) {
             let child = fork_chain();
             let handle = PidHandle::open_with(child, backend).unwrap();
             handle.wait_exited().unwrap();
@@ -306,5 +310,209 @@ fn terminate_returns_the_status_despite_release() {
         assert_eq!(terminated.unwrap().code(), Some(3));
         drop(group);
         assert!(!exists(child.id()));
+    }
+}
+
+/// A pipeline under construction: a process joins just as the leader has gone. If nothing killed it, the end
+/// would wait for it.
+#[test]
+fn process_that_joins_during_the_end_does_not_delay_it() {
+    for backend in backends() {
+        for _ in 0..rounds(200) {
+            let leader = group("trap '' TERM; echo ready; exec sleep 600");
+            let joiner = fork(pause);
+            let handle = PidHandle::open_with(leader.id(), backend).unwrap();
+            let group = handle.process_group().unwrap();
+            let joined = Pid::from_raw(joiner.try_into().unwrap());
+            let number = Pid::from_raw(leader.id().try_into().unwrap());
+            thread::scope(|scope| {
+                let ended = scope.spawn(|| group.terminate(Duration::from_millis(5)));
+                await_zombie(leader.id());
+                setpgid(joined, number).unwrap();
+                eventually("the end", || ended.is_finished());
+                let status = ended.join().unwrap().unwrap();
+                assert_eq!(status.signal(), Some(SIGKILL));
+            });
+            group.kill().unwrap(); // It may have joined after the end.
+            reap_externally(joiner);
+        }
+    }
+}
+
+/// Like `sudo`, which ends a moment after the process that it has started.
+#[test]
+fn member_that_may_not_be_signalled_and_ends_by_itself_is_no_error() {
+    if !is_root() {
+        return skip("only root can spawn a child of another user");
+    }
+    for backend in backends() {
+        let mut command = shell("echo ready; exec sleep 600");
+        command.process_group(0).uid(UNPRIVILEGED_UID);
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        assert_eq!(line(&mut child), "ready");
+        // Its input ends when the leader does.
+        let mut roots = shell("cat >/dev/null; sleep 0.05; exit 7");
+        roots.process_group(child.id().try_into().unwrap());
+        let mut roots = roots.stdin(child.stdout.take().unwrap()).spawn().unwrap();
+        let handle = PidHandle::open_with(child.id(), backend).unwrap();
+        let status = thread::scope(|scope| {
+            let end = || {
+                drop_privileges();
+                handle.process_group().unwrap().terminate(LONG)
+            };
+            scope.spawn(end).join().unwrap().unwrap()
+        });
+        assert_eq!(status.signal(), Some(SIGTERM));
+        assert_eq!(roots.wait().unwrap().code(), Some(7));
+    }
+}
+
+/// A security module denies signals with EACCES. The member ends only when its input does.
+#[test]
+fn member_that_may_not_be_signalled_with_eacces_fails_with_eperm() {
+    let test =
+        "process_group::terminate::member_that_may_not_be_signalled_with_eacces_fails_with_eperm";
+    if !is_root() {
+        return skip("only root can spawn a child of another user");
+    }
+    if current_part().is_none() {
+        if let Some(library) = library("interposed.c") {
+            run_isolated(test, "preloaded", |command| {
+                command.env("LD_PRELOAD", library);
+            });
+        }
+        return;
+    }
+    std::env::set_var("PIDWAIT_TEST_EACCES", "1");
+    for backend in backends() {
+        let mut command = sleep();
+        let child = command
+            .process_group(0)
+            .uid(UNPRIVILEGED_UID)
+            .spawn()
+            .unwrap();
+        let mut roots = shell("read x");
+        roots.process_group(child.id().try_into().unwrap());
+        let mut roots = roots.stdin(Stdio::piped()).spawn().unwrap();
+        let handle = PidHandle::open_with(child.id(), backend).unwrap();
+        let group = handle.process_group().unwrap();
+        thread::scope(|scope| {
+            let ended = scope.spawn(|| {
+                drop_privileges();
+                assert_eq!(
+                    errno(PidHandle::open(roots.id()).unwrap().signal(0)),
+                    EACCES
+                );
+                group.terminate(SHORT)
+            });
+            eventually("the end", || ended.is_finished());
+            assert_eq!(errno(ended.join().unwrap()), EPERM);
+        });
+        assert_eq!(roots.try_wait().unwrap(), None);
+        drop(roots.stdin.take());
+        assert_eq!(group.terminate(LONG).unwrap().signal(), Some(SIGTERM));
+        roots.wait().unwrap();
+    }
+}
+
+/// A tracer that is stopped holds the leader, or a member, after SIGKILL.
+#[test]
+fn end_that_takes_too_long_is_timed_out_and_reaps_nothing() {
+    for backend in backends() {
+        let child = traceable(sleep().process_group(0)).spawn().unwrap();
+        let Some(tracer) = Tracer::attach(child.id()) else {
+            return;
+        };
+        let handle = PidHandle::open_with(child.id(), backend).unwrap();
+        let group = handle.process_group().unwrap();
+        let end = Escalation::from(SHORT).kill_timeout(SHORT);
+        let error = group.terminate(&end).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        assert!(
+            error.to_string().contains(&child.id().to_string()),
+            "{error}"
+        );
+        assert_eq!(handle.try_wait().unwrap(), None);
+        // It is a zombie, so nobody in the group is alive.
+        group.terminate_unreaped(&end).unwrap();
+        tracer.end();
+        assert_eq!(group.terminate(LONG).unwrap().signal(), Some(SIGKILL));
+    }
+}
+
+#[test]
+fn terminate_unreaped_leaves_the_zombie_to_a_wait() {
+    each_backend_group("sleep 600 & echo ready; wait", |handle, group| {
+        group.terminate_unreaped(LONG).unwrap();
+        assert!(!has_living_member(group.id()));
+        assert_eq!(handle.wait().unwrap().signal(), Some(SIGTERM));
+        group.terminate_unreaped(LONG).unwrap();
+        group.terminate_in_background(LONG).unwrap();
+    });
+}
+
+/// The first signal is sent by the call, the rest by the thread.
+#[test]
+fn terminate_in_background_ends_all_groups_within_one_grace() {
+    for backend in backends() {
+        let script = "sh -c 'trap \"\" TERM; echo ready; exec sleep 600' & wait";
+        let children = [(); 5].map(|()| group(script));
+        let handles: Vec<_> = (children.iter())
+            .map(|child| PidHandle::open_with(child.id(), backend).unwrap())
+            .collect();
+        for handle in &handles {
+            let group = handle.process_group().unwrap();
+            group.terminate_in_background(SHORT).unwrap();
+        }
+        for handle in &handles {
+            assert_eq!(handle.wait_shared().unwrap().signal(), Some(SIGTERM));
+        }
+        for child in children {
+            eventually("no member is left", || !has_living_member(child.id()));
+            await_gone(child.id());
+            assert_eq!(rest(child), "");
+        }
+    }
+}
+
+#[test]
+fn terminate_in_background_checks_before_it_sends() {
+    each_backend_group("sleep 600 & echo ready; wait", |handle, group| {
+        let unknown = Escalation::from(LONG).then(1000, LONG);
+        assert_eq!(errno(group.terminate_in_background(&unknown)), EINVAL);
+        assert_eq!(errno(group.terminate_unreaped(&unknown)), EINVAL);
+        assert_eq!(errno(group.terminate(&unknown)), EINVAL);
+        assert_eq!(group.members().unwrap().len(), 2);
+        assert_eq!(handle.try_wait().unwrap(), None);
+        group.kill().unwrap();
+        handle.wait().unwrap();
+    });
+}
+
+fn each_backend_group(script: &str, check: impl Fn(&PidHandle, &ProcessGroup)) {
+    for backend in backends() {
+        let child = group(script);
+        let handle = PidHandle::open_with(child.id(), backend).unwrap();
+        check(&handle, &handle.process_group().unwrap());
+        assert_eq!(rest(child), "");
+    }
+}
+
+/// A parent that waits reaps the leader as soon as that has got the first signal.
+#[test]
+fn group_of_a_non_child_that_its_parent_reaps_is_ended() {
+    for backend in backends() {
+        for _ in 0..rounds(200) {
+            let member = "trap \\\"\\\" TERM; echo ready; exec sleep 600";
+            let script = format!("setsid sh -c 'echo $$; sh -c \"{member}\" & wait' & wait $!");
+            let mut parent = with_piped_stdout(&script);
+            let pid: u32 = line(&mut parent).parse().unwrap();
+            assert_eq!(line(&mut parent), "ready");
+            let handle = PidHandle::open_with(pid, backend).unwrap();
+            let group = handle.process_group().unwrap();
+            group.terminate_unreaped(MILLI).unwrap();
+            assert!(!has_living_member(pid));
+            parent.wait().unwrap();
+        }
     }
 }

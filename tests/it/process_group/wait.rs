@@ -1,20 +1,24 @@
 //! Waiting for all members of a group.
 
 use std::env;
+use std::fs;
+use std::io::Read;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use nix::libc::{ECHILD, SIGKILL};
+use nix::libc::{ECHILD, SIGKILL, SIGTERM};
 use pidwait::PidHandle;
 
-use super::leader;
-use crate::common::isolated::enter;
-use crate::common::pid_namespace::{enter_foreign_proc, in_pid_namespace};
+use super::{leader, library};
+use crate::common::isolated::{current_part, enter, run_isolated};
+use crate::common::pid_namespace::{
+    enter_foreign_proc, in_pid_namespace, in_pid_namespace_with, without_proc,
+};
 use crate::common::{
     await_state, await_zombie, backends, become_subreaper, errno, eventually, exit_main_thread,
-    fork, fork_chain, kill, lead_group, leads_group, line, reap_externally, rounds, shell, sleep,
-    state_of, while_asleep,
+    fork, fork_chain, has_living_member, kill, lead_group, leads_group, line, reap_externally,
+    rounds, shell, skip, sleep, state_of, while_asleep,
 };
 
 const MILLI: Duration = Duration::from_millis(1);
@@ -191,19 +195,66 @@ fn wait_does_not_hang_when_other_code_reaps_the_leader() {
 #[test]
 fn foreign_proc_is_unsupported() {
     let test = "process_group::wait::foreign_proc_is_unsupported";
-    if !enter_foreign_proc(test) {
-        return;
+    if enter_foreign_proc(test) {
+        check_without_list();
     }
+}
+
+#[test]
+fn missing_proc_is_unsupported() {
+    if in_pid_namespace("process_group::wait::missing_proc_is_unsupported") {
+        without_proc(check_without_list);
+    }
+}
+
+/// The waits fail. An end does not: it takes the whole grace, even if the leader ends earlier, and kills the
+/// rest.
+fn check_without_list() {
     for backend in backends() {
-        let child = sleep().process_group(0).spawn().unwrap();
+        let worker = "trap \"sleep 0.1; echo saved; trap '' TERM; exec sleep 600\" TERM";
+        let worker = format!("{worker}; echo ready; while :; do sleep 0.01; done");
+        let mut command = Command::new("sh");
+        command.args(["-c", "sh -c \"$0\" & wait", &worker]);
+        command.process_group(0).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        assert_eq!(line(&mut child), "ready");
+        let handle = PidHandle::open_with(child.id(), backend).unwrap();
+        let group = handle.process_group().unwrap();
+        let grace = Duration::from_millis(500);
+        let start = Instant::now();
+        let status = group.terminate(grace).unwrap();
+        assert!(start.elapsed() >= grace);
+        assert_eq!(status.signal(), Some(SIGTERM));
+        // It ends because all members have gone.
+        assert_eq!(line(&mut child), "saved");
+        let mut rest = String::new();
+        child.stdout.unwrap().read_to_string(&mut rest).unwrap();
+        assert_eq!(rest, "");
+
+        let (child, members) = leader();
+        await_zombie(child.id());
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
         let group = handle.process_group().unwrap();
         let unsupported = std::io::ErrorKind::Unsupported;
-        assert_eq!(group.has_exited().unwrap_err().kind(), unsupported);
-        assert_eq!(group.wait_exited().unwrap_err().kind(), unsupported);
-        assert_eq!(group.members().unwrap_err().kind(), unsupported);
-        let status = group.terminate(Duration::ZERO).unwrap();
-        assert!(status.signal().is_some());
+        for error in [
+            group.has_exited().unwrap_err(),
+            group.wait_exited().unwrap_err(),
+            group.wait_exited_timeout(MILLI).unwrap_err(),
+            group.members().unwrap_err(),
+        ] {
+            assert_eq!(error.kind(), unsupported);
+            assert!(error.to_string().contains("mount"), "{error}");
+        }
+        assert_eq!(group.terminate(Duration::ZERO).unwrap().code(), Some(3));
+        members.await_end();
+
+        // A grace without a limit ends with the leader.
+        let mut command = sleep();
+        let child = command.process_group(0).spawn().unwrap();
+        let handle = PidHandle::open_with(child.id(), backend).unwrap();
+        let group = handle.process_group().unwrap();
+        let status = group.terminate(Duration::MAX).unwrap();
+        assert_eq!(status.signal(), Some(SIGTERM));
     }
 }
 
@@ -226,6 +277,122 @@ fn chain_of_forks_does_not_outrun_a_look() {
         assert!(group.has_exited().unwrap());
         handle.wait().unwrap();
     }
+}
+
+/// What stands in for `/proc/loadavg`: a file of another file system, as lxcfs has it, one of procfs that
+/// ends in 0, as gVisor's, and one that may not be read, as on Android.
+#[test]
+fn chain_of_forks_does_not_outrun_a_look_without_the_last_pid() {
+    const TEST: &str =
+        "process_group::wait::chain_of_forks_does_not_outrun_a_look_without_the_last_pid";
+    const FILE: &str = "PIDWAIT_TEST_LOADAVG";
+    if current_part().is_none() {
+        let other = format!(
+            "{}/loadavg.{}",
+            env!("CARGO_TARGET_TMPDIR"),
+            std::process::id()
+        );
+        fs::write(&other, "0.00 0.00 0.00 1/100 4711\n").unwrap();
+        for file in [&other, "/proc/sys/vm/laptop_mode", "/proc/1/mem"] {
+            in_pid_namespace_with(TEST, |command| {
+                command.env(FILE, file);
+            });
+        }
+        return;
+    }
+    let file = env::var(FILE).unwrap();
+    let mut mount = Command::new("mount");
+    if !mount
+        .args(["--bind", &file, "/proc/loadavg"])
+        .status()
+        .unwrap()
+        .success()
+    {
+        return skip("nothing can be mounted on /proc/loadavg");
+    }
+    become_subreaper();
+    for backend in backends() {
+        for _ in 0..rounds(20) {
+            let child = fork_chain();
+            let handle = PidHandle::open_with(child, backend).unwrap();
+            eventually("the leader has exited", || state_of(child) == Some('Z'));
+            let group = handle.process_group().unwrap();
+            for _ in 0..rounds(30) {
+                assert!(!group.has_exited().unwrap());
+            }
+            let status = group.terminate(Duration::from_millis(20)).unwrap();
+            assert_eq!(status.code(), Some(0));
+            assert!(!has_living_member(child));
+        }
+    }
+}
+
+/// A fork has its PID before it is in `/proc`: the first scan misses it, and the process that forks exits
+/// before the scan reaches it.
+#[test]
+fn member_that_a_scan_misses_is_alive() {
+    if !enter_preloaded("process_group::wait::member_that_a_scan_misses_is_alive") {
+        return;
+    }
+    for backend in backends() {
+        let leader = shell("exit 3").process_group(0).spawn().unwrap();
+        await_zombie(leader.id());
+        let number = leader.id().try_into().unwrap();
+        let [exits, hidden] = [(); 2].map(|()| sleep().process_group(number).spawn().unwrap());
+        let handle = PidHandle::open_with(leader.id(), backend).unwrap();
+        let group = handle.process_group().unwrap();
+        env::set_var("PIDWAIT_TEST_HIDDEN", hidden.id().to_string());
+        env::set_var("PIDWAIT_TEST_EXITS", exits.id().to_string());
+        assert!(!group.has_exited().unwrap());
+        assert!(
+            env::var_os("PIDWAIT_TEST_EXITS").is_none(),
+            "it was reached"
+        );
+        assert_eq!(group.terminate(Duration::MAX).unwrap().code(), Some(3));
+        assert!(!has_living_member(leader.id()));
+        reap_externally(exits.id());
+        reap_externally(hidden.id());
+    }
+}
+
+/// A process of another group may not be inspected. A member that `getpgid` does not show counts neither.
+#[test]
+fn process_that_may_not_be_inspected_does_not_count() {
+    if !enter_preloaded("process_group::wait::process_that_may_not_be_inspected_does_not_count") {
+        return;
+    }
+    for backend in backends() {
+        let unrelated = sleep().process_group(0).spawn().unwrap();
+        env::set_var("PIDWAIT_TEST_DENIED", unrelated.id().to_string());
+        let child = shell("sleep 600 & exec sleep 600")
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        let handle = PidHandle::open_with(child.id(), backend).unwrap();
+        let group = handle.process_group().unwrap();
+        assert!(!group.has_exited().unwrap());
+        assert_eq!(
+            group.terminate(Duration::MAX).unwrap().signal(),
+            Some(SIGTERM)
+        );
+        assert!(group.has_exited().unwrap());
+        assert!(!has_living_member(child.id()));
+        kill(unrelated.id(), SIGKILL);
+        reap_externally(unrelated.id());
+    }
+}
+
+/// Runs a test with the library that replaces functions of libc.
+fn enter_preloaded(test: &str) -> bool {
+    if current_part().is_some() {
+        return true;
+    }
+    if let Some(library) = library("interposed.c") {
+        run_isolated(test, "preloaded", |command| {
+            command.env("LD_PRELOAD", library);
+        });
+    }
+    false
 }
 
 /// While a thread of a process execs, `/proc` can show the process as dead for a moment.
