@@ -16,7 +16,6 @@ use std::time::{Duration, Instant};
 
 use common::{describe, parse_duration, shell_code, shell_code_of_failure};
 use lexopt::prelude::*;
-use nix::sys::resource::{getrusage, UsageWho};
 use pidwait::{Capture, Captured, PidHandle, Pipe};
 
 const USAGE: &str = "\
@@ -35,6 +34,7 @@ failed, 126 or 127 if the command could not be run.
 
 struct Options {
     capture: Capture,
+    max_bytes: usize,
     group: bool,
     has_input: bool,
     program: OsString,
@@ -54,6 +54,7 @@ fn main() -> ExitCode {
 fn parse() -> Result<Options, lexopt::Error> {
     let mut args = lexopt::Parser::from_env();
     let mut capture = Capture::new();
+    let mut max_bytes = usize::MAX;
     let (mut group, mut has_input, mut grace) = (false, false, Duration::from_secs(5));
     while let Some(arg) = args.next()? {
         match arg {
@@ -64,7 +65,7 @@ fn parse() -> Result<Options, lexopt::Error> {
             Short('l') | Long("leak-timeout") => {
                 capture = capture.leak_timeout(args.value()?.parse_with(parse_duration)?);
             }
-            Short('m') | Long("max-bytes") => capture = capture.max_bytes(args.value()?.parse()?),
+            Short('m') | Long("max-bytes") => max_bytes = args.value()?.parse()?,
             Short('i') | Long("input") => {
                 capture = capture.input(args.value()?.string()?);
                 has_input = true;
@@ -72,7 +73,8 @@ fn parse() -> Result<Options, lexopt::Error> {
             Short('g') | Long("group") => group = true,
             Value(program) => {
                 return Ok(Options {
-                    capture: capture.terminate_on_timeout(grace),
+                    capture: capture.terminate_on_timeout(grace).terminate_on_leak(grace),
+                    max_bytes,
                     group,
                     has_input,
                     program,
@@ -104,17 +106,22 @@ fn run(options: Options) -> Result<u8, Box<dyn Error>> {
             return Ok(shell_code_of_failure(&error));
         }
     };
-    let mut bytes = 0;
+    let (mut passed, mut discarded) = ([0, 0], 0);
     let captured = options.capture.run_with(&mut child, |pipe, new| {
-        bytes += new.len();
+        let passed = &mut passed[usize::from(pipe == Pipe::Stderr)];
+        let (first, rest) = new.split_at(new.len().min(options.max_bytes - *passed));
+        *passed += first.len();
+        discarded += rest.len();
         match pipe {
-            Pipe::Stdout => pass_on(io::stdout().lock(), new),
-            Pipe::Stderr => pass_on(io::stderr().lock(), new),
+            Pipe::Stdout => pass_on(io::stdout().lock(), first),
+            Pipe::Stderr => pass_on(io::stderr().lock(), first),
         }
     })?;
-    eprintln!("capture: {}", summary(&captured, bytes, start.elapsed())?);
+    let bytes: usize = passed.iter().sum();
+    let text = summary(&captured, bytes, discarded, start.elapsed());
+    eprintln!("capture: {text}");
     Ok(match captured.status {
-        Some(status) if !captured.timed_out => shell_code(status),
+        Some(status) if captured.stopped_by.is_none() => shell_code(status),
         _ => 124,
     })
 }
@@ -124,25 +131,24 @@ fn pass_on(mut to: impl Write, bytes: &[u8]) -> io::Result<()> {
     to.flush()
 }
 
-fn summary(captured: &Captured, bytes: usize, wall: Duration) -> nix::Result<String> {
+fn summary(captured: &Captured, bytes: usize, discarded: usize, wall: Duration) -> String {
     let ending = captured.status.map_or("still running".to_owned(), describe);
-    let mut text = match captured.timed_out {
-        true => format!("timed out, {ending}"),
-        false => ending,
+    let mut text = match captured.stopped_by {
+        Some(_) => format!("timed out, {ending}"),
+        None => ending,
     };
     text += &format!(", {bytes} bytes");
-    if captured.discarded > 0 {
-        text += &format!(", {} discarded", captured.discarded);
+    if discarded > 0 {
+        text += &format!(", {discarded} discarded");
     }
     if captured.leaked {
         text += ", leaked: another process may still write";
     }
-    // The usage of all children that were waited for: the command, and the processes that it waited for.
-    let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
-    let cpu = usage.user_time() + usage.system_time();
-    let cpu = cpu.tv_sec() as f64 + cpu.tv_usec() as f64 / 1e6;
-    Ok(format!(
-        "{text}, {:.3} s, CPU {cpu:.3} s",
-        wall.as_secs_f64()
-    ))
+    text += &format!(", {:.3} s", wall.as_secs_f64());
+    // Of the command, and of the processes that it waited for.
+    if let Some(usage) = captured.usage {
+        let cpu = usage.user_time + usage.system_time;
+        text += &format!(", CPU {:.3} s", cpu.as_secs_f64());
+    }
+    text
 }

@@ -1,4 +1,5 @@
-//! Waits on tokio for any process, with a timeout.
+//! Waits on tokio for any process, with a timeout. With async-io only the handle, `AsyncIoPidHandle`, and
+//! the timer differ.
 //!
 //! ```text
 //! cargo run --features tokio --example tokio -- PID SECONDS

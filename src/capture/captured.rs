@@ -61,8 +61,8 @@ pub struct Captured {
     /// What was kept of the child's standard error.
     pub stderr: Vec<u8>,
     /// The number of bytes that are missing in `stdout`, because of
-    /// [`max_bytes`](crate::Capture::max_bytes) and [`tail_bytes`](crate::Capture::tail_bytes), or because
-    /// only a sink has got them.
+    /// [`max_bytes`](crate::Capture::max_bytes) and [`tail_bytes`](crate::Capture::tail_bytes). 0 if a sink
+    /// gets the output and neither is set.
     pub stdout_discarded: u64,
     /// The number of bytes that are missing in `stderr`.
     pub stderr_discarded: u64,

@@ -22,6 +22,8 @@ pub(super) struct Kept {
     /// Where the oldest byte of the ring is, counted from its beginning.
     oldest: usize,
     discarded: u64,
+    /// Nothing is to be kept, so nothing is missing either.
+    is_off: bool,
 }
 
 impl Kept {
@@ -32,6 +34,15 @@ impl Kept {
             most_last,
             oldest: 0,
             discarded: 0,
+            is_off: false,
+        }
+    }
+
+    /// Keeps and counts nothing.
+    pub(super) fn off() -> Self {
+        Self {
+            is_off: true,
+            ..Self::new(0, 0)
         }
     }
 
@@ -49,6 +60,9 @@ impl Kept {
 
     /// Adds bytes that were read elsewhere. ENOMEM: there is no memory for them.
     pub(super) fn push(&mut self, new: &[u8]) -> io::Result<()> {
+        if self.is_off {
+            return Ok(());
+        }
         let room = self.most_first.saturating_sub(self.bytes.len());
         let (first, rest) = new.split_at(room.min(new.len()));
         self.append(first)?;

@@ -312,13 +312,12 @@ impl Capture {
         }
     }
 
-    /// Without limits, a sink gets everything and nothing is kept, and otherwise all is kept.
     fn kept(&self, has_sink: bool) -> Kept {
-        let all = match has_sink || self.tail_bytes.is_some() {
-            true => 0,
-            false => usize::MAX,
-        };
-        Kept::new(self.max_bytes.unwrap_or(all), self.tail_bytes.unwrap_or(0))
+        match (self.max_bytes, self.tail_bytes) {
+            (None, None) if has_sink => Kept::off(),
+            (None, None) => Kept::new(usize::MAX, 0),
+            (first, last) => Kept::new(first.unwrap_or(0), last.unwrap_or(0)),
+        }
     }
 }
 

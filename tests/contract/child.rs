@@ -31,7 +31,7 @@ pub(crate) fn rows() -> Vec<Row> {
         row("reaped by std's `wait`", "`pidfd_wait`", both("ECHILD"), || reaped_by_std().pidfd_wait().describe()),
         row("reaped by std's `wait`", "`pidfd_wait_timeout`", both("ECHILD"), || reaped_by_std().pidfd_wait_timeout(Duration::MAX).describe()),
         row("reaped by std's `wait`", "`pidfd_terminate`", both("ECHILD"), || reaped_by_std().pidfd_terminate(SHORT).describe()),
-        row("reaped by std's `wait`", "`pidfd_output_timeout`", both("ECHILD"), || reaped_by_std().pidfd_output_timeout(SHORT).describe()),
+        row("reaped by std's `wait`", "`pidfd_output_timeout`", both("Ok(exit 3, \"\")"), || reaped_by_std().pidfd_output_timeout(SHORT).describe()),
         row("reaped by other code", "`pidfd_wait`", both("ECHILD"), || reaped_by_others().pidfd_wait().describe()),
         row("reaped by other code", "`pidfd_try_wait`", both("ECHILD"), || reaped_by_others().pidfd_try_wait().describe()),
         row("reaped by other code", "`pidfd_signal`", both("ECHILD"), || reaped_by_others().pidfd_signal(libc::SIGTERM).describe()),
@@ -87,13 +87,13 @@ pub(crate) fn rows() -> Vec<Row> {
             let mut child = lead(&mut sleep());
             format!("{}, {}", child.pidfd_signal_process_group(libc::SIGTERM).describe(), child.pidfd_wait().describe())
         }),
-        row("not a group leader", "`pidfd_signal_process_group`", both("ESRCH"), || sleeper().pidfd_signal_process_group(libc::SIGTERM).describe()),
+        row("not a group leader", "`pidfd_signal_process_group`", both("InvalidInput"), || sleeper().pidfd_signal_process_group(libc::SIGTERM).describe()),
         row("reaped by `pidfd_wait`", "`pidfd_signal_process_group`", both("ECHILD"), || reaped_by_us().pidfd_signal_process_group(0).describe()),
         row("group leader", "`pidfd_terminate_process_group`, std's `wait`", both("Ok(signal 15), Ok(signal 15)"), || {
             let mut child = lead(&mut sleep());
             format!("{}, {}", child.pidfd_terminate_process_group(Duration::MAX).describe(), child.wait().describe())
         }),
-        row("not a group leader", "`pidfd_terminate_process_group`, `pidfd_try_wait`", both("ESRCH, Ok(None)"), || {
+        row("not a group leader", "`pidfd_terminate_process_group`, `pidfd_try_wait`", both("InvalidInput, Ok(None)"), || {
             let mut child = sleeper();
             format!("{}, {}", child.pidfd_terminate_process_group(SHORT).describe(), child.pidfd_try_wait().describe())
         }),
@@ -109,7 +109,7 @@ pub(crate) fn rows() -> Vec<Row> {
         row("writes and exits", "`pidfd_output_timeout`", both("Ok(exit 3, \"out\")"), || {
             with_piped_stdout("printf out; exit 3").pidfd_output_timeout(Duration::MAX).describe()
         }),
-        row("writes nothing and keeps running", "`pidfd_output_timeout` of 2 ms, std's `try_wait`", both("Ok(None, timed_out, \"\"), Ok(None)"), || {
+        row("writes nothing and keeps running", "`pidfd_output_timeout` of 2 ms, std's `try_wait`", both("Ok(None, Timeout, \"\"), Ok(None)"), || {
             let mut child = with_piped_stdout("exec sleep 600");
             format!("{}, {}", child.pidfd_output_timeout(SHORT).describe(), child.try_wait().describe())
         }),
@@ -117,21 +117,33 @@ pub(crate) fn rows() -> Vec<Row> {
             let mut child = with_piped_stdout("printf out; (sleep 0.1; printf late) & exit 3");
             Capture::new().leak_timeout(Duration::MAX).run(&mut child).describe()
         }),
-        row("writes and exits, a grandchild holds the pipes", "`Capture::run`, leak timeout 2 ms", both("Ok(exit 3, leaked, \"out\")"), || {
-            let (mut child, _grandchild_reads) = leaking();
-            Capture::new().leak_timeout(SHORT).run(&mut child).describe()
-        }),
         row("writes and exits, a grandchild holds the pipes", "`Capture::run`, timeout 50 ms", both("Ok(exit 3, leaked, \"out\")"), || {
             let (mut child, _grandchild_reads) = leaking();
             await_zombie(child.id());
             Capture::new().timeout(Duration::from_millis(50)).leak_timeout(Duration::MAX).run(&mut child).describe()
         }),
-        row("keeps running", "`Capture::run` with `terminate_on_timeout`", both("Ok(signal 15, timed_out, \"\")"), || {
+        row("keeps running", "`Capture::run` with `terminate_on_timeout`", both("Ok(signal 15, Timeout, \"\")"), || {
             let capture = Capture::new().timeout(SHORT).terminate_on_timeout(Duration::MAX);
             capture.run(&mut with_piped_stdout("exec sleep 600")).describe()
         }),
-        row("keeps running", "`Capture::output`, timeout 2 ms", both("Ok(signal 9, timed_out, \"\")"), || {
+        row("keeps running", "`Capture::output`, timeout 2 ms", both("Ok(signal 9, Timeout, \"\")"), || {
             Capture::new().timeout(SHORT).output(&mut sleep()).describe()
+        }),
+        row("writes nothing for 2 ms", "`Capture::output`, idle timeout 2 ms", both("Ok(signal 9, IdleTimeout, \"\")"), || {
+            Capture::new().idle_timeout(SHORT).output(&mut sleep()).describe()
+        }),
+        row("prints that it is ready", "`Capture::run_until`; stdout still open?", both("Ok(None, Condition, \"ready\"), true"), || {
+            let mut child = with_piped_stdout("printf ready; exec sleep 600");
+            let captured = Capture::new().run_until(&mut child, |stdout, _| stdout == b"ready");
+            format!("{}, {}", captured.describe(), child.stdout.is_some())
+        }),
+        row("writes more than `tail_bytes`", "`Capture::run`", both("Ok(exit 3, 2 discarded, \"t\")"), || {
+            Capture::new().tail_bytes(1).run(&mut with_piped_stdout("printf out; exit 3")).describe()
+        }),
+        row("writes and exits, a grandchild holds the pipes", "`Capture::run`, leak timeout 2 ms; stdout still open?", both("Ok(exit 3, leaked, \"out\"), true"), || {
+            let (mut child, _grandchild_reads) = leaking();
+            let captured = Capture::new().leak_timeout(SHORT).run(&mut child);
+            format!("{}, {}", captured.describe(), child.stdout.is_some())
         }),
         row("writes more than `max_bytes`", "`Capture::run`", both("Ok(exit 3, 2 discarded, \"o\")"), || {
             Capture::new().max_bytes(1).run(&mut with_piped_stdout("printf out; exit 3")).describe()

@@ -17,7 +17,7 @@ pub(crate) fn rows() -> Vec<Row> {
             let handle = spawned("exit 3").handle;
             format!("{}, {}", handle.wait().describe(), handle.wait().describe())
         }),
-        row("command that exits at once", "`spawn`, `exit_status` of the zombie, `wait_usage`", both("None, Ok(exit 3, usage)"), || {
+        row("command that exits at once", "`spawn`, `exit_status` of the zombie, `wait_usage`", both("Some(exit 3), Ok(exit 3, usage)"), || {
             let handle = spawned("exit 3").handle;
             common::await_zombie(handle.id());
             format!("{}, {}", handle.exit_status().describe(), handle.wait_usage().describe())

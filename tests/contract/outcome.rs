@@ -40,13 +40,14 @@ impl Describe for Captured {
             Some(status) => status.describe(),
             None => "None".to_owned(),
         };
-        for (flag, name) in [(self.timed_out, "timed_out"), (self.leaked, "leaked")] {
-            if flag {
-                text = format!("{text}, {name}");
-            }
+        if let Some(why) = self.stopped_by {
+            text = format!("{text}, {why:?}");
         }
-        if self.discarded > 0 {
-            text = format!("{text}, {} discarded", self.discarded);
+        if self.leaked {
+            text += ", leaked";
+        }
+        if self.stdout_discarded > 0 {
+            text = format!("{text}, {} discarded", self.stdout_discarded);
         }
         format!("{text}, {:?}", String::from_utf8_lossy(&self.stdout))
     }

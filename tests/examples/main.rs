@@ -12,6 +12,8 @@ mod parallel;
 mod pidfile;
 mod pwait;
 mod run;
+#[cfg(feature = "tokio")]
+mod step;
 mod timeout;
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -30,17 +32,7 @@ const FOREVER: &str = "sleep 2147483";
 #[cfg(feature = "tokio")]
 #[test]
 fn tokio_example_waits_for_a_process_with_a_timeout() {
-    check_async_example("tokio");
-}
-
-#[cfg(feature = "async-io")]
-#[test]
-fn async_io_example_waits_for_a_process_with_a_timeout() {
-    check_async_example("async_io");
-}
-
-#[cfg(any(feature = "tokio", feature = "async-io"))]
-fn check_async_example(name: &str) {
+    let name = "tokio";
     for backend in backends() {
         let sleeper = KillOnDrop::new(Spawned::from(sleeper()).handle);
         let pid = sleeper.id().to_string();

@@ -157,7 +157,7 @@ fn writers_that_flood_both_pipes_leak() {
 }
 
 /// Past the timeout nothing is read, even if the leak timeout is longer. The child has exited in time,
-/// so `timed_out` is not set.
+/// so the run was not stopped.
 #[test]
 fn timeout_ends_the_leak_timeout() {
     for kind in kinds() {
