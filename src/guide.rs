@@ -23,8 +23,7 @@ pub mod contract {}
 /// [comparison]: crate::guide::comparison
 #[doc = files!(
     "examples/capture.rs" "examples/init.rs" "examples/interruptible.rs" "examples/parallel.rs"
-    "examples/pidfile.rs" "examples/pwait.rs" "examples/step.rs" "examples/timeout.rs"
-    "examples/tokio.rs"
+    "examples/pidfile.rs" "examples/step.rs" "examples/timeout.rs" "examples/tokio.rs"
 )]
 #[doc = ""]
 #[doc = include_str!("../docs/migrating.md")]
