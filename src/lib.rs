@@ -44,7 +44,8 @@
 //! | wait for or signal a process that is not a child | [`PidHandle::open`] |
 //! | end a command with everything that it has started | [`ProcessGroup`] |
 //! | choose the signals that end it, and how long each one gets | [`Escalation`] |
-//! | capture output, with a timeout and limits | [`Capture`] |
+//! | capture output, with timeouts and limits, blocking or async | [`Capture`] |
+//! | wait until a server prints that it is ready | [`Capture::run_until`] |
 //! | wait for the first of many processes | [`WaitSet`] |
 //! | end a child, or its group, at the end of a scope | [`KillOnDrop`] |
 //! | let a child run on without leaving a zombie | [`PidHandle::reap_in_background`] |
@@ -104,7 +105,7 @@
 //! - **EMFILE, ENFILE, ENOMEM, EAGAIN**: no descriptor, memory or thread is available. A later call
 //!   may succeed.
 //!
-//! Calls that can fail with another errno name it. Three kinds carry a text instead of an errno:
+//! Calls that can fail with another errno name it. These kinds carry a text instead of an errno:
 //!
 //! - [`InvalidInput`](std::io::ErrorKind::InvalidInput) names the input. A process that leads no
 //!   process group, where a call needs its group, is such an input.
@@ -112,6 +113,8 @@
 //! - [`TimedOut`](std::io::ErrorKind::TimedOut): the process or the group outlived the
 //!   [`kill_timeout`](Escalation::kill_timeout), or, from [`Captured::into_output`], a run was stopped by
 //!   a timeout. A timed wait whose time has passed returns `None` or `false`.
+//! - [`Other`](std::io::ErrorKind::Other), only from `into_output`: the run was cancelled, or the child
+//!   runs on.
 //!
 //! No call fails with EINTR. No call panics, except that tokio panics if its runtime was built
 //! without I/O or time, and async-io if it cannot start: see `AsyncPidHandle::new`.

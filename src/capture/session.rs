@@ -76,7 +76,7 @@ enum Stage {
     Reading,
     /// The child has exited. Reading goes on until then.
     Draining(Option<Instant>),
-    Ending(Ending),
+    Ending(Box<Ending>),
     Over,
 }
 
@@ -420,10 +420,10 @@ impl<'a> Session<'a> {
                 self.has_ended_it = true;
                 let leads_group = self.target.leads_group();
                 let subject = self.target.subject();
-                Stage::Ending(match leads_group {
+                Stage::Ending(Box::new(match leads_group {
                     true => Ending::of_group(subject, escalation, true),
                     false => Ending::reaping(escalation),
-                })
+                }))
             }
             _ => Stage::Over,
         };
@@ -444,7 +444,8 @@ impl<'a> Session<'a> {
             Some(escalation) if self.target.leads_group() => {
                 self.has_ended_it = true;
                 let subject = self.target.subject();
-                Stage::Ending(Ending::of_group(subject, escalation.clone(), true))
+                let ending = Ending::of_group(subject, escalation.clone(), true);
+                Stage::Ending(Box::new(ending))
             }
             // If it leads none, the pipe is another process's.
             _ => Stage::Over,

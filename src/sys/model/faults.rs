@@ -38,29 +38,23 @@ fn finds_a_blocking_peek_that_reaps() {
 
 #[test]
 fn finds_a_zombie_that_is_not_kept() {
-    assert_finds(Fault::ForgetGroup, &[KEPT], || drop_beside_wait(Pidfd));
-    assert_finds(Fault::ForgetGroup, &[KEPT], || drop_beside_wait(Waitpid));
+    for backend in [Pidfd, Waitpid] {
+        assert_finds(Fault::ForgetGroup, &[KEPT], move || {
+            drop_beside_wait(backend)
+        });
+    }
 }
 
 #[test]
 fn finds_a_reap_without_the_lock() {
     let several = |backend| Run::new(backend, Scenario::OwnChild, vec![vec![Call::Wait]; 3]);
-    let messages = [
-        HIT,
-        REAPED,
-        LOST,
-        NOT_NOTED,
-        "the status of another process",
-        DEADLOCK,
-    ];
-    assert_finds(Fault::ReapWithoutLock, &messages, move || several(Pidfd));
-    assert_finds(Fault::ReapWithoutLock, &messages, move || several(Waitpid));
-    assert_finds(Fault::ReapWithoutLock, &messages, || {
-        drop_beside_wait(Pidfd)
-    });
-    assert_finds(Fault::ReapWithoutLock, &messages, || {
-        drop_beside_wait(Waitpid)
-    });
+    let messages = [KEPT, OTHER, HIT, REAPED, LOST, NOT_NOTED, DEADLOCK];
+    for backend in [Pidfd, Waitpid] {
+        assert_finds(Fault::ReapWithoutLock, &messages, move || several(backend));
+        assert_finds(Fault::ReapWithoutLock, &messages, move || {
+            drop_beside_wait(backend)
+        });
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::Result;
+use shuttle::rand::{thread_rng, Rng};
 
 use super::kernel::{self, with};
 
@@ -11,8 +12,11 @@ pub(crate) fn now() -> Instant {
     with(|kernel| kernel.now())
 }
 
+/// Can last much longer than asked for.
 pub(crate) fn sleep(time: Duration) {
-    let end = now() + time;
+    const LATE: Duration = Duration::from_millis(10);
+    let late = thread_rng().gen_ratio(1, 8);
+    let end = now() + time + if late { LATE } else { Duration::ZERO };
     shuttle::thread::yield_now();
     with(|kernel| kernel.advance_clock(end));
 }
