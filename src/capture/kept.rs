@@ -166,10 +166,6 @@ mod tests {
         kept
     }
 
-    fn byte(index: usize) -> u8 {
-        u8::try_from(index % 251).unwrap()
-    }
-
     fn expected((first, last): (usize, usize), total: usize) -> Vec<u8> {
         let first = first.min(total);
         let last = last.min(total - first);
