@@ -16,7 +16,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
-use common::{describe, parse_duration, shell_code, shell_code_of_failure};
+use common::{describe, parse_duration, print_usage, shell_code, shell_code_of_failure};
 use lexopt::prelude::*;
 use pidwait::{Capture, Captured, Escalation, Pipe, ResourceUsage, StoppedBy, Tokio};
 
@@ -51,10 +51,7 @@ struct Options {
 async fn main() -> ExitCode {
     let result = match parse() {
         Ok(Some(options)) => run(options).await,
-        Ok(None) => {
-            eprint!("{USAGE}");
-            Ok(0)
-        }
+        Ok(None) => Ok(print_usage(USAGE)),
         Err(error) => Err(error.into()),
     };
     match result {

@@ -145,6 +145,10 @@ impl Kept {
 mod tests {
     use super::*;
 
+    fn byte(number: usize) -> u8 {
+        u8::try_from(number % 251).unwrap()
+    }
+
     /// Pushes 0, 1, 2... in pieces of those lengths, and returns what is kept.
     fn kept(
         most: (usize, usize),
@@ -154,7 +158,7 @@ mod tests {
         let mut kept = Kept::new(most.0, most.1);
         let mut total = 0;
         for &length in pieces {
-            let piece: Vec<u8> = (total..total + length).map(|it| it as u8).collect();
+            let piece: Vec<u8> = (total..total + length).map(byte).collect();
             kept.push(&piece).unwrap();
             total += length;
             check(&mut kept, total);
@@ -165,7 +169,7 @@ mod tests {
     fn expected((first, last): (usize, usize), total: usize) -> Vec<u8> {
         let first = first.min(total);
         let last = last.min(total - first);
-        let all = |range: std::ops::Range<usize>| range.map(|it| it as u8);
+        let all = |range: std::ops::Range<usize>| range.map(byte);
         all(0..first).chain(all(total - last..total)).collect()
     }
 

@@ -76,7 +76,7 @@ enum Stage {
     Reading,
     /// The child has exited. Reading goes on until then.
     Draining(Option<Instant>),
-    Ending(Ending),
+    Ending(Box<Ending>),
     Over,
 }
 
@@ -252,8 +252,8 @@ impl<'a> Session<'a> {
 
     /// Does what can be done now. Returns whether the run is over.
     pub(super) fn work(&mut self, observer: &mut dyn Observer) -> io::Result<bool> {
-        if self.input.is_ready && self.input.write(self.plan.budget)? {
-            self.close_input()?;
+        if self.input.is_ready {
+            self.write()?;
         }
         let had_ended = self.have_ended();
         self.read_ready(observer)?;
@@ -262,6 +262,13 @@ impl<'a> Session<'a> {
             self.recheck = Some(Recheck::now());
         }
         self.advance(observer)
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        if self.input.write(self.plan.budget)? {
+            self.close_input()?;
+        }
+        Ok(())
     }
 
     fn read_ready(&mut self, observer: &mut dyn Observer) -> io::Result<()> {
@@ -328,7 +335,8 @@ impl<'a> Session<'a> {
                         self.check_exit()?;
                     }
                     if !self.has_exited && self.due().is_some() {
-                        // Output and an exit of the same moment win.
+                        // Output and an exit of the same moment win. A run of no time writes and reads, too.
+                        self.write()?;
                         self.read(Pipe::Stdout, self.plan.budget, observer)?;
                         self.read(Pipe::Stderr, self.plan.budget, observer)?;
                         self.check_exit()?;
@@ -420,10 +428,10 @@ impl<'a> Session<'a> {
                 self.has_ended_it = true;
                 let leads_group = self.target.leads_group();
                 let subject = self.target.subject();
-                Stage::Ending(match leads_group {
+                Stage::Ending(Box::new(match leads_group {
                     true => Ending::of_group(subject, escalation, true),
                     false => Ending::reaping(escalation),
-                })
+                }))
             }
             _ => Stage::Over,
         };
@@ -444,7 +452,8 @@ impl<'a> Session<'a> {
             Some(escalation) if self.target.leads_group() => {
                 self.has_ended_it = true;
                 let subject = self.target.subject();
-                Stage::Ending(Ending::of_group(subject, escalation.clone(), true))
+                let ending = Ending::of_group(subject, escalation.clone(), true);
+                Stage::Ending(Box::new(ending))
             }
             // If it leads none, the pipe is another process's.
             _ => Stage::Over,

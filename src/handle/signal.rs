@@ -210,6 +210,7 @@ impl PidHandle {
         escalation.check()?;
         let mut subject = HandleSubject::new(self);
         if self.is_over(&mut subject)? {
+            self.reap_in_background(); // It may be a zombie.
             return Ok(());
         }
         let process = subject.take_process()?.clone();

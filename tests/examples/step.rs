@@ -23,15 +23,6 @@ fn assert_ended(pid: &str) {
 }
 
 #[test]
-fn help_is_no_failure() {
-    for flag in ["-h", "--help"] {
-        let output = run("step", &[flag], Backend::Waitpid);
-        assert_eq!(output.status.code(), Some(0));
-        assert!(stderr(&output).starts_with("usage: step"));
-    }
-}
-
-#[test]
 fn passes_the_output_on_and_prints_how_it_ended() {
     for backend in backends() {
         let output = run(

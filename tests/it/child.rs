@@ -187,5 +187,8 @@ fn pidfd_wait_exited_timeout_reaps_nothing() {
     assert!(child.pidfd_wait_exited_timeout(Duration::ZERO).unwrap());
     assert_eq!(state_of(child.id()), Some('Z'));
     assert_eq!(child.pidfd_wait().unwrap().code(), Some(0));
-    assert_eq!(errno(child.pidfd_wait_exited_timeout(Duration::MAX)), ECHILD);
+    assert_eq!(
+        errno(child.pidfd_wait_exited_timeout(Duration::MAX)),
+        ECHILD
+    );
 }

@@ -14,8 +14,8 @@ use super::process_group::leader;
 use crate::common::isolated::enter_with_each_backend;
 use crate::common::{
     await_gone, await_state, await_zombie, backends, blocked_on_stdin, drop_privileges, errno,
-    eventually, exists, fork, has_living_member, is_root, kill, line, raw_fork, ready, reap_externally, shell, skip, sleeper,
-    stop, traceable_sleeper, zombie, NonChild, Tracer,
+    eventually, exists, fork, has_living_member, is_root, kill, line, raw_fork, ready,
+    reap_externally, shell, skip, sleeper, stop, traceable_sleeper, zombie, NonChild, Tracer,
 };
 
 const LONG: Duration = Duration::from_secs(60);
@@ -335,7 +335,8 @@ fn guard_with_an_escalation_ends_its_target_gracefully() {
         assert_eq!(handle.exit_status().unwrap().code(), Some(5));
         assert_eq!(errno(child.try_wait()), ECHILD);
 
-        let worker = "trap \"sleep 0.1; echo saved; exit\" TERM; echo ready; while :; do sleep 0.01; done";
+        let worker =
+            "trap \"sleep 0.1; echo saved; exit\" TERM; echo ready; while :; do sleep 0.01; done";
         let mut command = shell(&format!("sh -c '{worker}' & wait"));
         command.process_group(0).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();

@@ -1,8 +1,8 @@
 //! `wait_shared`: every caller gets the status.
 
 use std::io;
-use std::process::ExitStatus;
 use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -140,10 +140,12 @@ fn wait_shared_of_a_zombie_reaps_it() {
     }
 }
 
+type Wait = fn(&PidHandle) -> io::Result<Option<ExitStatus>>;
+
 /// With a limit, also while a tracer holds the zombie, which then counts as exited.
 #[test]
 fn shared_waits_with_limits_return_none_in_time() {
-    let waits: [fn(&PidHandle) -> io::Result<Option<ExitStatus>>; 3] = [
+    let waits: [Wait; 3] = [
         PidHandle::try_wait_shared,
         |handle| handle.wait_shared_timeout(SHORT),
         |handle| handle.wait_shared_deadline(Instant::now() + SHORT),
@@ -176,7 +178,7 @@ fn shared_waits_with_limits_return_none_in_time() {
 
 #[test]
 fn shared_wait_with_a_limit_wakes_up_at_the_exit() {
-    let waits: [fn(&PidHandle) -> io::Result<Option<ExitStatus>>; 2] = [
+    let waits: [Wait; 2] = [
         |handle| handle.wait_shared_timeout(LONG),
         |handle| handle.wait_shared_deadline(Instant::now() + LONG),
     ];

@@ -326,13 +326,19 @@ fn end_that_takes_too_long_is_timed_out_and_leaves_the_handle_live() {
         let error = handle.terminate(&escalation).unwrap_err();
         assert!(start.elapsed() >= 20 * MILLI);
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-        assert!(error.to_string().contains(&child.id().to_string()), "{error}");
+        assert!(
+            error.to_string().contains(&child.id().to_string()),
+            "{error}"
+        );
         let error = child.pidfd_terminate(&escalation).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert_eq!(handle.try_wait().unwrap(), None);
         handle.signal(0).unwrap();
         tracer.end();
-        assert_eq!(handle.terminate(&escalation).unwrap().signal(), Some(SIGKILL));
+        assert_eq!(
+            handle.terminate(&escalation).unwrap().signal(),
+            Some(SIGKILL)
+        );
     }
 }
 

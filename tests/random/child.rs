@@ -160,11 +160,12 @@ impl TestChild {
                 self.end(Ending::Wait);
                 self.status.is_some()
             }
-            (result, status) => {
-                assert!(status.is_some(), "{result:?}");
-                assert_eq!(result.expect("std has the status").status, status);
+            // std has the status.
+            (Ok(captured), Some(_)) => {
+                assert_eq!(captured.status, status);
                 true
             }
+            (Err(error), _) => panic!("{error:?}"),
         }
     }
 

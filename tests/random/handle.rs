@@ -10,7 +10,7 @@ use nix::libc::{self, c_int};
 use pidwait::{PidHandle, ProcessGroup, Spawned, WaitSet};
 use proptest::prelude::*;
 
-use crate::common::shell;
+use crate::common::{readable, shell};
 use crate::{
     assert_errno, assert_not_early, assert_reaped_once, backend, config, duration, instant,
     is_signal, kill, short, signal,
@@ -162,14 +162,17 @@ impl TestHandle {
                 let status = handle.exit_status();
                 match self.state {
                     State::Done(expected) => assert_eq!(status, Some(expected)),
-                    // It may be a zombie by now.
-                    State::Live => self.check_status(status),
+                    State::Live if status.is_none() => {}
+                    State::Live => {
+                        assert!(handle.has_exited().expect("it is live"), "{status:?}");
+                        self.check_status(status);
+                    }
                     State::Released if self.is_returned => assert_eq!(status, self.status),
                     State::Released => assert_eq!(status, None),
                 }
             }
             Call::ExitFd => match self.state {
-                State::Done(_) => drop(handle.exit_fd().expect("readable at once")),
+                State::Done(_) => assert!(readable(&handle.exit_fd().expect("done"), 0)),
                 State::Live | State::Released => drop(self.check(handle.exit_fd())),
             },
             Call::Signal(signal) => self.check_signal(signal, handle.signal(signal)),

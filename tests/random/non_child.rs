@@ -101,7 +101,10 @@ fn apply(handle: &PidHandle, call: Call, released: &mut bool) {
             match signalled {
                 Err(error) if error.raw_os_error().is_none() => {
                     assert_eq!(error.kind(), ErrorKind::InvalidInput);
-                    assert!(error.to_string().contains("leads no process group"), "{error}");
+                    assert!(
+                        error.to_string().contains("leads no process group"),
+                        "{error}"
+                    );
                 }
                 signalled => assert_ok_or(signalled, &[final_state, &[libc::EPERM]].concat()),
             }

@@ -23,7 +23,7 @@ pub(crate) struct Subject {
     stdin: Mutex<Option<ChildStdin>>,
     log: Mutex<Log>,
     released: AtomicBool,
-    /// A group that some calls keep, and others drop.
+    /// Some calls keep it, and others drop it.
     group: Mutex<Option<ProcessGroup>>,
 }
 
@@ -33,12 +33,22 @@ struct Log {
     signals: Vec<c_int>,
     /// Statuses that waits of the handle returned.
     returned: Vec<ExitStatus>,
-    /// Statuses that ends and shared waits returned, which one of the others may have got.
+    /// Statuses that ends returned: their own, or that of a wait.
     shared: Vec<ExitStatus>,
     /// Statuses that external waits reaped.
     reaped_externally: Vec<ExitStatus>,
+    /// A group kept the zombie for a while, so that external code could reap it after a wait had its
+    /// status.
+    was_kept: bool,
     /// Whether a call failed with ECHILD.
     echild: bool,
+}
+
+impl Log {
+    fn statuses(&self) -> Vec<ExitStatus> {
+        let all = [&self.returned, &self.shared, &self.reaped_externally];
+        all.into_iter().flatten().copied().collect()
+    }
 }
 
 impl Subject {
@@ -61,7 +71,7 @@ impl Subject {
     pub(crate) fn call_something(&self, random: &mut Random) {
         let handle = &self.handle;
         let short = Duration::from_micros(random.next() % 3000);
-        match random.below(23) {
+        match random.below(24) {
             0..=1 => {
                 self.close_stdin();
                 self.record(handle.wait());
@@ -98,13 +108,24 @@ impl Subject {
             }
             12 => {
                 let signal = self.random_signal(random);
-                if let Some(group) = self.check(handle.process_group()) {
-                    self.check(group.signal(signal));
-                }
+                self.check(
+                    handle
+                        .process_group()
+                        .and_then(|group| group.signal(signal)),
+                );
             }
             13 => {
                 self.log().signals.extend([libc::SIGTERM, libc::SIGKILL]);
-                self.record_shared(handle.terminate(short));
+                let status = self.check(handle.terminate(short));
+                self.log().shared.extend(status);
+            }
+            17 => {
+                self.log().signals.extend([libc::SIGTERM, libc::SIGKILL]);
+                if let Some(group) = self.check(handle.process_group()) {
+                    self.log().was_kept = true;
+                    let status = self.check(group.terminate(short));
+                    self.log().shared.extend(status);
+                }
             }
             14 => {
                 // Stored before the release, because other threads call in the meantime.
@@ -113,26 +134,21 @@ impl Subject {
             }
             15 if handle.backend() == Backend::Pidfd => self.reap_externally(),
             16 => drop(handle.exit_status().map(|status| self.check_status(status))),
-            17 => {
+            18 => {
+                self.log().was_kept = true;
                 let group = self.check(handle.process_group());
-                *self.group.lock().expect("no panic") = group;
+                let before = std::mem::replace(&mut *self.group.lock().expect("no panic"), group);
+                drop(before);
             }
-            18 => self.drop_group(),
-            19 => {
-                // Before it is named: another thread may call `release` in between.
-                self.log().signals.extend([libc::SIGTERM, libc::SIGKILL]);
-                if let Some(group) = self.check(handle.process_group()) {
-                    self.record_shared(group.terminate(short));
-                }
-            }
+            19 => self.drop_group(),
             20 => {
                 self.close_stdin();
-                self.record_shared(handle.wait_shared());
+                let status = self.check(handle.wait_shared());
+                self.log().shared.extend(status);
             }
             21 => {
-                if let Some(Some(status)) = self.check(handle.wait_shared_timeout(short)) {
-                    self.log().shared.push(status);
-                }
+                let status = self.check(handle.wait_shared_timeout(short)).flatten();
+                self.log().shared.extend(status);
             }
             _ => self.close_stdin(),
         }
@@ -143,59 +159,51 @@ impl Subject {
     pub(crate) fn check_reaped_once(&self, may_be_lost: bool) {
         self.close_stdin();
         self.drop_group();
-        let mut log = self.log();
-        // One of the shared calls may have reaped it.
-        if log.returned.is_empty() && log.reaped_externally.is_empty() {
-            let first = log.shared.first().copied();
-            log.returned.extend(first);
-        }
-        let count = log.returned.len() + log.reaped_externally.len();
+        let log = self.log();
+        let is_taken = !log.statuses().is_empty();
         assert!(
-            !log.echild || count == 1 || may_be_lost,
+            !log.echild || is_taken || may_be_lost,
             "ECHILD for an unreaped child: {log:?}"
         );
         drop(log);
         // An unreaped child of ours, so the PID is still its own.
-        if count == 0 && peek(libc::P_PID, self.handle.id()).is_ok() {
+        if !is_taken && peek(libc::P_PID, self.handle.id()).is_ok() {
             common::kill(self.handle.id(), libc::SIGKILL);
             let status = reap(self.handle.id(), 0);
             self.log().reaped_externally.extend(status);
         }
         let log = self.log();
-        let statuses: Vec<_> = log
-            .returned
-            .iter()
-            .chain(&log.reaped_externally)
-            .copied()
-            .collect();
-        let at_least = usize::from(!may_be_lost);
+        let statuses = log.statuses();
+        let waits = log.returned.len() + log.reaped_externally.len();
+        let most = 1 + usize::from(log.was_kept && !log.reaped_externally.is_empty());
         assert!(
-            (at_least..=1).contains(&statuses.len()),
+            waits <= most,
+            "two waits got it: {:?}: {log:?}",
+            self.handle
+        );
+        assert!(
+            !statuses.is_empty() || may_be_lost,
             "{:?}: {log:?}",
             self.handle
         );
-        assert!(log.shared.iter().all(|it| statuses.contains(it)), "{log:?}");
         drop(log);
         for status in &statuses {
             self.check_status(*status);
+            assert_eq!(*status, statuses[0]);
         }
-        let status = self.handle.exit_status();
-        if let Some(returned) = self.log().returned.first() {
-            assert_eq!(status.as_ref(), Some(returned));
+        let known = self.handle.exit_status();
+        let log = self.log();
+        if let Some(taken) = log.returned.iter().chain(&log.shared).next() {
+            assert_eq!(known.as_ref(), Some(taken));
         }
-        if let (Some(status), [reaped]) = (status, statuses.as_slice()) {
-            assert_eq!(status, *reaped);
+        if let (Some(known), Some(status)) = (known, statuses.first()) {
+            assert_eq!(known, *status);
         }
     }
 
     fn drop_group(&self) {
         let group = self.group.lock().expect("no panic").take();
         drop(group);
-    }
-
-    fn record_shared(&self, result: io::Result<ExitStatus>) {
-        let status = self.check(result);
-        self.log().shared.extend(status);
     }
 
     fn close_stdin(&self) {
