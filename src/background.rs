@@ -231,16 +231,17 @@ impl Reaper {
     }
 
     fn add(&self, task: Arc<Task>) {
-        if task.lock().ending.is_some() {
+        let has_steps = task.lock().ending.is_some();
+        if has_steps {
             self.lock().endings.push(Arc::clone(&task));
         }
         // By PID an exit descriptor needs a thread of its own.
         let is_polled = task.handle.backend() == Backend::Pidfd
             && (task.handle.exit_fd()).is_ok_and(|exit| self.poll(&task, exit).is_some());
-        if is_polled {
-            self.wake(); // For the time of the next step.
-        } else {
+        if !is_polled {
             self.add_unpolled(task);
+        } else if has_steps {
+            self.wake(); // For the time of the next step.
         }
     }
 
