@@ -23,11 +23,11 @@ use pidwait::{Capture, Captured, Escalation, Pipe, ResourceUsage, StoppedBy, Tok
 const USAGE: &str = "\
 usage: step [OPTION]... COMMAND [ARGUMENT]...
 
-  -t, --timeout TIME   end the command after this time (default: never)
-  -s, --silence TIME   end it if it writes nothing for this long (default: never)
-  -g, --grace TIME     send KILL if it still runs this long after TERM (default: 5)
-  -r, --report FILE    write the first and the last 32 KiB of its output there
-  -h, --help           print this
+  -t, --timeout TIME     end the command after this time (default: never)
+  -s, --silence TIME     end it if it writes nothing for this long (default: never)
+  -k, --kill-after TIME  send KILL if it still runs this long after TERM (default: 5)
+  -r, --report FILE      write the first and the last 32 KiB of its output there
+  -h, --help             print this
 
 A TIME is a number of seconds, or has a unit: 90, 1.5m, 2h. Ctrl-C ends the command, too. It runs in a
 process group of its own, and the whole group is ended, also what it leaves behind with its output open.
@@ -76,7 +76,7 @@ fn parse() -> Result<Option<Options>, lexopt::Error> {
             Short('s') | Long("silence") => {
                 capture = capture.idle_timeout(args.value()?.parse_with(parse_duration)?);
             }
-            Short('g') | Long("grace") => grace = args.value()?.parse_with(parse_duration)?,
+            Short('k') | Long("kill-after") => grace = args.value()?.parse_with(parse_duration)?,
             Short('r') | Long("report") => report = Some(args.value()?),
             Short('h') | Long("help") => return Ok(None),
             Value(program) => {

@@ -21,9 +21,13 @@ pub mod contract {}
 /// How to move from another crate, call by call. Recipes for signals and groups.
 ///
 /// [comparison]: crate::guide::comparison
+/// [`Capture::run_until`]: crate::Capture::run_until
+/// [`PidHandle::terminate_in_background`]: crate::PidHandle::terminate_in_background
+/// [`ProcessGroup`]: crate::ProcessGroup
+/// [`WaitSet::wait`]: crate::WaitSet::wait
 #[doc = files!(
-    "examples/capture.rs" "examples/init.rs" "examples/interruptible.rs" "examples/parallel.rs"
-    "examples/pidfile.rs" "examples/step.rs" "examples/timeout.rs" "examples/tokio.rs"
+    "examples/capture.rs" "examples/init.rs" "examples/interruptible.rs" "examples/pidfile.rs"
+    "examples/step.rs" "examples/timeout.rs" "examples/tokio.rs"
 )]
 #[doc = ""]
 #[doc = include_str!("../docs/migrating.md")]

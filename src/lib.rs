@@ -164,7 +164,8 @@
 //! The features `tokio` and `async-io` add futures. The runtime is a parameter, a `Reactor`: `Tokio` or
 //! `AsyncIo`. `AsyncPidHandle` waits for processes and ends them, `AsyncProcessGroup` does so for groups,
 //! `AsyncSpawned` has the runtime's own pipes, and `AsyncCapture` captures output. The futures do not
-//! block the executor. A wait that is dropped loses nothing, so the runtime's own timeouts work:
+//! block; those of a group read `/proc` from time to time. A wait that is dropped loses nothing, so the
+//! runtime's own timeouts work:
 //!
 //! ```
 //! # #[cfg(feature = "tokio")]

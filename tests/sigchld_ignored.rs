@@ -5,17 +5,19 @@ mod common;
 
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, ExitStatus, Stdio};
 use std::thread;
 use std::time::Duration;
 
 use common::{
-    await_gone, backends, blocked_on_stdin, errno, exists, ignore_sigchld, kernel, kill, readable,
-    shell, sleeper, while_asleep, Waiter, LONG,
+    await_gone, backends, blocked_on_stdin, errno, exists, ignore_sigchld, kernel, kill, line,
+    readable, shell, sleeper, while_asleep, Waiter, LONG,
 };
 use nix::libc::{ECHILD, SIGKILL, SIGTERM};
-use pidwait::{Backend, Capture, CaptureError, Captured, ChildExt, KillOnDrop, PidHandle, Spawned};
+use pidwait::{
+    is_echild, Backend, Capture, CaptureError, Captured, ChildExt, KillOnDrop, PidHandle, Spawned,
+};
 
 /// A child that has exited and was reaped by the kernel.
 fn gone() -> Child {
@@ -243,5 +245,30 @@ fn capture_ends_the_child_at_the_timeout() {
             Ok(captured) => assert!(captured.stopped_by.is_some() && captured.status.is_some()),
             Err(failed) => assert_eq!(failed.error.raw_os_error(), Some(ECHILD)),
         }
+    }
+}
+
+/// The kernel reaps the leader at its exit. By PID the group cannot be signalled after that, but each member
+/// that was seen before.
+#[cfg(target_os = "linux")]
+#[test]
+fn end_of_a_group_ends_the_members_that_it_saw() {
+    ignore_sigchld();
+    let script = "sh -c 'trap \"\" TERM; echo ready; exec sleep 600' & wait";
+    for backend in backends() {
+        let mut command = shell(script);
+        let mut child = command
+            .process_group(0)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        assert_eq!(line(&mut child), "ready");
+        let handle = PidHandle::open_with(child.id(), backend).unwrap();
+        let group = handle.process_group().unwrap();
+        match group.terminate(Duration::from_millis(200)) {
+            Ok(status) => assert_eq!(status.signal(), Some(SIGTERM)), // From the kernel's record.
+            Err(error) => assert!(is_echild(&error), "{error}"),
+        }
+        assert!(!common::has_living_member(child.id()), "the member runs on");
     }
 }

@@ -46,6 +46,8 @@ pub(crate) fn assert_idle(mut run: impl FnMut()) {
 /// busy. A thread that spins is busy in each.
 pub(crate) struct IdleCheck {
     cpu_time: fn() -> Duration,
+    /// The least part of the period that counts as busy.
+    part: u32,
     start: Instant,
     busy_before: Duration,
     periods_left: u32,
@@ -54,32 +56,34 @@ pub(crate) struct IdleCheck {
 impl IdleCheck {
     /// Begins the first period of the calling thread.
     pub(crate) fn start() -> Self {
-        Self::of(thread_time)
+        Self::of(thread_time, 5)
     }
 
-    fn of(cpu_time: fn() -> Duration) -> Self {
+    fn of(cpu_time: fn() -> Duration, part: u32) -> Self {
         Self {
             cpu_time,
+            part,
             start: Instant::now(),
             busy_before: cpu_time(),
             periods_left: 5,
         }
     }
 
-    /// Returns whether it was busy for less than a fifth of the period. Otherwise begins
+    /// Returns whether it was busy for less than that part of the period, usually a fifth. Otherwise begins
     /// another period, and panics after the last. The margin is for slow emulators, where even a few
     /// system calls take some time.
     #[track_caller]
     pub(crate) fn was_idle(&mut self) -> bool {
         let (took, busy) = (self.start.elapsed(), (self.cpu_time)() - self.busy_before);
-        if busy < took / 5 {
+        eprintln!("busy for {busy:?} of {took:?}");
+        if busy < took / self.part {
             return true;
         }
         let periods_left = self.periods_left - 1;
         assert!(periods_left > 0, "busy for {busy:?} of {took:?}, as before");
         *self = Self {
             periods_left,
-            ..Self::of(self.cpu_time)
+            ..Self::of(self.cpu_time, self.part)
         };
         false
     }
@@ -89,9 +93,21 @@ impl IdleCheck {
 /// so it sleeps for some time.
 #[track_caller]
 pub(crate) fn assert_other_threads_idle() {
-    let mut check = IdleCheck::of(process_time);
+    let mut check = IdleCheck::of(process_time, 5);
     loop {
         thread::sleep(Duration::from_millis(300));
+        if check.was_idle() {
+            return;
+        }
+    }
+}
+
+/// Panics if the threads of this process are busy for more than a part of the time of a call that sleeps.
+#[track_caller]
+pub(crate) fn assert_process_uses_at_most(part: u32, mut run: impl FnMut()) {
+    let mut check = IdleCheck::of(process_time, part);
+    loop {
+        run();
         if check.was_idle() {
             return;
         }

@@ -2,6 +2,7 @@
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
+use std::time::Duration;
 
 use nix::libc::{ECHILD, EINVAL, SIGKILL};
 use pidwait::{Backend, ChildExt, PidHandle};
@@ -181,6 +182,17 @@ fn without_a_thread_the_next_call_reaps() {
         await_zombie(next.id());
     }
     assert_eq!(thread_count(), before);
+}
+
+#[test]
+fn an_end_in_the_background_reaps_a_zombie() {
+    for backend in backends() {
+        let child = zombie("exit 3");
+        let handle = PidHandle::open_with(child.id(), backend).unwrap();
+        handle.terminate_in_background(Duration::ZERO).unwrap();
+        await_gone(child.id());
+        assert_eq!(handle.wait_shared().unwrap().code(), Some(3));
+    }
 }
 
 /// The pidfd of the zombie stays readable.

@@ -19,7 +19,7 @@ use crate::common::{
     pidfds_supported, readable, reap_externally, skip, sleep, sleeper, unshare_pids, NonChild,
     LONG, UNPRIVILEGED_UID,
 };
-use nix::libc::{self, EAGAIN, ECHILD, EMFILE, SIGKILL};
+use nix::libc::{self, EAGAIN, ECHILD, EINVAL, EMFILE, SIGKILL};
 use pidwait::{Backend, PidHandle, WaitSet};
 
 /// A process that mounts `/proc` for a container, or enters its mounts, no longer has its own.
@@ -406,5 +406,46 @@ fn a_member_that_proc_denies_access_to_is_alive() {
         member.wait().unwrap();
         assert!(group.has_exited().unwrap());
         assert_eq!(handle.wait().unwrap().signal(), Some(libc::SIGKILL));
+    }
+}
+
+/// Start times are shown in the time namespace of the reader.
+#[test]
+fn a_running_process_is_alive_in_a_new_time_namespace() {
+    if !enter("namespaces::a_running_process_is_alive_in_a_new_time_namespace") {
+        return;
+    }
+    if !is_root() {
+        return skip("only root can unshare the time namespace");
+    }
+    let mut non_child = NonChild::new();
+    let child = sleeper();
+    let handles: Vec<_> = backends()
+        .into_iter()
+        .flat_map(|backend| [(non_child.pid, backend), (child.id(), backend)])
+        .map(|(pid, backend)| PidHandle::open_with(pid, backend).unwrap())
+        .collect();
+    // In a process with one thread: the offsets are those for the children of the main thread.
+    let parent = fork(|| {
+        unshare(libc::CLONE_NEWTIME);
+        std::fs::write("/proc/self/timens_offsets", "boottime 1000 0\n").unwrap();
+        let inside = fork(|| handles.iter().for_each(check_is_alive));
+        exit(i32::from(reap_externally(inside) != 0));
+    });
+    assert_eq!(reap_externally(parent), 0);
+    assert_eq!(non_child.finish(), Some(7));
+}
+
+/// In a forked process, which exits with an error otherwise.
+fn check_is_alive(handle: &PidHandle) {
+    match handle.has_exited() {
+        Ok(false) => {}
+        // By PID it cannot be told.
+        Err(error) if handle.backend() == Backend::Waitpid => {
+            if error.raw_os_error() != Some(EINVAL) {
+                exit(1);
+            }
+        }
+        Ok(true) | Err(_) => exit(1),
     }
 }

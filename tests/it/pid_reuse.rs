@@ -1,6 +1,8 @@
 //! When a PID is reused, old handles must not signal, wait for or reap the new process. Each
 //! test has a PID namespace of its own: there it can choose the next PID.
 
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::Child;
 use std::sync::Barrier;
@@ -11,8 +13,8 @@ use crate::common::pid_namespace::{
     in_pid_namespace, in_pid_namespace_with_each_backend, ForeignReusedPid, ReusedPid,
 };
 use crate::common::{
-    await_gone, await_zombie, backends, errno, exhaust_descriptors, has_exit_records, kill,
-    reap_externally, rounds, run_at_idle_priority, sh, shell, sleeper, thread_time,
+    await_gone, await_zombie, backends, errno, exhaust_descriptors, exit, fork, has_exit_records,
+    kill, reap_externally, rounds, run_at_idle_priority, sh, shell, sleeper, thread_time,
     with_piped_stdout, zombie, NonChild, Waiter,
 };
 use nix::libc::{ECHILD, EMFILE, SIGKILL};
@@ -432,6 +434,32 @@ fn clones_of_a_done_handle_spare_the_new_process() {
                 reused.assert_untouched();
             }
         }
+    }
+}
+
+/// A forked process has the handle of its parent's child, and does not see when the parent reaps that.
+#[test]
+fn a_signal_in_a_forked_process_spares_the_new_process() {
+    if !in_pid_namespace("pid_reuse::a_signal_in_a_forked_process_spares_the_new_process") {
+        return;
+    }
+    for backend in backends() {
+        let child = sleeper();
+        let handle = PidHandle::open_with(child.id(), backend).unwrap();
+        let (mut waiting, go) = UnixStream::pair().unwrap();
+        let forked = fork(|| {
+            waiting.read_exact(&mut [0]).unwrap();
+            if handle.kill().map_err(|error| error.raw_os_error()) != Err(Some(ECHILD)) {
+                exit(1);
+            }
+        });
+        kill(child.id(), SIGKILL);
+        reap_externally(child.id());
+        let reused = ReusedPid::running(child.id());
+        (&go).write_all(b"!").unwrap();
+        let status = reap_externally(forked);
+        reused.assert_untouched();
+        assert_eq!(status, 0, "it must fail with ECHILD");
     }
 }
 
