@@ -4,7 +4,7 @@ use std::process::{Child, ChildStdin, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::libc;
-use pidwait::{Capture, ChildExt};
+use pidwait::{Capture, ChildExt, Escalation};
 
 use crate::cases::*;
 use crate::common::{
@@ -43,6 +43,18 @@ pub(crate) fn rows() -> Vec<Row> {
         row("zombie", "`pidfd_try_wait`", both("Ok(Some(exit 3))"), || zombie("exit 3").pidfd_try_wait().describe()),
         row("zombie", "`pidfd_wait_timeout(ZERO)`", both("Ok(Some(exit 3))"), || zombie("exit 3").pidfd_wait_timeout(Duration::ZERO).describe()),
         row("about to exit", "`pidfd_wait_timeout(MAX)`", both("Ok(Some(exit 3))"), || sh("exit 3").pidfd_wait_timeout(Duration::MAX).describe()),
+        row("about to exit", "`pidfd_wait_usage`, std's `wait`", both("Ok(exit 3, usage), Ok(exit 3)"), || {
+            let mut child = sh("exit 3");
+            format!("{}, {}", child.pidfd_wait_usage().describe(), child.wait().describe())
+        }),
+        row("reaped by `pidfd_wait`", "`pidfd_wait_usage`", both("ECHILD"), || reaped_by_us().pidfd_wait_usage().describe()),
+        row("running", "`pidfd_wait_exited_timeout` of 2 ms", both("Ok(false)"), || sleeper().pidfd_wait_exited_timeout(SHORT).describe()),
+        row("zombie", "`pidfd_wait_exited_timeout`, `pidfd_wait`", both("Ok(true), Ok(exit 3)"), || {
+            let mut child = zombie("exit 3");
+            format!("{}, {}", child.pidfd_wait_exited_timeout(SHORT).describe(), child.pidfd_wait().describe())
+        }),
+        row("in a trace stop", "`pidfd_wait_exited_timeout` of 2 ms", both("Ok(false)"), || trace_stopped().pidfd_wait_exited_timeout(SHORT).describe()),
+        row("reaped by std's `wait`", "`pidfd_wait_exited_timeout`", both("ECHILD"), || reaped_by_std().pidfd_wait_exited_timeout(SHORT).describe()),
         row("killed by a real-time signal", "`pidfd_wait`", both("Ok(signal 64)"), || {
             let mut child = sleeper();
             child.pidfd_signal(libc::SIGRTMAX()).expect("signal");
@@ -65,6 +77,11 @@ pub(crate) fn rows() -> Vec<Row> {
         }),
         row("no such signal", "`pidfd_signal`", both("EINVAL"), || sleeper().pidfd_signal(65).describe()),
         row("running", "`pidfd_terminate`", both("Ok(signal 15)"), || sleeper().pidfd_terminate(Duration::MAX).describe()),
+        row("running", "`pidfd_terminate` with SIGUSR1", both("Ok(signal 10)"), || sleeper().pidfd_terminate(Escalation::new(libc::SIGUSR1, Duration::MAX)).describe()),
+        row("no such signal", "`pidfd_terminate`, `pidfd_try_wait`", both("EINVAL, Ok(None)"), || {
+            let mut child = sleeper();
+            format!("{}, {}", child.pidfd_terminate(Escalation::new(65, SHORT)).describe(), child.pidfd_try_wait().describe())
+        }),
         row("ignores SIGTERM", "`pidfd_terminate`", both("Ok(signal 9)"), || ignoring_sigterm().pidfd_terminate(SHORT).describe()),
         row("zombie", "`pidfd_terminate`", both("Ok(exit 3)"), || zombie("exit 3").pidfd_terminate(SHORT).describe()),
         row("zombie", "`pidfd_release`, then process state", both("Ok, still a zombie"), || {

@@ -1,13 +1,14 @@
 //! What the calls of a process group return, and what becomes of a child that no call waits for.
 
-use std::time::Duration;
+use std::os::unix::process::CommandExt;
+use std::time::{Duration, Instant};
 
 use nix::libc;
-use pidwait::{Escalation, KillOnDrop, PidHandle, Spawned};
+use pidwait::{Backend, Escalation, KillOnDrop, PidHandle, Spawned};
 
 use crate::cases::*;
 use crate::common;
-use crate::outcome::Describe;
+use crate::outcome::{Describe, SKIPPED};
 use crate::{both, row, Row};
 
 const SHORT: Duration = Duration::from_millis(2);
@@ -45,9 +46,75 @@ pub(crate) fn rows() -> Vec<Row> {
             let alive = group.has_exited().describe();
             format!("{alive}, {}, {}, {}", group.kill().describe(), group.wait_exited().describe(), handle.wait().describe())
         }),
+        row("group leader, running", "`members`: only the leader?", both("Ok(true)"), || {
+            let group = leader().process_group().unwrap();
+            group.members().map(|members| members == [group.id()]).describe()
+        }),
+        row("group leader, running", "`wait_exited_deadline` in the past", both("Ok(false)"), || {
+            leader().process_group().unwrap().wait_exited_deadline(Instant::now()).describe()
+        }),
         row("not a group leader", "`process_group`", both("InvalidInput"), || running().process_group().map(drop).describe()),
         row("done", "`process_group`", both("ECHILD"), || done().process_group().map(drop).describe()),
         row("released", "`process_group`", both("EINVAL"), || released().process_group().map(drop).describe()),
+
+        row("group leader, zombie; a group lives", "`wait`, `wait`, `signal` of the group, process state", both("Ok(exit 3), ECHILD, Ok, still a zombie"), || {
+            let handle = leader_zombie();
+            let group = handle.process_group().unwrap();
+            let waits = format!("{}, {}", handle.wait().describe(), handle.wait().describe());
+            format!("{waits}, {}, {}", group.signal(libc::SIGTERM).describe(), zombie_or_gone(&handle))
+        }),
+        row("group leader, zombie; a group lives", "`wait_usage`", both("Ok(exit 3, usage)"), || {
+            let handle = leader_zombie();
+            let _group = handle.process_group().unwrap();
+            handle.wait_usage().describe()
+        }),
+        row("waited for; the last group is dropped", "process state, `process_group`", both("gone, ECHILD"), || {
+            let handle = leader_zombie();
+            let group = handle.process_group().unwrap();
+            handle.wait().unwrap();
+            drop(group);
+            format!("{}, {}", zombie_or_gone(&handle), handle.process_group().map(drop).describe())
+        }),
+        row("never waited for; the last group is dropped", "process state, `wait`", both("still a zombie, Ok(exit 3)"), || {
+            let handle = leader_zombie();
+            drop(handle.process_group().unwrap());
+            format!("{}, {}", zombie_or_gone(&handle), handle.wait().describe())
+        }),
+        row("waited for; a group lives, a member runs", "`process_group`, `has_exited`, `terminate`", both("Ok, Ok(false), Ok(exit 3)"), || {
+            let handle = leader_zombie_with_member("");
+            let group = handle.process_group().unwrap();
+            handle.wait().unwrap();
+            let again = handle.process_group().map(drop).describe();
+            format!("{again}, {}, {}", group.has_exited().describe(), group.terminate(Duration::MAX).describe())
+        }),
+        row("released; a group lives", "`process_group`, `signal` of the group, `terminate` of the group", both("EINVAL, Ok, Ok(signal 15)"), || {
+            let handle = leader();
+            let group = handle.process_group().unwrap();
+            handle.release().unwrap();
+            let named = handle.process_group().map(drop).describe();
+            format!("{named}, {}, {}", group.signal(0).describe(), group.terminate(Duration::MAX).describe())
+        }),
+        row("other code reaps the leader, a member runs", "`signal`, Linux 6.9 and later", ["Ok", "ECHILD"], || {
+            let handle = leader_zombie_with_member("");
+            let group = handle.process_group().unwrap();
+            common::reap_externally(handle.id());
+            let sent = group.signal(libc::SIGKILL);
+            if sent.is_err() {
+                kill_group(handle.id());
+                if handle.backend() == Backend::Pidfd && common::kernel() < (6, 9) {
+                    return SKIPPED.to_owned();
+                }
+            }
+            sent.describe()
+        }),
+        row("command that leads a group", "`spawn`; `Spawned::group`, its `leader`", both("true, true"), || {
+            let spawned = PidHandle::spawn(common::sleep().process_group(0)).unwrap();
+            let leads = spawned.group.as_ref().map(|group| group.leader().id() == spawned.handle.id());
+            format!("{}, {}", leads.is_some(), leads == Some(true))
+        }),
+        row("command that leads no group", "`spawn`; `Spawned::group`", both("false"), || {
+            PidHandle::spawn(&mut common::sleep()).unwrap().group.is_some().describe()
+        }),
 
         row("group leader, running", "`terminate`", both("Ok(signal 15)"), || leader().process_group().and_then(|group| group.terminate(Duration::MAX)).describe()),
         row("group leader, running", "`terminate` with SIGUSR1", both("Ok(signal 10)"), || {
@@ -58,6 +125,23 @@ pub(crate) fn rows() -> Vec<Row> {
         }),
         row("leader is a zombie, a member ignores SIGTERM", "`terminate`", both("Ok(exit 3)"), || {
             leader_zombie_with_member("trap '' TERM; ").process_group().and_then(|group| group.terminate(SHORT)).describe()
+        }),
+        row("group leader, running", "`terminate_unreaped`, `wait`", both("Ok, Ok(signal 15)"), || {
+            let handle = leader();
+            let group = handle.process_group().unwrap();
+            format!("{}, {}", group.terminate_unreaped(Duration::MAX).describe(), handle.wait().describe())
+        }),
+        row("group leader, running", "`terminate_in_background`, `wait_exited`, `wait_shared`", both("Ok, Ok, Ok(signal 15)"), || {
+            let handle = leader();
+            let group = handle.process_group().unwrap();
+            let begun = group.terminate_in_background(Duration::MAX).describe();
+            format!("{begun}, {}, {}", group.wait_exited().describe(), handle.wait_shared().describe())
+        }),
+        row("no such signal in the second step", "`terminate`, `terminate_unreaped`, `terminate_in_background`, `has_exited`", both("EINVAL, EINVAL, EINVAL, Ok(false)"), || {
+            let group = leader().process_group().unwrap();
+            let unknown = Escalation::from(SHORT).then(65, SHORT);
+            let ends = format!("{}, {}", group.terminate(&unknown).describe(), group.terminate_unreaped(&unknown).describe());
+            format!("{ends}, {}, {}", group.terminate_in_background(&unknown).describe(), group.has_exited().describe())
         }),
         row("group leader, zombie", "`terminate`", both("Ok(exit 3)"), || leader_zombie().process_group().and_then(|group| group.terminate(SHORT)).describe()),
         row("not a group leader", "`terminate`, `try_wait`", both("InvalidInput, Ok(None)"), || {
@@ -88,6 +172,25 @@ pub(crate) fn rows() -> Vec<Row> {
             drop(KillOnDrop::new(handle.process_group().expect("it leads a group")));
             common::eventually("the member is gone", || !group_is_alive(pid));
             format!("false, {}", handle.exit_status().describe())
+        }),
+        row("waited for, a member runs", "`KillOnDrop` of the group is dropped; is the member alive?", both("false"), || {
+            let handle = leader_zombie_with_member("");
+            let guard = KillOnDrop::new(handle.process_group().unwrap());
+            handle.wait().unwrap();
+            drop(guard);
+            common::has_living_member(handle.id()).describe()
+        }),
+        row("group leader, running", "`KillOnDrop` of a `Spawned` is dropped; `exit_status` of a clone, process state", both("Some(signal 9), gone"), || {
+            let spawned = PidHandle::spawn(common::sleep().process_group(0)).unwrap();
+            let handle = spawned.handle.clone();
+            drop(KillOnDrop::new(spawned));
+            common::await_gone(handle.id());
+            format!("{}, {}", handle.exit_status().describe(), zombie_or_gone(&handle))
+        }),
+        row("running", "`KillOnDrop::with_escalation` of a grace is dropped; `exit_status` of a clone", both("Some(signal 15)"), || {
+            let handle = running();
+            drop(KillOnDrop::with_escalation(handle.clone(), Duration::MAX));
+            handle.exit_status().describe()
         }),
         row("not a group leader", "`KillOnDrop` of a `Spawned` is dropped; `exit_status` of a clone", both("Some(signal 9)"), || {
             let spawned = PidHandle::spawn(&mut common::sleep()).expect("it starts");
@@ -131,6 +234,19 @@ pub(crate) fn rows() -> Vec<Row> {
             format!("{}, {}", handle.has_exited().describe(), handle.wait().describe())
         }),
     ]
+}
+
+fn zombie_or_gone(handle: &PidHandle) -> &'static str {
+    match common::state_of(handle.id()) {
+        Some('Z') => "still a zombie",
+        Some(_) => "still running",
+        None => "gone",
+    }
+}
+
+fn kill_group(group: u32) {
+    let group = nix::unistd::Pid::from_raw(i32::try_from(group).expect("a PID"));
+    nix::sys::signal::killpg(group, nix::sys::signal::SIGKILL).expect("a member is alive");
 }
 
 fn group_is_alive(group: u32) -> bool {

@@ -2,6 +2,7 @@
 
 use std::process::Command;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use pidwait::{Identity, PidHandle, Spawned};
 
@@ -9,6 +10,8 @@ use crate::cases::*;
 use crate::common::{self, Waiter};
 use crate::outcome::Describe;
 use crate::{both, row, Row};
+
+const SHORT: Duration = Duration::from_millis(2);
 
 #[rustfmt::skip] // One row a line where it fits.
 pub(crate) fn rows() -> Vec<Row> {
@@ -38,6 +41,24 @@ pub(crate) fn rows() -> Vec<Row> {
                 waits.map(Waiter::join)
             });
             format!("{one}, {two}")
+        }),
+        row("running", "`try_wait_shared`, `wait_shared_timeout` of 2 ms, `wait_shared_deadline` in the past", both("Ok(None), Ok(None), Ok(None)"), || {
+            let handle = running();
+            let waits = format!("{}, {}", handle.try_wait_shared().describe(), handle.wait_shared_timeout(SHORT).describe());
+            format!("{waits}, {}", handle.wait_shared_deadline(Instant::now()).describe())
+        }),
+        row("done", "`try_wait_shared`, `wait_shared_timeout`, `wait_shared_deadline` in the past", both("Ok(Some(exit 3)), Ok(Some(exit 3)), Ok(Some(exit 3))"), || {
+            let handle = done();
+            let waits = format!("{}, {}", handle.try_wait_shared().describe(), handle.wait_shared_timeout(SHORT).describe());
+            format!("{waits}, {}", handle.wait_shared_deadline(Instant::now()).describe())
+        }),
+        row("released", "`try_wait_shared`, `wait_shared_timeout`", both("EINVAL, EINVAL"), || {
+            let handle = released();
+            format!("{}, {}", handle.try_wait_shared().describe(), handle.wait_shared_timeout(SHORT).describe())
+        }),
+        row("non-child", "`try_wait_shared`, `wait_shared_timeout`", both("ECHILD, ECHILD"), || {
+            let handle = non_child();
+            format!("{}, {}", handle.try_wait_shared().describe(), handle.wait_shared_timeout(SHORT).describe())
         }),
         row("done", "`wait_shared`", both("Ok(exit 3)"), || done().wait_shared().describe()),
         row("no such process", "`wait_shared`", both("ECHILD"), || missing().wait_shared().describe()),

@@ -7,7 +7,7 @@ use pidwait::{Escalation, PidHandle, Spawned, WaitKey, WaitSet};
 
 use crate::cases::*;
 use crate::common::{self, pidfd_open, readable, LONG};
-use crate::outcome::Describe;
+use crate::outcome::{Describe, SKIPPED};
 use crate::{both, row, Row};
 
 const SHORT: Duration = Duration::from_millis(2);
@@ -61,6 +61,8 @@ pub(crate) fn rows() -> Vec<Row> {
             let handle = exiting();
             format!("{}, {}", handle.wait_exited().describe(), handle.wait().describe())
         }),
+        row("running", "`wait_exited_deadline` in the past", both("Ok(false)"), || running().wait_exited_deadline(Instant::now()).describe()),
+        row("done", "`wait_exited_deadline` in the past", both("Ok(true)"), || done().wait_exited_deadline(Instant::now()).describe()),
         row("done", "`wait_exited`", both("Ok"), || done().wait_exited().describe()),
 
         row("running", "`exit_status`", both("None"), || running().exit_status().describe()),
@@ -77,7 +79,8 @@ pub(crate) fn rows() -> Vec<Row> {
             drop(handle);
             readable(&exit, LONG).describe()
         }),
-        row("done", "`exit_fd`", both("Ok"), || done().exit_fd().map(drop).describe()),
+        row("done", "`exit_fd` readable?", both("true"), || readable(&done().exit_fd().expect("exit_fd"), 0).describe()),
+        row("no such process", "`exit_fd` readable?", both("true"), || readable(&missing().exit_fd().expect("exit_fd"), 0).describe()),
         row("released", "`exit_fd`", both("EINVAL"), || released().exit_fd().map(drop).describe()),
 
         row("zombie", "`terminate`", both("Ok(exit 3)"), || exited().terminate(Duration::MAX).describe()),
@@ -90,10 +93,55 @@ pub(crate) fn rows() -> Vec<Row> {
         }),
         row("done", "`terminate`", both("Ok(exit 3)"), || done().terminate(SHORT).describe()),
         row("released", "`terminate`", both("EINVAL"), || released().terminate(SHORT).describe()),
-        row("running", "`terminate_with(SIGUSR1)`", both("Ok(signal 10)"), || running().terminate(Escalation::new(libc::SIGUSR1, Duration::MAX)).describe()),
-        row("no such signal", "`terminate_with`, `try_wait`", both("EINVAL, Ok(None)"), || {
+        row("running", "`terminate` with SIGUSR1", both("Ok(signal 10)"), || running().terminate(Escalation::new(libc::SIGUSR1, Duration::MAX)).describe()),
+        row("no such signal in the second step", "`terminate`, `terminate_unreaped`, `terminate_in_background`, `try_wait`", both("EINVAL, EINVAL, EINVAL, Ok(None)"), || {
             let handle = running();
-            format!("{}, {}", handle.terminate(Escalation::new(65, SHORT)).describe(), handle.try_wait().describe())
+            let unknown = Escalation::from(SHORT).then(65, SHORT);
+            let ends = format!("{}, {}", handle.terminate(&unknown).describe(), handle.terminate_unreaped(&unknown).describe());
+            format!("{ends}, {}, {}", handle.terminate_in_background(&unknown).describe(), handle.try_wait().describe())
+        }),
+        row("signal 0", "`terminate`, `try_wait`", both("EINVAL, Ok(None)"), || {
+            let handle = running();
+            format!("{}, {}", handle.terminate(Escalation::new(0, SHORT)).describe(), handle.try_wait().describe())
+        }),
+        row("exits when its input ends", "`terminate` with `wait_first`", both("Ok(exit 3)"), || {
+            let (handle, stdin) = until_stdin_closes();
+            drop(stdin);
+            handle.terminate(Escalation::kill().wait_first(Duration::MAX)).describe()
+        }),
+        row("running", "`terminate_unreaped`, `wait`", both("Ok, Ok(signal 15)"), || {
+            let handle = running();
+            format!("{}, {}", handle.terminate_unreaped(Duration::MAX).describe(), handle.wait().describe())
+        }),
+        row("non-child, running", "`terminate_unreaped`; how its parent saw it end", both("Ok, signal 15"), || {
+            let mut non_child = common::NonChild::new();
+            let ended = open(non_child.pid).terminate_unreaped(Duration::MAX).describe();
+            let code = non_child.finish().expect("its parent exits");
+            format!("{ended}, signal {}", code - 128)
+        }),
+        row("done", "`terminate_unreaped`, `terminate_in_background`", both("Ok, Ok"), || {
+            format!("{}, {}", done().terminate_unreaped(SHORT).describe(), done().terminate_in_background(SHORT).describe())
+        }),
+        row("no such process", "`terminate`, `terminate_unreaped`, `terminate_in_background`", both("ECHILD, Ok, Ok"), || {
+            let ends = format!("{}, {}", missing().terminate(SHORT).describe(), missing().terminate_unreaped(SHORT).describe());
+            format!("{ends}, {}", missing().terminate_in_background(SHORT).describe())
+        }),
+        row("released", "`terminate_unreaped`, `terminate_in_background`", both("EINVAL, EINVAL"), || {
+            let handle = released();
+            format!("{}, {}", handle.terminate_unreaped(SHORT).describe(), handle.terminate_in_background(SHORT).describe())
+        }),
+        row("running", "`terminate_in_background`, `wait_shared`", both("Ok, Ok(signal 15)"), || {
+            let handle = running();
+            format!("{}, {}", handle.terminate_in_background(Duration::MAX).describe(), handle.wait_shared().describe())
+        }),
+        row("a tracer holds it", "`terminate` with `kill_timeout`, `try_wait`", both("TimedOut, Ok(None)"), || {
+            let child = common::traceable_sleeper();
+            let Some(_tracer) = common::Tracer::attach(child.id()) else {
+                return SKIPPED.to_owned();
+            };
+            let handle = open(child.id());
+            let end = Escalation::kill().kill_timeout(SHORT);
+            format!("{}, {}", handle.terminate(end).describe(), handle.try_wait().describe())
         }),
 
         row("not a pidfd", "`from_pidfd`", both("InvalidInput"), || {
