@@ -178,7 +178,8 @@ pub(crate) fn rows() -> Vec<Row> {
             let guard = KillOnDrop::new(handle.process_group().unwrap());
             handle.wait().unwrap();
             drop(guard);
-            common::has_living_member(handle.id()).describe()
+            common::eventually("the member is gone", || !common::has_living_member(handle.id()));
+            "false".to_owned()
         }),
         row("group leader, running", "`KillOnDrop` of a `Spawned` is dropped; `exit_status` of a clone, process state", both("Some(signal 9), gone"), || {
             let spawned = PidHandle::spawn(common::sleep().process_group(0)).unwrap();

@@ -321,7 +321,7 @@ fn group_that_was_taken_out_of_a_guarded_spawned_is_killed() {
     assert_eq!(handle.wait().unwrap().code(), Some(3));
     assert!(has_living_member(handle.id()));
     drop(guard);
-    assert!(!has_living_member(handle.id()));
+    eventually("no member is left", || !has_living_member(handle.id()));
     assert!(!exists(handle.id()));
 }
 
