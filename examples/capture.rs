@@ -14,7 +14,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{describe, parse_duration, shell_code, shell_code_of_failure};
+use common::{describe, parse_duration, print_usage, shell_code, shell_code_of_failure};
 use lexopt::prelude::*;
 use pidwait::{Capture, Captured, PidHandle, Pipe};
 
@@ -27,6 +27,7 @@ usage: capture [OPTION]... COMMAND [ARGUMENT]...
   -m, --max-bytes BYTES       pass on this many bytes of each stream, and discard the rest
   -i, --input TEXT            write TEXT to its standard input (default: no input)
   -g, --group                 run it in a process group, and end the whole group
+  -h, --help                  print this
 
 Exit code: that of the command, 128 + N if signal N killed it, 124 if the time was up, 125 if capture
 failed, 126 or 127 if the command could not be run.
@@ -42,7 +43,12 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    match parse().map_err(Into::into).and_then(run) {
+    let result = match parse() {
+        Ok(Some(options)) => run(options),
+        Ok(None) => Ok(print_usage(USAGE)),
+        Err(error) => Err(error.into()),
+    };
+    match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             eprintln!("capture: {error}");
@@ -51,7 +57,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn parse() -> Result<Options, lexopt::Error> {
+/// `None`: only the usage is asked for.
+fn parse() -> Result<Option<Options>, lexopt::Error> {
     let mut args = lexopt::Parser::from_env();
     let mut capture = Capture::new();
     let mut max_bytes = usize::MAX;
@@ -71,15 +78,16 @@ fn parse() -> Result<Options, lexopt::Error> {
                 has_input = true;
             }
             Short('g') | Long("group") => group = true,
+            Short('h') | Long("help") => return Ok(None),
             Value(program) => {
-                return Ok(Options {
+                return Ok(Some(Options {
                     capture: capture.terminate_on_timeout(grace).terminate_on_leak(grace),
                     max_bytes,
                     group,
                     has_input,
                     program,
                     arguments: args.raw_args()?.collect(),
-                });
+                }));
             }
             _ => return Err(format!("{}\n\n{USAGE}", arg.unexpected()).into()),
         }

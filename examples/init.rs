@@ -19,7 +19,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{self, Command, ExitCode, ExitStatus};
 use std::time::{Duration, Instant};
 
-use common::{parse_duration, shell_code, shell_code_of_failure};
+use common::{parse_duration, print_usage, shell_code, shell_code_of_failure};
 use lexopt::prelude::*;
 use nix::errno::Errno;
 use nix::libc::c_int;
@@ -34,9 +34,10 @@ use signal_hook::iterator::backend::SignalDelivery;
 use signal_hook::iterator::exfiltrator::SignalOnly;
 
 const USAGE: &str = "\
-usage: init [-g SECONDS] COMMAND [ARGUMENT]...
+usage: init [OPTION]... COMMAND [ARGUMENT]...
 
-  -g, --grace SECONDS  send KILL to processes that still run this long after the command (default: 5)
+  -k, --kill-after SECONDS  send KILL to processes that still run this long after the command (default: 5)
+  -h, --help                print this
 
 Exit code: that of the command, 128 + N if signal N killed it, 125 if init failed, 126 or 127 if the
 command could not be run.
@@ -56,14 +57,12 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    let options = match parse() {
-        Ok(options) => options,
-        Err(error) => {
-            eprintln!("init: {error}");
-            return ExitCode::from(125);
-        }
+    let result = match parse() {
+        Ok(Some(options)) => run(&options),
+        Ok(None) => Ok(print_usage(USAGE)),
+        Err(error) => Err(error.into()),
     };
-    match run(&options) {
+    match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             eprintln!("init: {error}");
@@ -72,19 +71,21 @@ fn main() -> ExitCode {
     }
 }
 
-fn parse() -> Result<Options, lexopt::Error> {
+/// `None`: only the usage is asked for.
+fn parse() -> Result<Option<Options>, lexopt::Error> {
     let mut args = lexopt::Parser::from_env();
     let mut grace = Duration::from_secs(5);
     while let Some(arg) = args.next()? {
         match arg {
-            Short('g') | Long("grace") => grace = args.value()?.parse_with(parse_duration)?,
+            Short('k') | Long("kill-after") => grace = args.value()?.parse_with(parse_duration)?,
+            Short('h') | Long("help") => return Ok(None),
             Value(program) => {
                 let args = args.raw_args()?.collect();
-                return Ok(Options {
+                return Ok(Some(Options {
                     grace,
                     program,
                     args,
-                });
+                }));
             }
             _ => return Err(format!("{}\n\n{USAGE}", arg.unexpected()).into()),
         }

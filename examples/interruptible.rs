@@ -17,7 +17,7 @@ use std::os::unix::net::UnixStream;
 use std::process::{Command, ExitCode, ExitStatus};
 use std::time::Duration;
 
-use common::{describe, shell_code, signal_name};
+use common::{asks_for_help, describe, print_usage, shell_code, signal_name};
 use nix::errno::Errno;
 use nix::libc::{SIGHUP, SIGINT, SIGTERM};
 use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
@@ -28,10 +28,19 @@ use signal_hook::iterator::exfiltrator::SignalOnly;
 /// How long the command may take to end after a signal.
 const GRACE: Duration = Duration::from_secs(5);
 
+const USAGE: &str = "\
+usage: interruptible COMMAND [ARGUMENT]...
+
+Exit code: that of the command, 128 + N if signal N killed it, 125 if interruptible failed.
+";
+
 fn main() -> ExitCode {
+    if asks_for_help() {
+        return ExitCode::from(print_usage(USAGE));
+    }
     let mut args = env::args_os().skip(1);
     let Some(program) = args.next() else {
-        eprintln!("usage: interruptible COMMAND [ARGUMENT]...");
+        eprint!("{USAGE}");
         return ExitCode::from(125);
     };
     match run(Command::new(program).args(args)) {

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{describe, parse_duration};
+use common::{describe, parse_duration, print_usage};
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use lexopt::prelude::*;
 use nix::libc::{c_int, SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGTERM};
@@ -32,21 +32,27 @@ usage: parallel [OPTION]... [FILE]
 Runs each line of FILE, or of standard input, with sh.
 
   -j, --jobs N              run N commands at a time (default: the number of CPUs)
-      --time-limit SECONDS  send TERM to a command and its process group after this time
+  -t, --timeout SECONDS     send TERM to a command and its process group after this time
   -k, --kill-after SECONDS  send KILL to those that still run this long after that (default: 5)
+  -h, --help                print this
 
 Exit code: 0 if all commands succeeded, 1 if not, 2 if parallel failed, 128 + N if parallel got signal N.
 ";
 
 struct Options {
     jobs: usize,
-    time_limit: Duration,
+    timeout: Duration,
     kill_after: Duration,
     file: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
-    match parse().map_err(Into::into).and_then(run) {
+    let result = match parse() {
+        Ok(Some(options)) => run(options),
+        Ok(None) => Ok(print_usage(USAGE)),
+        Err(error) => Err(error.into()),
+    };
+    match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             eprintln!("parallel: {error}");
@@ -55,11 +61,12 @@ fn main() -> ExitCode {
     }
 }
 
-fn parse() -> Result<Options, lexopt::Error> {
+/// `None`: only the usage is asked for.
+fn parse() -> Result<Option<Options>, lexopt::Error> {
     let mut args = lexopt::Parser::from_env();
     let mut options = Options {
         jobs: thread::available_parallelism().map_or(1, NonZeroUsize::get),
-        time_limit: Duration::MAX,
+        timeout: Duration::MAX,
         kill_after: Duration::from_secs(5),
         file: None,
     };
@@ -68,15 +75,18 @@ fn parse() -> Result<Options, lexopt::Error> {
             Short('j') | Long("jobs") => {
                 options.jobs = args.value()?.parse::<NonZeroUsize>()?.get();
             }
-            Long("time-limit") => options.time_limit = args.value()?.parse_with(parse_duration)?,
+            Short('t') | Long("timeout") => {
+                options.timeout = args.value()?.parse_with(parse_duration)?;
+            }
             Short('k') | Long("kill-after") => {
                 options.kill_after = args.value()?.parse_with(parse_duration)?;
             }
+            Short('h') | Long("help") => return Ok(None),
             Value(file) if options.file.is_none() => options.file = Some(file.into()),
             _ => return Err(format!("{}\n\n{USAGE}", arg.unexpected()).into()),
         }
     }
-    Ok(options)
+    Ok(Some(options))
 }
 
 fn run(options: Options) -> Result<u8, Box<dyn Error>> {
@@ -171,7 +181,7 @@ impl Runner {
         command.arg("-c").arg(line).stdin(Stdio::null());
         let spawned = PidHandle::spawn(command.process_group(0))?;
         let handle = spawned.handle.clone();
-        let limit = started.checked_add(self.options.time_limit);
+        let limit = started.checked_add(self.options.timeout);
         let job = Job {
             line: number,
             process: KillOnDrop::new(spawned),

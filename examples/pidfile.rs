@@ -7,6 +7,8 @@
 //! cargo run --example pidfile -- /tmp/sleep.pid stop
 //! ```
 
+mod common;
+
 use std::error::Error;
 use std::ffi::OsString;
 use std::fs;
@@ -16,6 +18,7 @@ use std::path::Path;
 use std::process::{self, Command, ExitCode, Stdio};
 use std::time::Duration;
 
+use common::{asks_for_help, print_usage};
 use nix::libc::SIGTERM;
 use pidwait::{is_echild, Identity, KillOnDrop, PidHandle};
 
@@ -35,6 +38,9 @@ const GRACE: Duration = Duration::from_secs(10);
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 fn main() -> ExitCode {
+    if asks_for_help() {
+        return ExitCode::from(print_usage(USAGE));
+    }
     let args: Vec<OsString> = std::env::args_os().skip(1).collect();
     match run(&args) {
         Ok(code) => ExitCode::from(code),

@@ -12,7 +12,7 @@ use std::os::fd::AsFd;
 use std::process::{ExitCode, ExitStatus};
 use std::time::{Duration, Instant};
 
-use common::{describe, parse_duration};
+use common::{describe, parse_duration, print_usage};
 use lexopt::prelude::*;
 use nix::poll::{poll, PollFd, PollFlags};
 use pidwait::{is_echild, Exited, PidHandle, WaitSet};
@@ -21,12 +21,18 @@ const USAGE: &str = "\
 usage: pwait [-t SECONDS] PID...
 
   -t, --timeout SECONDS  stop waiting after this time (default: never)
+  -h, --help             print this
 
 Exit code: 0 if all have ended, 1 if one did not exist, 2 if pwait failed, 124 if the time was up.
 ";
 
 fn main() -> ExitCode {
-    match parse().map_err(Into::into).and_then(wait_for_all) {
+    let result = match parse() {
+        Ok(Some(options)) => wait_for_all(options),
+        Ok(None) => Ok(print_usage(USAGE)),
+        Err(error) => Err(error.into()),
+    };
+    match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             eprintln!("pwait: {error}");
@@ -40,13 +46,15 @@ struct Options {
     pids: Vec<u32>,
 }
 
-fn parse() -> Result<Options, lexopt::Error> {
+/// `None`: only the usage is asked for.
+fn parse() -> Result<Option<Options>, lexopt::Error> {
     let mut args = lexopt::Parser::from_env();
     let mut limit = Duration::MAX;
     let mut pids = Vec::new();
     while let Some(arg) = args.next()? {
         match arg {
             Short('t') | Long("timeout") => limit = args.value()?.parse_with(parse_duration)?,
+            Short('h') | Long("help") => return Ok(None),
             Value(pid) => pids.push(pid.parse()?),
             _ => return Err(format!("{}\n\n{USAGE}", arg.unexpected()).into()),
         }
@@ -54,7 +62,7 @@ fn parse() -> Result<Options, lexopt::Error> {
     if pids.is_empty() {
         return Err(format!("no PID given\n\n{USAGE}").into());
     }
-    Ok(Options { limit, pids })
+    Ok(Some(Options { limit, pids }))
 }
 
 fn wait_for_all(options: Options) -> Result<u8, Box<dyn Error>> {

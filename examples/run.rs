@@ -9,13 +9,23 @@ mod common;
 use std::env;
 use std::process::{Command, ExitCode};
 
-use common::{describe, shell_code, shell_code_of_failure};
+use common::{asks_for_help, describe, print_usage, shell_code, shell_code_of_failure};
 use pidwait::ChildExt;
 
+const USAGE: &str = "\
+usage: run COMMAND [ARGUMENT]...
+
+Exit code: that of the command, 128 + N if signal N killed it, 125 if run failed, 126 or 127 if the command
+could not be run.
+";
+
 fn main() -> ExitCode {
+    if asks_for_help() {
+        return ExitCode::from(print_usage(USAGE));
+    }
     let mut words = env::args_os().skip(1);
     let Some(program) = words.next() else {
-        eprintln!("usage: run COMMAND [ARGUMENT]...");
+        eprint!("{USAGE}");
         return ExitCode::from(125);
     };
     // Before the command starts, because PIDWAIT_BACKEND can require a backend that is missing.

@@ -16,18 +16,18 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
-use common::{describe, parse_duration, shell_code, shell_code_of_failure};
+use common::{describe, parse_duration, print_usage, shell_code, shell_code_of_failure};
 use lexopt::prelude::*;
 use pidwait::{Capture, Captured, Escalation, Pipe, ResourceUsage, StoppedBy, Tokio};
 
 const USAGE: &str = "\
 usage: step [OPTION]... COMMAND [ARGUMENT]...
 
-  -t, --timeout TIME   end the command after this time (default: never)
-  -s, --silence TIME   end it if it writes nothing for this long (default: never)
-  -g, --grace TIME     send KILL if it still runs this long after TERM (default: 5)
-  -r, --report FILE    write the first and the last 32 KiB of its output there
-  -h, --help           print this
+  -t, --timeout TIME     end the command after this time (default: never)
+  -s, --silence TIME     end it if it writes nothing for this long (default: never)
+  -k, --kill-after TIME  send KILL if it still runs this long after TERM (default: 5)
+  -r, --report FILE      write the first and the last 32 KiB of its output there
+  -h, --help             print this
 
 A TIME is a number of seconds, or has a unit: 90, 1.5m, 2h. Ctrl-C ends the command, too. It runs in a
 process group of its own, and the whole group is ended, also what it leaves behind with its output open.
@@ -51,10 +51,7 @@ struct Options {
 async fn main() -> ExitCode {
     let result = match parse() {
         Ok(Some(options)) => run(options).await,
-        Ok(None) => {
-            eprint!("{USAGE}");
-            Ok(0)
-        }
+        Ok(None) => Ok(print_usage(USAGE)),
         Err(error) => Err(error.into()),
     };
     match result {
@@ -79,7 +76,7 @@ fn parse() -> Result<Option<Options>, lexopt::Error> {
             Short('s') | Long("silence") => {
                 capture = capture.idle_timeout(args.value()?.parse_with(parse_duration)?);
             }
-            Short('g') | Long("grace") => grace = args.value()?.parse_with(parse_duration)?,
+            Short('k') | Long("kill-after") => grace = args.value()?.parse_with(parse_duration)?,
             Short('r') | Long("report") => report = Some(args.value()?),
             Short('h') | Long("help") => return Ok(None),
             Value(program) => {

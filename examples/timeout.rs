@@ -11,7 +11,7 @@
 mod common;
 
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
@@ -19,7 +19,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::{
-    describe, parse_duration, parse_signal, shell_code, shell_code_of_failure, signal_name,
+    describe, parse_duration, parse_signal, print_usage, shell_code, shell_code_of_failure,
+    signal_name,
 };
 use lexopt::prelude::*;
 use nix::libc::{c_int, SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGTERM};
@@ -33,6 +34,7 @@ usage: timeout [OPTION]... DURATION COMMAND [ARGUMENT]...
   -k, --kill-after DURATION  also send KILL if the command still runs this long after that
       --foreground           keep the command in the foreground, and signal only the command
       --preserve-status      exit with the command's exit code even if the time was up
+  -h, --help                 print this
 
 DURATION is a number, optionally followed by s (the default), m, h or d; 0 is no limit.
 Exit code: 124 if the time was up, 125 if timeout failed, 126 if COMMAND cannot be run, 127 if there is
@@ -51,10 +53,7 @@ struct Options {
 fn main() -> ExitCode {
     match parse(lexopt::Parser::from_env()) {
         Ok(Some(options)) => ExitCode::from(run(options)),
-        Ok(None) => {
-            let _ = io::stdout().write_all(USAGE.as_bytes());
-            ExitCode::SUCCESS
-        }
+        Ok(None) => ExitCode::from(print_usage(USAGE)),
         Err(error) => {
             eprintln!("timeout: {error}");
             ExitCode::from(125)
@@ -62,7 +61,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Returns `None` for `--help`.
+/// `None`: only the usage is asked for.
 fn parse(mut args: lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {
     let mut signal = SIGTERM;
     let mut kill_after = Duration::ZERO;
@@ -76,7 +75,7 @@ fn parse(mut args: lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {
             }
             Long("foreground") => foreground = true,
             Long("preserve-status") => preserve_status = true,
-            Long("help") => return Ok(None),
+            Short('h') | Long("help") => return Ok(None),
             // Everything after the duration belongs to the command.
             Value(duration) => {
                 return Ok(Some(Options {

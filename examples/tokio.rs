@@ -5,16 +5,28 @@
 //! cargo run --features tokio --example tokio -- PID SECONDS
 //! ```
 
+mod common;
+
 use std::env;
 use std::error::Error;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use common::{asks_for_help, print_usage};
 use pidwait::{is_echild, PidHandle, TokioPidHandle};
 use tokio::time::timeout;
 
+const USAGE: &str = "\
+usage: tokio PID SECONDS
+
+Exit code: 0 if the process has ended in time, 1 if not.
+";
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
+    if asks_for_help() {
+        return ExitCode::from(print_usage(USAGE));
+    }
     match wait().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -27,7 +39,7 @@ async fn main() -> ExitCode {
 async fn wait() -> Result<(), Box<dyn Error>> {
     let mut numbers = env::args().skip(1).map_while(|arg| arg.parse().ok());
     let (Some(pid), Some(seconds)) = (numbers.next(), numbers.next()) else {
-        return Err("usage: tokio PID SECONDS".into());
+        return Err(USAGE.into());
     };
     let process = TokioPidHandle::new(&PidHandle::open(pid)?)
         .map_err(|error| format!("process {pid}: {error}"))?;

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use once_cell::race::OnceBox;
 
-use crate::backend::Process;
+use crate::backend::{Process, Seen};
 use crate::ending::{Ending, WaitFor};
 use crate::engine::{earlier, Backoff, Subject};
 use crate::errno::is_final;
@@ -198,6 +198,17 @@ impl Task {
         self.lock().ending.as_ref().and_then(Ending::until)
     }
 
+    /// Checks by PID without the handle's lock: a process that is forked while this thread holds the lock
+    /// could not use its copy of the handle.
+    fn may_have_exited(&self) -> bool {
+        match &self.process {
+            Some(process) if process.backend() == Backend::Waitpid => {
+                process.has_exited(&mut Seen::default()) != Ok(false)
+            }
+            _ => true,
+        }
+    }
+
     /// Reaps the child if it has exited. Returns whether there is nothing left to reap. An error may pass,
     /// such as a lack of descriptors to check that it is the same process.
     fn try_reap(&self) -> io::Result<bool> {
@@ -231,16 +242,17 @@ impl Reaper {
     }
 
     fn add(&self, task: Arc<Task>) {
-        if task.lock().ending.is_some() {
+        let has_steps = task.lock().ending.is_some();
+        if has_steps {
             self.lock().endings.push(Arc::clone(&task));
         }
         // By PID an exit descriptor needs a thread of its own.
         let is_polled = task.handle.backend() == Backend::Pidfd
             && (task.handle.exit_fd()).is_ok_and(|exit| self.poll(&task, exit).is_some());
-        if is_polled {
-            self.wake(); // For the time of the next step.
-        } else {
+        if !is_polled {
             self.add_unpolled(task);
+        } else if has_steps {
+            self.wake(); // For the time of the next step.
         }
     }
 
@@ -442,7 +454,7 @@ impl Reaper {
 
     fn go_on_unpolled(&self) {
         let mut tasks = std::mem::take(&mut self.lock().unpolled);
-        tasks.retain(|task| !self.go_on(task, false).unwrap_or(false));
+        tasks.retain(|task| !task.may_have_exited() || !self.go_on(task, false).unwrap_or(false));
         self.lock().unpolled.append(&mut tasks);
     }
 }

@@ -455,13 +455,7 @@ impl ChildExt for Child {
         let timeout = Timeout::after(timeout);
         let mut child = ChildSubject::new(self);
         child.open()?;
-        if child.has_exited()? {
-            return Ok(true);
-        }
-        match timeout {
-            Timeout::Now => Ok(false),
-            Timeout::At(_) | Timeout::Infinite => child.block(timeout.deadline()),
-        }
+        engine::wait_exited(&mut child, timeout)
     }
 
     fn pidfd_signal(&self, signal: c_int) -> io::Result<()> {

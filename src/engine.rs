@@ -173,7 +173,7 @@ pub trait Subject {
     /// and later.
     fn group_outlives_leader(&mut self) -> bool;
 
-    /// Blocks until it has exited, so that `try_reap` may succeed. False once the deadline has passed.
+    /// Blocks until it may have exited: the caller checks for that. False once the deadline has passed.
     fn block(&mut self, deadline: Option<Instant>) -> io::Result<bool>;
 
     /// A descriptor that is readable once it has exited, if there is one that needs no thread.
@@ -201,6 +201,29 @@ pub(crate) fn reap(child: &mut impl Subject, timeout: Timeout) -> io::Result<Opt
         }
     }
     Ok(None)
+}
+
+/// Waits until a process has exited. False once the time has passed.
+pub(crate) fn wait_exited(subject: &mut impl Subject, timeout: Timeout) -> io::Result<bool> {
+    if subject.has_exited()? {
+        return Ok(true);
+    }
+    let deadline = match timeout {
+        Timeout::Now => return Ok(false),
+        Timeout::At(deadline) => Some(deadline),
+        Timeout::Infinite => None,
+    };
+    let mut backoff = None;
+    while subject.block(deadline)? {
+        if subject.has_exited()? {
+            return Ok(true);
+        }
+        // A trace stop, or a thread other than the main thread execs.
+        if !backoff.get_or_insert_with(Backoff::new).sleep(deadline) {
+            break;
+        }
+    }
+    Ok(false)
 }
 
 /// Waits for a child without a timeout.

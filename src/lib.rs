@@ -43,23 +43,28 @@
 //! | spawn a child and use it from several threads | [`PidHandle::spawn`] |
 //! | wait for or signal a process that is not a child | [`PidHandle::open`] |
 //! | end a command with everything that it has started | [`ProcessGroup`] |
+//! | choose the signals that end it, and how long each one gets | [`Escalation`] |
 //! | capture output, with timeouts and limits, blocking or async | [`Capture`] |
 //! | wait until a server prints that it is ready | [`Capture::run_until`] |
 //! | wait for the first of many processes | [`WaitSet`] |
-//! | end a child at the end of a scope | [`KillOnDrop`] |
+//! | end a child, or its group, at the end of a scope | [`KillOnDrop`] |
 //! | let a child run on without leaving a zombie | [`PidHandle::reap_in_background`] |
+//! | reap orphans, as PID 1 or as a subreaper | [`reap_orphans`] |
 //! | remember a process in a file | [`Identity`] |
 //! | wait in an event loop | [`PidHandle::exit_fd`], [`WaitSet::ready_fd`] |
-//! | wait in an async function | `TokioPidHandle` and `AsyncIoPidHandle`, behind features |
-//! | write async code for any runtime | `AsyncPidHandle`, `Reactor`, behind features |
+//! | wait in an async function | `AsyncPidHandle`, with its aliases `TokioPidHandle` and `AsyncIoPidHandle` |
+//! | capture output in an async function | `AsyncCapture`, from `Capture::on` |
+//!
+//! The last two need the feature `tokio` or `async-io`.
 //!
 //! # The problem
 //!
 //! Once a child is reaped its PID can be reused, so a late `kill` can hit an unrelated process, and
 //! a late `waitpid` can take the status of another child. std's `Child` prevents this only if nothing
 //! else reaps the child: once other code has, `kill` hits whatever process has the PID. It also
-//! needs `&mut self` and has no timeouts. Other crates install a SIGCHLD handler for the whole
-//! program, start a thread for each wait, or lose statuses.
+//! needs `&mut self` and has no timeouts. Of the crates that add timeouts, some install a SIGCHLD
+//! handler for the whole program, some start a thread for each wait, and some lose statuses: see the
+//! [comparison].
 //!
 //! A pidfd is a file descriptor that refers to one process, and never to another. It can be polled
 //! for the exit, and signals can be sent through it.
@@ -70,7 +75,8 @@
 //! `pidfd_open`, `waitid(P_PIDFD)` and `pidfd_send_signal`. Linux 5.4 and later has them, unless a
 //! sandbox forbids one. [`support`](fn@support) returns the result and the reason, and
 //! [`PidHandle::backend`] returns what a handle uses. The environment variable `PIDWAIT_BACKEND`, set
-//! to `pidfd` or `waitpid`, overrides the probe.
+//! to `pidfd` or `waitpid`, overrides the probe. The result is kept: a seccomp filter that forbids one
+//! of these calls later makes the calls of this crate fail with its errno.
 //!
 //! Both backends have the same calls and, with few exceptions, the same results. The sections
 //! *Platform notes* name the exceptions. With the waitpid backend:
@@ -83,6 +89,9 @@
 //! - A handle needs a watcher thread for its timed waits. Timed waits of [`ChildExt`] check
 //!   repeatedly instead.
 //!
+//! [`ChildExt`] uses std's `Child`, which knows the process only by its PID, on both backends: its own
+//! platform notes say what that means.
+//!
 //! # Errors
 //!
 //! All calls fail with a [`std::io::Error`], which [`CaptureError`] and [`InsertError`] contain. The errno
@@ -91,22 +100,24 @@
 //! - **ECHILD**: there is no status to wait for, or no process to signal. The process was reaped, by
 //!   any code, or never existed; or, for a wait, it is not a child of this process. [`is_echild`]
 //!   tests for it.
-//! - **ESRCH**: the process leads no group. Only calls on process groups fail with it.
 //! - **EINVAL**: the handle is released, or there is no such signal.
-//! - **EPERM**: no permission to signal the process.
+//! - **EPERM**: no permission to signal the process. A security module can say EACCES instead.
 //! - **EMFILE, ENFILE, ENOMEM, EAGAIN**: no descriptor, memory or thread is available. A later call
 //!   may succeed.
 //!
-//! Calls that can fail with another errno name it. Three kinds carry a text instead of an errno:
-//! [`InvalidInput`](std::io::ErrorKind::InvalidInput) names the input,
-//! [`Unsupported`](std::io::ErrorKind::Unsupported) names what the system lacks, and
-//! [`TimedOut`](std::io::ErrorKind::TimedOut) is returned by [`Captured::into_output`], and by an end whose
-//! [`kill_timeout`](Escalation::kill_timeout) has passed. `into_output` can also fail with
-//! [`Other`](std::io::ErrorKind::Other): the run was cancelled, or the child runs on.
+//! Calls that can fail with another errno name it. These kinds carry a text instead of an errno:
+//!
+//! - [`InvalidInput`](std::io::ErrorKind::InvalidInput) names the input. A process that leads no
+//!   process group, where a call needs its group, is such an input.
+//! - [`Unsupported`](std::io::ErrorKind::Unsupported) names what the system lacks.
+//! - [`TimedOut`](std::io::ErrorKind::TimedOut): the process or the group outlived the
+//!   [`kill_timeout`](Escalation::kill_timeout), or, from [`Captured::into_output`], a run was stopped by
+//!   a timeout. A timed wait whose time has passed returns `None` or `false`.
+//! - [`Other`](std::io::ErrorKind::Other), only from `into_output`: the run was cancelled, or the child
+//!   runs on.
 //!
 //! No call fails with EINTR. No call panics, except that tokio panics if its runtime was built
-//! without I/O or time, and async-io if it cannot start: see `TokioPidHandle` and
-//! `AsyncIoPidHandle::new`.
+//! without I/O or time, and async-io if it cannot start: see `AsyncPidHandle::new`.
 //!
 //! # Signals and zombies
 //!
@@ -115,16 +126,26 @@
 //! [`PidHandle::exit_status`] still returns how a child ended.
 //!
 //! A process that has exited and was not reaped is a *zombie*. It keeps its PID, and signals to it
-//! succeed without effect. Dropping a handle, or std's `Child`, does not reap. A table at
-//! [`KillOnDrop`] shows what a drop, a release and a reap in the background leave behind.
+//! succeed without effect. Dropping a handle, or std's `Child`, does not reap. A [`ProcessGroup`] keeps
+//! the zombie of its leader. A table at [`KillOnDrop`] shows what a drop, a release and a reap in the
+//! background leave behind.
 //!
 //! # Threads
 //!
-//! All handles are `Send` and `Sync`. With pidfds the only thread is that of
-//! [`PidHandle::reap_in_background`], one for the whole program. A [`KillOnDrop`] also uses it if its
-//! child does not exit in time. With the waitpid backend a handle also gets a watcher thread, with a
-//! small stack and all signals blocked, at its first timed wait or [`ExitFd`]. That thread ends when the
-//! process exits. One thread watches all non-children, and ends when no [`ExitFd`] of one is left.
+//! All handles are `Send` and `Sync`. The crate starts threads in these cases:
+//!
+//! - One thread for the whole program reaps and ends processes in the background. It starts with the
+//!   first [`reap_in_background`](PidHandle::reap_in_background) or
+//!   [`terminate_in_background`](PidHandle::terminate_in_background), the first drop of a [`KillOnDrop`]
+//!   whose child does not exit in time, or the first drop of one in async code.
+//! - Where `/proc/loadavg` does not tell the last PID, a wait for a process group starts a thread that
+//!   ends at once: see [`ProcessGroup`].
+//! - With the waitpid backend a handle gets a watcher thread at its first timed wait or [`ExitFd`]. It has
+//!   a small stack and all signals blocked, and ends when the process exits. One thread watches all
+//!   non-children, and ends when no [`ExitFd`] of one is left.
+//!
+//! A thread that has called `unshare(CLONE_FILES)` has descriptors of its own. It must not use the handles
+//! of other threads: the same number can be another descriptor there.
 //!
 //! # Forks
 //!
@@ -140,10 +161,11 @@
 //!
 //! # Async
 //!
-//! The features `tokio` and `async-io` have handles whose waits and ends are futures: `TokioPidHandle` and
-//! `AsyncIoPidHandle`. Both are `AsyncPidHandle`, with the runtime as its parameter, and so are process
-//! groups, `AsyncProcessGroup`, and spawned children with the runtime's own pipes, `AsyncSpawned`. A future
-//! that is dropped loses nothing, so the runtime's own timeouts work:
+//! The features `tokio` and `async-io` add futures. The runtime is a parameter, a `Reactor`: `Tokio` or
+//! `AsyncIo`. `AsyncPidHandle` waits for processes and ends them, `AsyncProcessGroup` does so for groups,
+//! `AsyncSpawned` has the runtime's own pipes, and `AsyncCapture` captures output. The futures do not
+//! block; those of a group read `/proc` from time to time. A wait that is dropped loses nothing, so the
+//! runtime's own timeouts work:
 //!
 //! ```
 //! # #[cfg(feature = "tokio")]
@@ -178,17 +200,18 @@
 //! Only an exit ends a wait. A stop, a trace stop or a continue does not. For a process that you
 //! trace yourself, use `waitpid`: a wait of this crate may consume the report of a trace stop.
 //!
-//! # More
+//! # Guides
 //!
-//! In the [repository]: [what each call returns in each case][contract], guides for
-//! [coming from another crate][migrating] with recipes for signals and groups, and a
-//! [comparison] with other crates.
+//! - [What each call returns in each case][contract]
+//! - [Coming from another crate][migrating], with recipes for signals and groups
+//! - [Comparison with other crates][comparison]
+//! - [Before you depend on it][depending]: releases, dependencies, tests
 //!
 //! [pidfd]: https://man7.org/linux/man-pages/man2/pidfd_open.2.html
-//! [repository]: https://github.com/pidwait/pidwait
-//! [contract]: https://github.com/pidwait/pidwait/blob/main/docs/contract.md
-//! [migrating]: https://github.com/pidwait/pidwait/blob/main/docs/migrating.md
-//! [comparison]: https://github.com/pidwait/pidwait/blob/main/docs/comparison.md
+//! [contract]: crate::guide::contract
+//! [migrating]: crate::guide::migrating
+//! [comparison]: crate::guide::comparison
+//! [depending]: crate::guide::depending
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // The model's locks are large.
@@ -213,6 +236,8 @@ mod engine;
 mod errno;
 mod escalation;
 mod exit;
+#[cfg(all(doc, not(doctest)))]
+pub mod guide;
 mod handle;
 mod identity;
 mod kill_on_drop;

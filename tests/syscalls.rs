@@ -8,13 +8,17 @@ mod common;
 
 use std::env;
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{self, Command};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use common::isolated::{current_part, run_isolated_under};
-use common::{backends, kill, pidfds_supported, skip, sleeper, zombie, Waiter};
+use common::{
+    backends, eventually, is_root, kernel, kill, pidfds_supported, shell, skip, sleeper, zombie,
+    Waiter,
+};
 use nix::libc::SIGKILL;
 use nix::unistd::gettid;
 use pidwait::{support, Backend, ChildExt, PidHandle, WaitSet};
@@ -31,7 +35,7 @@ const LIMITS: &[(&str, usize)] = &[
     ("drop", 1),
     ("try_wait, running", 1),
     ("signal", 1),
-    ("wait, running", 1 + 1),
+    ("wait, running", 3 + 1),
     ("wait, exited", 1 + 1),
     ("try_wait, exited", 1 + 1),
     ("wait_timeout, not yet", 3),
@@ -205,6 +209,48 @@ fn measure_final_states() {
     }
 }
 
+/// Groups of one, and of three whose members end on the first signal.
+fn measure_groups() {
+    for backend in backends() {
+        for script in ["exec sleep 600", "sleep 600 & sleep 600 & wait"] {
+            let leader = shell(script).process_group(0).spawn().unwrap();
+            let handle = PidHandle::open_with(leader.id(), backend).unwrap();
+            let group = handle.process_group().unwrap();
+            let members = script.matches("sleep").count();
+            eventually("they run", || group.members().unwrap().len() >= members);
+            let name = format!("end of a group, {backend}, {script}");
+            measured(&name, || group.terminate(Duration::MAX).unwrap());
+        }
+    }
+}
+
+/// How often the end of each group lists `/proc`, and how often it checks a process of another group.
+fn check_group_ends(lines: &str) {
+    let ends = lines.lines().filter_map(|line| {
+        let (_, name) = line.split_once(&format!("\"{BEGIN}end of a group"))?;
+        Some(format!("end of a group{}", name.split('"').next()?))
+    });
+    let mut seen = 0;
+    for end in ends {
+        let calls = calls_in(lines, &end);
+        let count = |what: &str| calls.iter().filter(|call| call.contains(what)).count();
+        let (lists, passes) = (count("openat(AT_FDCWD, \"/proc\","), count("getpgid(1)"));
+        // By pidfd on Linux 6.9 and later a leader that runs is enough to know that the group is alive. By
+        // PID, the members are listed before the signal as well, so that they can be ended if other code
+        // reaps the leader.
+        let most = if end.contains("pidfd, exec") && kernel() >= (6, 9) {
+            1
+        } else {
+            2
+        };
+        assert!((1..=most).contains(&lists), "{end}: {calls:#?}");
+        // Three, and one more for PID 1: PIDs that were given out just before are checked again.
+        assert!((1..=4).contains(&passes), "{end}, {passes}: {calls:#?}");
+        seen += 1;
+    }
+    assert!(seen >= 2);
+}
+
 /// A handle of this process's PID, but of another boot.
 fn open_stale_identity() -> PidHandle {
     let text = format!("{}:1:0c7a3a1c-9c11-4d6c-8a4e-0d5a0f2c5a11", process::id());
@@ -228,8 +274,9 @@ fn call_all(handle: &PidHandle) {
     handle.wait_timeout(Duration::from_secs(60)).unwrap_err();
     handle.wait_deadline(deadline).unwrap_err();
     handle.wait_usage().unwrap_err();
-    handle.exit_fd().unwrap_err();
-    handle.terminate(Duration::from_secs(60)).unwrap_err();
+    let _ = handle.terminate(Duration::from_secs(60));
+    let _ = handle.terminate_unreaped(Duration::from_secs(60));
+    let _ = handle.terminate_in_background(Duration::from_secs(60));
     handle.signal(0).unwrap_err();
     handle.kill().unwrap_err();
     handle.identity().unwrap_err();
@@ -237,15 +284,15 @@ fn call_all(handle: &PidHandle) {
     handle.release().unwrap();
     let _ = handle.exit_status();
     let _ = handle.wait_shared();
+    let _ = handle.try_wait_shared();
+    let _ = handle.wait_shared_timeout(Duration::from_secs(60));
+    let _ = handle.wait_shared_deadline(deadline);
     let _ = handle.has_exited();
     let _ = handle.wait_exited();
     let _ = handle.wait_exited_timeout(Duration::from_secs(60));
+    let _ = handle.wait_exited_deadline(deadline);
     handle.reap_in_background();
-    let group = handle.process_group().unwrap();
-    group.kill().unwrap_err();
-    group.has_exited().unwrap_err();
-    group.wait_exited().unwrap_err();
-    group.terminate(Duration::from_secs(60)).unwrap_err();
+    handle.process_group().unwrap_err();
 }
 
 #[test]
@@ -256,30 +303,52 @@ fn no_call_exceeds_its_limit_of_system_calls() {
     if !pidfds_supported() {
         return;
     }
-    let check = Command::new("strace").args(["-f", "true"]).output();
-    if !check.is_ok_and(|output| output.status.success()) {
-        return skip("no strace, or no permission to trace");
-    }
-    let report: PathBuf = env::temp_dir().join(format!("pidwait-strace-{}", process::id()));
-    let path = report.to_str().expect("a UTF-8 path");
-    let strace = ["strace", "-f", "-o", path];
-    run_isolated_under(
-        &strace,
-        "no_call_exceeds_its_limit_of_system_calls",
-        "counted",
-        |command| {
-            command.env_remove("PIDWAIT_BACKEND");
-        },
-    );
-    let lines = fs::read_to_string(&report).unwrap();
-    fs::remove_file(&report).unwrap();
-
+    let Some(lines) = traced("no_call_exceeds_its_limit_of_system_calls", &[]) else {
+        return;
+    };
     // The counting itself works.
     assert_eq!(calls_in(&lines, "two calls").len(), 2);
     for (name, limit) in LIMITS {
         let calls = calls_in(&lines, name);
         assert!(calls.len() <= *limit, "{name}, {limit}: {calls:#?}");
     }
+}
+
+/// In a PID namespace of its own, because each PID that is given out meanwhile costs a further list.
+#[test]
+fn the_end_of_a_group_lists_proc_once_or_twice() {
+    if current_part().is_some() {
+        return measure_groups();
+    }
+    let mut wrapper = vec!["unshare", "-p", "-f", "--mount-proc"];
+    if !is_root() {
+        wrapper.push("-Ur");
+    }
+    if let Some(lines) = traced("the_end_of_a_group_lists_proc_once_or_twice", &wrapper) {
+        check_group_ends(&lines);
+    }
+}
+
+/// Runs a test under strace, which runs under a wrapper, and returns what strace prints. `None`: that is not
+/// possible here.
+fn traced(test: &str, wrapper: &[&str]) -> Option<String> {
+    let report: PathBuf = env::temp_dir().join(format!("pidwait-strace-{}-{test}", process::id()));
+    let path = report.to_str().expect("a UTF-8 path");
+    let strace = [wrapper, &["strace", "-f", "-o", path]].concat();
+    let check = Command::new(strace[0])
+        .args(&strace[1..])
+        .arg("true")
+        .output();
+    if !check.is_ok_and(|output| output.status.success()) {
+        skip("no strace, no permission to trace, or no PID namespace");
+        return None;
+    }
+    run_isolated_under(&strace, test, "counted", |command| {
+        command.env_remove("PIDWAIT_BACKEND");
+    });
+    let lines = fs::read_to_string(&report).unwrap();
+    fs::remove_file(&report).unwrap();
+    Some(lines)
 }
 
 /// The system calls of one thread between two markers.

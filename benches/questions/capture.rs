@@ -2,6 +2,8 @@
 //! piped, until its status and its output are there.
 
 mod capped;
+#[cfg(feature = "runtimes")]
+mod futures;
 mod through_cat;
 
 use std::future::Future;
@@ -14,6 +16,8 @@ use async_io::Timer;
 use futures_lite::FutureExt;
 use nix::libc::pid_t;
 use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
+#[cfg(feature = "runtimes")]
+use pidwait::Capture;
 use process_control::{ChildExt as _, Control};
 use subprocess::{Exec, Redirection};
 
@@ -31,6 +35,11 @@ pub(crate) fn ask(bench: &Bench) {
     output(bench, "capture/64MiB", 64 * MIB, 1);
     capped::ask(bench, "capture/64MiB_capped", 64 * MIB, 64 * KIB);
     through_cat::ask(bench, "capture/4MiB_through_cat", 4 * MIB);
+    #[cfg(feature = "runtimes")]
+    {
+        futures::many_at_once(bench, "capture/200_at_once", 200, KIB);
+        futures::beside_a_flood(bench, "capture/delay_beside_a_flood");
+    }
 }
 
 fn add<'a>(
@@ -63,6 +72,16 @@ fn output(bench: &Bench, name: &str, bytes: usize, samples: usize) {
     });
     add(&mut question, "pidwait", bytes, move || {
         api::capture(&mut head(), TIMEOUT)
+    });
+    #[cfg(feature = "runtimes")]
+    add(&mut question, "pidwait on tokio", bytes, move || {
+        let capture = Capture::new().timeout(TIMEOUT).on(pidwait::Tokio);
+        Ok(RUNTIME.block_on(capture.output(head()))?.stdout)
+    });
+    #[cfg(feature = "runtimes")]
+    add(&mut question, "pidwait on async-io", bytes, move || {
+        let capture = Capture::new().timeout(TIMEOUT).on(pidwait::AsyncIo);
+        Ok(async_io::block_on(capture.output(head()))?.stdout)
     });
     add(&mut question, "process_control", bytes, move || {
         process_control(head().spawn()?)

@@ -2,7 +2,8 @@
 
 #![allow(dead_code)] // Each example uses a part.
 
-use std::io;
+use std::env;
+use std::io::{self, Write};
 use std::ops::RangeInclusive;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
@@ -10,6 +11,20 @@ use std::time::Duration;
 
 use nix::libc::{self, c_int};
 use nix::sys::signal::Signal;
+
+/// Whether the first argument asks for the usage, for examples that have no other option.
+pub(crate) fn asks_for_help() -> bool {
+    env::args_os()
+        .nth(1)
+        .is_some_and(|word| word == "-h" || word == "--help")
+}
+
+/// Prints the usage, and returns the exit code for it.
+pub(crate) fn print_usage(usage: &str) -> u8 {
+    // The reader may have closed the pipe, which is no failure.
+    let _ = io::stdout().write_all(usage.as_bytes());
+    0
+}
 
 /// Describes how a process ended.
 pub(crate) fn describe(status: ExitStatus) -> String {

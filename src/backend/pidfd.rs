@@ -74,13 +74,9 @@ impl Process {
         Ok(sys::is_readable(&*self.fd)? && sys::is_readable(&*self.fd)?)
     }
 
-    pub(crate) fn block_until_exited(&self, deadline: Option<Instant>) -> nix::Result<bool> {
-        while sys::poll_readable(&*self.fd, deadline)? {
-            if sys::is_readable(&*self.fd)? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+    /// Until the kernel reports an exit: the caller checks for it.
+    pub(crate) fn block(&self, deadline: Option<Instant>) -> nix::Result<bool> {
+        sys::poll_readable(&*self.fd, deadline)
     }
 
     pub(crate) fn signal(&self, signal: c_int) -> nix::Result<()> {

@@ -145,6 +145,10 @@ impl Kept {
 mod tests {
     use super::*;
 
+    fn byte(number: usize) -> u8 {
+        u8::try_from(number % 251).unwrap()
+    }
+
     /// Pushes 0, 1, 2... in pieces of those lengths, and returns what is kept.
     fn kept(
         most: (usize, usize),
@@ -160,10 +164,6 @@ mod tests {
             check(&mut kept, total);
         }
         kept
-    }
-
-    fn byte(index: usize) -> u8 {
-        u8::try_from(index % 251).unwrap()
     }
 
     fn expected((first, last): (usize, usize), total: usize) -> Vec<u8> {

@@ -252,8 +252,8 @@ impl<'a> Session<'a> {
 
     /// Does what can be done now. Returns whether the run is over.
     pub(super) fn work(&mut self, observer: &mut dyn Observer) -> io::Result<bool> {
-        if self.input.is_ready && self.input.write(self.plan.budget)? {
-            self.close_input()?;
+        if self.input.is_ready {
+            self.write()?;
         }
         let had_ended = self.have_ended();
         self.read_ready(observer)?;
@@ -262,6 +262,13 @@ impl<'a> Session<'a> {
             self.recheck = Some(Recheck::now());
         }
         self.advance(observer)
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        if self.input.write(self.plan.budget)? {
+            self.close_input()?;
+        }
+        Ok(())
     }
 
     fn read_ready(&mut self, observer: &mut dyn Observer) -> io::Result<()> {
@@ -328,7 +335,8 @@ impl<'a> Session<'a> {
                         self.check_exit()?;
                     }
                     if !self.has_exited && self.due().is_some() {
-                        // Output and an exit of the same moment win.
+                        // Output and an exit of the same moment win. A run of no time writes and reads, too.
+                        self.write()?;
                         self.read(Pipe::Stdout, self.plan.budget, observer)?;
                         self.read(Pipe::Stderr, self.plan.budget, observer)?;
                         self.check_exit()?;

@@ -19,7 +19,7 @@ use nix::libc::{c_int, pid_t};
 use crate::backend::Process;
 use crate::capture::{leads_group, sealed, Piped, PipesMut, Target};
 use crate::engine::{check_until, try_share, Subject};
-use crate::errno::is_echild;
+use crate::errno::{errno_of, is_echild};
 use crate::exit::{Event, ResourceUsage};
 use crate::handle::{default_backend, ExitFd, HandleSubject, PidHandle, Spawned};
 use crate::process_group::ProcessGroup;
@@ -173,12 +173,12 @@ impl Subject for ChildSubject<'_> {
     }
 
     fn signal(&mut self, signal: c_int) -> nix::Result<()> {
-        let opened = self.open().map_err(|_| Errno::ECHILD)?;
+        let opened = self.open().map_err(open_errno)?;
         HandleSubject::new(opened).signal(signal)
     }
 
     fn signal_group(&mut self, signal: c_int) -> nix::Result<()> {
-        let opened = self.open().map_err(|_| Errno::ECHILD)?;
+        let opened = self.open().map_err(open_errno)?;
         HandleSubject::new(opened).signal_group(signal)
     }
 
@@ -207,6 +207,11 @@ impl Subject for ChildSubject<'_> {
     fn exit_fd(&mut self) -> Option<ExitFd> {
         HandleSubject::new(self.open().ok()?).exit_fd()
     }
+}
+
+/// Not ECHILD for every error: an end that finds ECHILD takes the child for reaped, and sends it nothing.
+fn open_errno(error: io::Error) -> Errno {
+    errno_of(&error).unwrap_or(Errno::ECHILD)
 }
 
 impl Piped for Child {}

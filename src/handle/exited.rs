@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-use super::{settle, Phase, PidHandle};
-use crate::engine::Timeout;
+use super::{settle, HandleSubject, Phase, PidHandle};
+use crate::engine::{self, Timeout};
 
 impl PidHandle {
     /// Returns whether the process, child or not, has exited. A zombie has exited. Nothing is reaped.
@@ -188,22 +188,11 @@ impl PidHandle {
     }
 
     fn exited_within(&self, timeout: Timeout) -> io::Result<bool> {
-        let mut guard = self.lock();
-        let process = match &guard.phase {
-            Phase::Live(process) => process.clone(),
-            Phase::ReapedEarly(..) | Phase::Done => return Ok(true),
-            Phase::Released => return Err(Errno::EINVAL.into()),
-        };
-        let exited = process.has_exited(&mut guard.seen);
-        settle(guard);
-        if exited? {
-            return Ok(true);
-        }
-        match timeout {
-            Timeout::Now => Ok(false),
-            Timeout::At(_) | Timeout::Infinite => {
-                self.block_until_exited(&process, timeout.deadline())
-            }
+        let mut subject = HandleSubject::new(self);
+        match subject.take_process() {
+            Err(Errno::ECHILD) => Ok(true),
+            Err(errno) => Err(errno.into()),
+            Ok(_) => engine::wait_exited(&mut subject, timeout),
         }
     }
 }

@@ -512,7 +512,7 @@ impl Subject for HandleSubject<'_> {
 
     fn block(&mut self, deadline: Option<Instant>) -> io::Result<bool> {
         let handle = self.handle;
-        handle.block_until_exited(self.take_process()?, deadline)
+        handle.block_on(self.take_process()?, deadline)
     }
 
     fn exit_fd(&mut self) -> Option<ExitFd> {

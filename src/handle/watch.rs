@@ -107,15 +107,15 @@ impl PidHandle {
         }
     }
 
-    /// Blocks until a process that this handle refers to has exited, without the lock. False once the
-    /// deadline has passed.
-    pub(super) fn block_until_exited(
+    /// Blocks until a process that this handle refers to may have exited, without the lock. False once the
+    /// deadline has passed, and it has not.
+    pub(super) fn block_on(
         &self,
         process: &Process,
         deadline: Option<Instant>,
     ) -> io::Result<bool> {
         let by_pid = match process {
-            Process::Pidfd(process) => return Ok(process.block_until_exited(deadline)?),
+            Process::Pidfd(process) => return Ok(process.block(deadline)?),
             Process::Waitpid(by_pid) => by_pid,
         };
         let mut guard = self.lock();

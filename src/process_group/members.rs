@@ -195,6 +195,11 @@ impl Members {
                         }
                         self.left = alive;
                         self.watch_last();
+                        if let Watched::Nothing = self.watched {
+                            // Without a pidfd, which could be that of a later process.
+                            self.plan_next_check();
+                            return Ok(Look::Alive);
+                        }
                     }
                 },
             }
@@ -219,6 +224,7 @@ impl Members {
         subject: &mut (impl Subject + ?Sized),
         signal: c_int,
     ) -> io::Result<()> {
+        self.start = sys::now(); // Members may exit soon.
         if !self.has_lost_leader {
             match subject.signal_group(signal) {
                 Ok(()) | Err(Errno::ESRCH) => return Ok(()),
@@ -342,10 +348,13 @@ impl Members {
             return Ok(Scan::Unknown(unsupported(text)));
         }
         let new = NewPids::from_now();
-        let list = match sys::list_pids() {
+        let mut list = match sys::list_pids() {
             Ok(list) => list,
             Err(errno) => return Ok(Scan::Unknown(errno.into())),
         };
+        // A leader that has exited does not come back. Its zombie is kept, so it is in each list.
+        let has_leader = !subject.has_exited()?;
+        list.retain(|pid| has_leader || *pid != self.group);
         let alive = self.alive_of(subject, list.iter().copied())?;
         if !alive.is_empty() {
             return Ok(Scan::Alive(alive));
@@ -386,6 +395,9 @@ impl Members {
                 Ok(Given::Many) => sys::list_pids()?,
                 Err(errno) => return Ok(Scan::Unknown(errno.into())),
             };
+        }
+        if subject.has_exited()? {
+            return Ok(Scan::None);
         }
         // `/proc` may hide the leader.
         let leader = self.alive_of(subject, [self.group])?;

@@ -70,11 +70,25 @@ pub(crate) fn proc_stat(pid: pid_t) -> Result<ProcStat> {
 }
 
 fn read_stat(pid: pid_t) -> Result<ProcStat> {
-    let text = fs::read(format!("/proc/{pid}/stat")).map_err(|error| match error.kind() {
+    let stat = File::open(format!("/proc/{pid}/stat")).and_then(read_at_once);
+    let text = stat.map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => Errno::ESRCH,
         _ => errno_of(error),
     })?;
     parse_stat(&text).ok_or(Errno::EIO)
+}
+
+/// Reads a small file of `/proc` in one call. std would ask for its size, which is 0, and read by and by.
+fn read_at_once(mut file: File) -> io::Result<Vec<u8>> {
+    let mut text = vec![0; 1024]; // Longer than either of them.
+    let length = loop {
+        match file.read(&mut text) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            read => break read?,
+        }
+    };
+    text.truncate(length);
+    Ok(text)
 }
 
 /// When this process was started, or forked.
@@ -191,14 +205,12 @@ impl Newest {
 
 /// `None` if `/proc/loadavg` is missing or does not tell.
 fn last_in_loadavg() -> Option<pid_t> {
-    let mut file = File::open("/proc/loadavg").ok()?;
+    let file = File::open("/proc/loadavg").ok()?;
     // lxcfs binds a file of its own over it, which lags behind.
     if file.metadata().ok()?.dev() != fs::metadata("/proc").ok()?.dev() {
         return None;
     }
-    let mut text = String::new();
-    file.read_to_string(&mut text).ok()?;
-    parse_loadavg(&text)
+    parse_loadavg(str::from_utf8(&read_at_once(file).ok()?).ok()?)
 }
 
 /// The last field. gVisor has 0 there.

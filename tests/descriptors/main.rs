@@ -72,12 +72,16 @@ fn sweep(name: &str, case: Case, backend: Backend) {
 
 /// It keeps its descriptors, so it has them before the first count.
 fn start_background_reaper() {
+    let before = common::open_descriptors();
     for backend in common::backends() {
         let handle = running(backend);
         handle.reap_in_background();
         handle.kill().expect("it runs");
         common::eventually("it is reaped", || handle.exit_status().is_some());
     }
+    common::eventually("only the poller and its waker are left", || {
+        common::open_descriptors() == before + 2
+    });
 }
 
 /// `support` returns EMFILE and probes again at the next call.

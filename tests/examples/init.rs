@@ -12,7 +12,7 @@ fn exits_with_the_code_of_the_command() {
         (&["no-such-command"], 127),
         (&["/dev/null"], 126),
         (&[], 125),
-        (&["-g", "soon", "true"], 125),
+        (&["-k", "soon", "true"], 125),
     ] {
         for backend in backends() {
             let output = run("init", args, backend);
@@ -45,7 +45,7 @@ fn ends_the_rest_of_the_group_within_the_grace() {
         let script =
             format!("(trap '' TERM; echo ready; exec {FOREVER}) & {FOREVER} & read x; exit 5");
         let mut command = on("init", backend);
-        command.args(["-g", "0.05", "sh", "-c", &script]);
+        command.args(["-k", "0.05", "sh", "-c", &script]);
         command.stdin(Stdio::piped());
         let (mut init, mut output) = start(&mut command);
         assert_eq!(line(&mut output), "ready");
@@ -99,7 +99,7 @@ fn ends_all_processes_as_pid_1() {
                           while :; do sleep 0.01; done' &
             setsid sh -c 'trap \"\" TERM; echo ready >&3; while :; do sleep 0.01; done' &
             read one <&3; read two <&3; exit 7";
-        let Some(output) = as_pid_1(backend, &["-g", "1", "sh", "-c", script]) else {
+        let Some(output) = as_pid_1(backend, &["-k", "1", "sh", "-c", script]) else {
             return;
         };
         assert_eq!(output.status.code(), Some(7), "{output:?}");

@@ -29,6 +29,24 @@ const UNUSED_PID: &str = "2147483647";
 /// Runs longer than any test, so a test that fails to end it hangs.
 const FOREVER: &str = "sleep 2147483";
 
+#[test]
+fn help_is_printed_on_standard_output() {
+    for file in std::fs::read_dir("examples").unwrap() {
+        let file = file.unwrap().path();
+        let name = file.file_stem().unwrap().to_str().unwrap();
+        let needs_tokio = ["step", "tokio"].contains(&name);
+        if file.is_dir() || needs_tokio && cfg!(not(feature = "tokio")) {
+            continue;
+        }
+        for option in ["-h", "--help"] {
+            let output = example(name).arg(option).output().unwrap();
+            assert_eq!(output.status.code(), Some(0), "{name}: {output:?}");
+            assert!(stdout(&output).starts_with(&format!("usage: {name} ")));
+            assert_eq!(stderr(&output), "", "{name}");
+        }
+    }
+}
+
 #[cfg(feature = "tokio")]
 #[test]
 fn tokio_example_waits_for_a_process_with_a_timeout() {

@@ -64,7 +64,7 @@ fn ends_the_whole_group_at_the_time_limit() {
         // One member ignores SIGTERM and must be killed after the leader has exited.
         let line = format!("(trap '' TERM; exec {FOREVER}) & {FOREVER}");
         // The output ends when all processes that hold it have exited.
-        let output = feed(&["--time-limit", "0.2"], &line, backend);
+        let output = feed(&["--timeout", "0.2"], &line, backend);
         assert_eq!(output.status.code(), Some(1), "{output:?}");
         let text = "killed by SIGTERM (time limit)";
         assert!(stdout(&output).contains(text), "{output:?}");
@@ -75,7 +75,7 @@ fn ends_the_whole_group_at_the_time_limit() {
 fn kills_a_command_that_ignores_sigterm() {
     for backend in backends() {
         let line = format!("trap '' TERM; while :; do {FOREVER}; done");
-        let args = ["--time-limit", "0.2", "-k", "0.01"];
+        let args = ["-t", "0.2", "-k", "0.01"];
         let output = feed(&args, &line, backend);
         assert_eq!(output.status.code(), Some(1), "{output:?}");
         assert!(stdout(&output).contains("(time limit)"), "{output:?}");
@@ -108,7 +108,7 @@ fn ctrl_c_ends_all_commands() {
 fn bad_arguments_exit_with_2() {
     for (args, text) in [
         (&["-j", "0"][..], "\"0\""),
-        (&["--time-limit", "soon"], "\"soon\": a duration"),
+        (&["--timeout", "soon"], "\"soon\": a duration"),
         (&["/dev/null", "/dev/zero"], "\"/dev/zero\""),
         (&["/dev/null/lines"], "\"/dev/null/lines\""),
     ] {

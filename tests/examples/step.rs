@@ -23,15 +23,6 @@ fn assert_ended(pid: &str) {
 }
 
 #[test]
-fn help_is_no_failure() {
-    for flag in ["-h", "--help"] {
-        let output = run("step", &[flag], Backend::Waitpid);
-        assert_eq!(output.status.code(), Some(0));
-        assert!(stderr(&output).starts_with("usage: step"));
-    }
-}
-
-#[test]
 fn passes_the_output_on_and_prints_how_it_ended() {
     for backend in backends() {
         let output = run(
@@ -102,7 +93,7 @@ fn ctrl_c_ends_the_step_with_a_grace() {
     for backend in backends() {
         let script = format!("trap 'echo cleanup; exit 7' TERM; echo ready; {FOREVER} & wait");
         let mut command = on("step", backend);
-        command.args(["-g", "600", "sh", "-c", &script]);
+        command.args(["-k", "600", "sh", "-c", &script]);
         let (mut step, mut output) = start(command.stderr(Stdio::piped()));
         assert_eq!(line(&mut output), "ready");
         // It asks for the signal before it reads the output.

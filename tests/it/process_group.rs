@@ -26,19 +26,22 @@ use crate::common::{
 /// system's libraries are static.
 pub(crate) fn library(source: &str) -> Option<PathBuf> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/process_group");
-    let library = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
-    // Of this process, because tests run at the same time.
-    let library = library.join(format!("{source}.{}.so", std::process::id()));
+    let target = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    // Renamed when it is complete, because other tests may load it at this moment.
+    let thread = std::thread::current().id();
+    let new = target.join(format!("{source}.{}.{thread:?}", std::process::id()));
     let mut compiler = Command::new("cc");
-    compiler
-        .args(["-shared", "-fPIC", "-o"])
-        .arg(&library)
-        .arg(PathBuf::from(folder).join(source));
+    compiler.args(["-shared", "-fPIC", "-o"]).arg(&new);
+    compiler.arg(PathBuf::from(folder).join(source)).arg("-ldl");
     if cfg!(target_arch = "x86") {
         compiler.arg("-m32");
     }
-    match compiler.arg("-ldl").output() {
-        Ok(output) if output.status.success() => Some(library),
+    match compiler.output() {
+        Ok(output) if output.status.success() => {
+            let library = target.join(format!("{source}.so"));
+            std::fs::rename(new, &library).unwrap();
+            Some(library)
+        }
         Ok(output) => {
             skip(&format!("cc: {}", String::from_utf8_lossy(&output.stderr)));
             None

@@ -7,7 +7,7 @@ use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use nix::libc::{self, c_int};
-use pidwait::{PidHandle, Spawned, WaitSet};
+use pidwait::{PidHandle, ProcessGroup, Spawned, WaitSet};
 use proptest::prelude::*;
 
 use crate::common::{readable, shell};
@@ -27,6 +27,10 @@ enum Call {
     ExitFd,
     Signal(c_int),
     SignalGroup(c_int),
+    /// Keeps the group, and with it the zombie, until the next call that drops it.
+    KeepGroup,
+    DropGroup,
+    SignalKeptGroup(c_int),
     Clone,
     Identity,
     Release,
@@ -44,6 +48,8 @@ enum Ending {
     WaitExited,
     WaitExitedTimeout(Duration),
     Terminate(Duration),
+    TerminateUnreaped(Duration),
+    TerminateKeptGroup(Duration),
     Set(Duration),
 }
 
@@ -59,6 +65,9 @@ fn call() -> impl Strategy<Value = Call> {
         Just(Call::ExitFd),
         signal().prop_map(Call::Signal),
         signal().prop_map(Call::SignalGroup),
+        Just(Call::KeepGroup),
+        Just(Call::DropGroup),
+        signal().prop_map(Call::SignalKeptGroup),
         Just(Call::Clone),
         Just(Call::Identity),
         Just(Call::Release),
@@ -76,6 +85,8 @@ fn ending() -> impl Strategy<Value = Ending> {
         Just(Ending::WaitExited),
         duration().prop_map(Ending::WaitExitedTimeout),
         duration().prop_map(Ending::Terminate),
+        duration().prop_map(Ending::TerminateUnreaped),
+        duration().prop_map(Ending::TerminateKeptGroup),
         duration().prop_map(Ending::Set),
     ]
 }
@@ -83,7 +94,12 @@ fn ending() -> impl Strategy<Value = Ending> {
 /// A handle, and the state that the contract requires it to be in.
 struct TestHandle {
     handle: PidHandle,
+    group: Option<ProcessGroup>,
     state: State,
+    /// Of the zombie, or from a group's call.
+    status: Option<ExitStatus>,
+    /// A call has returned the status, so the zombie is reaped once no group keeps it.
+    is_returned: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -114,11 +130,18 @@ proptest! {
             }
         };
         let pid = handle.id();
-        let mut handle = TestHandle { handle, state: State::Live };
+        let mut handle = TestHandle {
+            handle,
+            group: None,
+            state: State::Live,
+            status: None,
+            is_returned: false,
+        };
         for call in calls {
             handle.apply(call);
         }
-        assert_reaped_once(pid, matches!(handle.state, State::Done(_)));
+        handle.group = None;
+        assert_reaped_once(pid, handle.is_returned);
     }
 }
 
@@ -138,9 +161,13 @@ impl TestHandle {
             Call::ExitStatus => {
                 let status = handle.exit_status();
                 match self.state {
-                    State::Live if status.is_none() => {}
-                    State::Live => assert!(handle.has_exited().expect("it is live"), "{status:?}"),
                     State::Done(expected) => assert_eq!(status, Some(expected)),
+                    State::Live if status.is_none() => {}
+                    State::Live => {
+                        assert!(handle.has_exited().expect("it is live"), "{status:?}");
+                        self.check_status(status);
+                    }
+                    State::Released if self.is_returned => assert_eq!(status, self.status),
                     State::Released => assert_eq!(status, None),
                 }
             }
@@ -150,12 +177,19 @@ impl TestHandle {
             },
             Call::Signal(signal) => self.check_signal(signal, handle.signal(signal)),
             Call::SignalGroup(signal) => {
-                self.check_signal(
-                    signal,
-                    handle
-                        .process_group()
-                        .and_then(|group| group.signal(signal)),
-                );
+                if let Some(group) = self.check_group(handle.process_group()) {
+                    check_group_signal(&group, signal);
+                }
+            }
+            Call::KeepGroup => {
+                let group = self.check_group(handle.process_group());
+                self.group = self.group.take().or(group);
+            }
+            Call::DropGroup => self.group = None,
+            Call::SignalKeptGroup(signal) => {
+                if let Some(group) = &self.group {
+                    check_group_signal(group, signal);
+                }
             }
             // The one before is dropped.
             Call::Clone => self.handle = handle.clone(),
@@ -182,10 +216,14 @@ impl TestHandle {
         match ending {
             Ending::Wait => self.record(handle.wait().map(Some)),
             Ending::WaitUsage => self.record(handle.wait_usage().map(|(status, _)| Some(status))),
-            Ending::WaitShared => match self.state {
-                State::Done(status) => assert_eq!(handle.wait_shared().expect("done"), status),
-                State::Live | State::Released => self.record(handle.wait_shared().map(Some)),
-            },
+            Ending::WaitShared => {
+                let shared = handle.wait_shared();
+                if self.is_returned {
+                    assert_eq!(shared.ok(), self.status);
+                } else {
+                    self.record(shared.map(Some));
+                }
+            }
             Ending::WaitTimeout(timeout) => {
                 let start = Instant::now();
                 let result = handle.wait_timeout(timeout);
@@ -204,10 +242,30 @@ impl TestHandle {
                     assert_not_early(&exited.then_some(()), start, timeout);
                 }
             }
-            Ending::Terminate(grace) => match self.state {
-                State::Done(status) => assert_eq!(handle.terminate(grace).expect("done"), status),
-                State::Live | State::Released => self.record(handle.terminate(grace).map(Some)),
-            },
+            Ending::Terminate(grace) => {
+                let terminated = handle.terminate(grace);
+                match self.state {
+                    State::Done(status) => assert_eq!(terminated.expect("it is known"), status),
+                    State::Live | State::Released => self.record(terminated.map(Some)),
+                }
+            }
+            Ending::TerminateUnreaped(grace) => {
+                let terminated = handle.terminate_unreaped(grace);
+                match self.state {
+                    State::Done(_) => terminated.expect("it has exited"),
+                    State::Live | State::Released => drop(self.check(terminated)),
+                }
+            }
+            Ending::TerminateKeptGroup(grace) => {
+                if let Some(group) = &self.group {
+                    let status = group.terminate(grace).expect("the group keeps its leader");
+                    self.check_status(Some(status));
+                    self.is_returned = true;
+                    if let State::Live = self.state {
+                        self.state = State::Done(status);
+                    }
+                }
+            }
             Ending::Set(timeout) => self.wait_in_a_set(timeout),
         }
     }
@@ -249,7 +307,25 @@ impl TestHandle {
     #[track_caller]
     fn record(&mut self, result: io::Result<Option<ExitStatus>>) {
         if let Some(Some(status)) = self.check(result) {
+            self.check_status(Some(status));
             self.state = State::Done(status);
+            self.is_returned = true;
+        }
+    }
+
+    /// All statuses are the same.
+    #[track_caller]
+    fn check_status(&mut self, status: Option<ExitStatus>) {
+        assert!(self.status.is_none() || self.status == status, "{status:?}");
+        self.status = status;
+    }
+
+    /// The group of a live handle, or of a done one that a group keeps.
+    #[track_caller]
+    fn check_group(&self, result: io::Result<ProcessGroup>) -> Option<ProcessGroup> {
+        match self.state {
+            State::Done(_) if self.group.is_some() => Some(result.expect("it is kept")),
+            State::Live | State::Done(_) | State::Released => self.check(result),
         }
     }
 
@@ -269,6 +345,17 @@ impl TestHandle {
         match self.state {
             State::Live if !is_signal(signal) => assert_errno(result, libc::EINVAL),
             _ => drop(self.check(result)),
+        }
+    }
+}
+
+#[track_caller]
+fn check_group_signal(group: &ProcessGroup, signal: c_int) {
+    match group.signal(signal) {
+        Ok(()) => assert!(is_signal(signal)),
+        result => {
+            assert!(!is_signal(signal), "{result:?}");
+            assert_errno(result, libc::EINVAL);
         }
     }
 }

@@ -94,16 +94,19 @@ fn apply(handle: &PidHandle, call: Call, released: &mut bool) {
             assert_ok_or(handle.wait_exited_timeout(timeout), &final_state[1..])
         }
         Call::ExitStatus => drop(handle.exit_status()),
-        Call::ExitFd => assert_ok_or(handle.exit_fd(), final_state),
+        Call::ExitFd => assert_ok_or(handle.exit_fd(), &final_state[1..]),
         Call::Signal => assert_ok_or(handle.signal(0), &[final_state, &[libc::EPERM]].concat()),
         Call::SignalGroup => {
             let signalled = handle.process_group().and_then(|group| group.signal(0));
-            // Without an errno, unlike EINVAL of a released handle.
-            let is_no_leader = |error: &io::Error| {
-                error.kind() == ErrorKind::InvalidInput && error.raw_os_error().is_none()
-            };
-            if !signalled.as_ref().is_err_and(is_no_leader) {
-                assert_ok_or(signalled, &[final_state, &[libc::EPERM]].concat());
+            match signalled {
+                Err(error) if error.raw_os_error().is_none() => {
+                    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+                    assert!(
+                        error.to_string().contains("leads no process group"),
+                        "{error}"
+                    );
+                }
+                signalled => assert_ok_or(signalled, &[final_state, &[libc::EPERM]].concat()),
             }
         }
         Call::Release => {

@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use nix::libc::{self, c_int, pid_t};
-use pidwait::{Backend, PidHandle};
+use pidwait::{Backend, PidHandle, ProcessGroup};
 
 use crate::common::{self, readable, LONG};
 use crate::random::Random;
@@ -23,6 +23,8 @@ pub(crate) struct Subject {
     stdin: Mutex<Option<ChildStdin>>,
     log: Mutex<Log>,
     released: AtomicBool,
+    /// Some calls keep it, and others drop it.
+    group: Mutex<Option<ProcessGroup>>,
 }
 
 #[derive(Debug, Default)]
@@ -61,6 +63,7 @@ impl Subject {
             stdin: Mutex::new(child.stdin.take()),
             log: Mutex::default(),
             released: AtomicBool::new(false),
+            group: Mutex::default(),
         }
     }
 
@@ -68,7 +71,7 @@ impl Subject {
     pub(crate) fn call_something(&self, random: &mut Random) {
         let handle = &self.handle;
         let short = Duration::from_micros(random.next() % 3000);
-        match random.below(20) {
+        match random.below(24) {
             0..=1 => {
                 self.close_stdin();
                 self.record(handle.wait());
@@ -131,6 +134,22 @@ impl Subject {
             }
             15 if handle.backend() == Backend::Pidfd => self.reap_externally(),
             16 => drop(handle.exit_status().map(|status| self.check_status(status))),
+            18 => {
+                self.log().was_kept = true;
+                let group = self.check(handle.process_group());
+                let before = std::mem::replace(&mut *self.group.lock().expect("no panic"), group);
+                drop(before);
+            }
+            19 => self.drop_group(),
+            20 => {
+                self.close_stdin();
+                let status = self.check(handle.wait_shared());
+                self.log().shared.extend(status);
+            }
+            21 => {
+                let status = self.check(handle.wait_shared_timeout(short)).flatten();
+                self.log().shared.extend(status);
+            }
             _ => self.close_stdin(),
         }
     }
@@ -139,6 +158,7 @@ impl Subject {
     /// may have discarded it.
     pub(crate) fn check_reaped_once(&self, may_be_lost: bool) {
         self.close_stdin();
+        self.drop_group();
         let log = self.log();
         let is_taken = !log.statuses().is_empty();
         assert!(
@@ -179,6 +199,11 @@ impl Subject {
         if let (Some(known), Some(status)) = (known, statuses.first()) {
             assert_eq!(known, *status);
         }
+    }
+
+    fn drop_group(&self) {
+        let group = self.group.lock().expect("no panic").take();
+        drop(group);
     }
 
     fn close_stdin(&self) {

@@ -104,6 +104,27 @@ fn input_that_the_child_does_not_read_is_written_later() {
     }
 }
 
+/// Each run writes what fits now, so repeated ones make progress.
+#[test]
+fn timeout_of_zero_writes_what_the_pipe_takes() {
+    let input = vec![b'x'; 1 << 20];
+    for kind in kinds() {
+        let mut child = all_piped(kind, "wc -c; exit 3");
+        let (mut stdout, mut written) = (Vec::new(), 0);
+        let last = loop {
+            let capture = Capture::new().timeout(Duration::ZERO);
+            let captured = child.run(&capture.input(&input[written..])).unwrap();
+            stdout.extend_from_slice(&captured.stdout);
+            written += captured.input_written;
+            if written == input.len() || captured.status.is_some() {
+                break child.exited(LONG);
+            }
+        };
+        stdout.extend(last.stdout);
+        assert_eq!(String::from_utf8(stdout).unwrap().trim(), "1048576");
+    }
+}
+
 #[test]
 fn child_that_never_reads_is_ended_at_the_timeout() {
     let capture = Capture::new().timeout(SHORT).input(vec![b'x'; 1 << 20]);

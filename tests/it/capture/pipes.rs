@@ -15,7 +15,7 @@ use crate::common::{
     set_descriptor_limit, set_nonblocking, shell, sleep,
 };
 use nix::libc::EISDIR;
-use pidwait::{Capture, Captured, PidHandle, Pipe};
+use pidwait::{Capture, Captured, Pipe};
 
 fn each_stream_and_leak() -> impl Iterator<Item = (Pipe, Duration)> {
     let streams = [Pipe::Stdout, Pipe::Stderr].into_iter();
@@ -261,7 +261,7 @@ fn pseudoterminal_of_a_running_child_is_put_back() {
 #[test]
 fn exit_descriptor_that_is_registered_already_is_captured() {
     super::subject::tokio_runtime().block_on(async {
-        let mut child = PidHandle::spawn(&mut both_piped("echo out; exit 3")).unwrap();
+        let mut child = pidwait::PidHandle::spawn(&mut both_piped("echo out; exit 3")).unwrap();
         let handle = pidwait::TokioPidHandle::new(&child.handle).unwrap();
         let captured = Capture::new().on(pidwait::Tokio).run(&mut child).await;
         let captured = captured.unwrap();

@@ -436,11 +436,11 @@ fn kill_of_a_group_during_a_wait_spares_a_new_group() {
         return;
     }
     for backend in backends() {
-        let child = shell("exit 3").process_group(0).spawn().unwrap();
-        await_zombie(child.id());
+        let (child, stdin) = blocked_leader();
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
-        std::env::set_var("PIDWAIT_TEST_SLOW_KILL", "300");
+        std::env::set_var("PIDWAIT_TEST_SLOW_KILL", "500");
         thread::scope(|scope| {
+            let waiter = Waiter::start(scope, || handle.wait());
             let killer = Waiter::spawn(scope, || {
                 deny(&[NO_GROUP_SIGNALS]).unwrap();
                 handle.process_group().unwrap().kill()
@@ -448,10 +448,11 @@ fn kill_of_a_group_during_a_wait_spares_a_new_group() {
             eventually("it sleeps", || {
                 killer.is_finished() || is_in_nanosleep(killer.tid)
             });
-            assert_eq!(handle.wait().unwrap().code(), Some(3));
+            drop(stdin);
             await_gone(child.id());
             let reused = ForeignReusedPid::leading_group(child.id());
             killer.join().unwrap();
+            assert_eq!(waiter.join().unwrap().code(), Some(3));
             reused.assert_untouched();
         });
         std::env::remove_var("PIDWAIT_TEST_SLOW_KILL");
