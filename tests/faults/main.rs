@@ -30,7 +30,7 @@ use common::isolated::{current_part, try_isolated};
 use common::{
     backends, has_no_children, open_descriptors, reap_externally, state_of, thread_count,
 };
-use flows::{Flow, FLOWS};
+use flows::FLOWS;
 use libc::Fault;
 use nix::libc::{EACCES, EAGAIN, EINTR, EMFILE, ENOMEM, ENOSYS, EPERM};
 use pidwait::Backend;
