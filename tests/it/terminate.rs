@@ -12,7 +12,7 @@ use pidwait::{ChildExt, Escalation, PidHandle, Spawned};
 
 use crate::common::{
     await_gone, backends, blocked_on_stdin, errno, has_exit_records, ignoring_sigterm, ready,
-    reap_externally, rounds, shell, sleeper, stop, while_asleep, zombie, NonChild,
+    reap_externally, rounds, shell, sleeper, stop, zombie, NonChild,
 };
 
 const MILLI: Duration = Duration::from_millis(1);
