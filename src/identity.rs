@@ -50,7 +50,8 @@ use crate::sys;
 /// # Platform notes
 ///
 /// Linux only. An identity is valid within one PID namespace and one time namespace: in others the same
-/// process has another PID or another start time. Start times are counted in clock ticks (10 ms).
+/// process has another PID or another start time. Start times are counted in clock ticks (10 ms). A process
+/// that was restored from a checkpoint has another start time, so its old identity no longer opens it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Identity {
     pid: pid_t,

@@ -75,8 +75,9 @@
 //! `pidfd_open`, `waitid(P_PIDFD)` and `pidfd_send_signal`. Linux 5.4 and later has them, unless a
 //! sandbox forbids one. [`support`](fn@support) returns the result and the reason, and
 //! [`PidHandle::backend`] returns what a handle uses. The environment variable `PIDWAIT_BACKEND`, set
-//! to `pidfd` or `waitpid`, overrides the probe. The result is kept: a seccomp filter that forbids one
-//! of these calls later makes the calls of this crate fail with its errno.
+//! to `pidfd` or `waitpid`, overrides the probe, except in a program that runs with more privileges than its
+//! caller. The result is kept: a seccomp filter that forbids one of these calls later makes the calls of this
+//! crate fail with its errno.
 //!
 //! Both backends have the same calls and, with few exceptions, the same results. The sections
 //! *Platform notes* name the exceptions. With the waitpid backend:
@@ -193,12 +194,16 @@
 //! # Timeouts
 //!
 //! Timeouts use the monotonic clock. On Linux it does not count the time during which the system is
-//! suspended.
+//! suspended. It does count the time during which this process is stopped or frozen: a timed wait whose
+//! time has passed meanwhile ends when the process continues.
 //!
 //! # Tracing
 //!
 //! Only an exit ends a wait. A stop, a trace stop or a continue does not. For a process that you
 //! trace yourself, use `waitpid`: a wait of this crate may consume the report of a trace stop.
+//!
+//! A zombie that another process traces cannot be reaped until the tracer releases it. A wait notices the
+//! release up to 50 ms late, with pidfds too, because no event follows it.
 //!
 //! # Guides
 //!

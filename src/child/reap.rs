@@ -147,8 +147,8 @@ impl Subject for ChildSubject<'_> {
             return Ok(None);
         };
         match sys::peek_by_pid(pid_of(self.child)?) {
-            Err(Errno::ECHILD) => Ok(Some(status)),
-            Err(errno) => Err(errno.into()),
+            // Also after an error that may pass: the status is this child's, and only this call can return it.
+            Err(_) => Ok(Some(status)),
             Ok(_) => {
                 self.cached = Some(status);
                 self.usage = None; // Of the other child.

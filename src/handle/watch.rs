@@ -45,8 +45,7 @@ impl PidHandle {
     ///
     /// # Examples
     ///
-    /// This wait ends at the exit or at a message on a socket. In `examples/interruptible.rs` a signal
-    /// ends it.
+    /// This wait ends at the exit or at a message on a socket, which can come from a signal handler.
     ///
     /// ```
     /// use nix::poll::{poll, PollFd, PollFlags, PollTimeout};

@@ -163,3 +163,14 @@ pub(crate) fn assert_leads_no_group<T: Debug>(result: io::Result<T>, pid: u32) {
     assert!(text.contains(&pid.to_string()), "{text}");
     assert!(text.contains("process_group(0)"), "{text}");
 }
+
+/// A folder for files of a test: that of cargo, unless the tests run on another machine than that which
+/// compiled them.
+pub(crate) fn temp_dir() -> std::path::PathBuf {
+    let of_cargo = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    if of_cargo.is_dir() {
+        of_cargo
+    } else {
+        std::env::temp_dir()
+    }
+}

@@ -9,11 +9,11 @@ use pidwait::{ChildExt, PidHandle, WaitSet};
 use crate::common::isolated::enter_with_each_backend;
 use crate::common::sleeper;
 
-const TIMEOUT: Duration = Duration::from_secs(3);
+const TIMEOUT: Duration = Duration::from_secs(6);
 /// The process is stopped for as long, so all timeouts are over when it continues. A wait that goes on
 /// with the time that was left at the stop takes almost twice as long.
-const STOPPED: &str = "sleep 0.2; kill -STOP $PPID; sleep 3; kill -CONT $PPID";
-const LONGEST: Duration = Duration::from_millis(4_500);
+const STOPPED: &str = "sleep 0.2; kill -STOP $PPID; sleep 6; kill -CONT $PPID";
+const LONGEST: Duration = Duration::from_secs(9);
 
 fn handle() -> PidHandle {
     let child = sleeper();

@@ -6,7 +6,8 @@ use std::os::unix::ffi::OsStrExt;
 
 use crate::common::isolated::{current_part, enter, run_isolated, run_isolated_under};
 use crate::common::{
-    all_backends, errno, is_root, open_descriptors, sh, skip, sleeper, zombie, UNPRIVILEGED_UID,
+    all_backends, errno, is_root, open_descriptors, sh, skip, sleeper, temp_dir, zombie,
+    UNPRIVILEGED_UID,
 };
 use nix::libc;
 use pidwait::{is_echild, support, Backend, ChildExt, PidHandle, Spawned};
@@ -162,7 +163,7 @@ fn variable_is_ignored_in_a_program_with_more_privileges_than_its_caller() {
         "support::variable_is_ignored_in_a_program_with_more_privileges_than_its_caller";
     if current_part().is_some() {
         if !is_privileged() {
-            return skip("programs under target/ cannot be setuid");
+            return skip("no program can be setuid where the test puts it");
         }
         assert_eq!(support().unwrap().backend(), all_backends()[0]);
         return;
@@ -176,7 +177,7 @@ fn variable_is_ignored_in_a_program_with_more_privileges_than_its_caller() {
         code=$?
         rm "$copy"
         exit $code"#,
-        env!("CARGO_TARGET_TMPDIR")
+        temp_dir().display()
     );
     run_isolated_under(&["sh", "-c", &script], TEST, "setuid", |command| {
         command.env(VARIABLE, "neither");

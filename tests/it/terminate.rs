@@ -1,8 +1,8 @@
 //! `terminate` and `pidfd_terminate`.
 
-use std::io::{self, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, ExitStatus};
+use std::process::{Child, ExitStatus, Stdio};
 use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use pidwait::{ChildExt, Escalation, PidHandle, Spawned};
 
 use crate::common::{
     await_gone, backends, blocked_on_stdin, errno, has_exit_records, ignoring_sigterm, ready,
-    reap_externally, rounds, sleeper, stop, while_asleep, zombie, NonChild,
+    reap_externally, rounds, shell, sleeper, stop, zombie, NonChild,
 };
 
 const MILLI: Duration = Duration::from_millis(1);
@@ -367,12 +367,17 @@ fn two_ends_at_once_return_the_same_status() {
 #[test]
 fn terminate_continues_after_a_release() {
     for backend in backends() {
-        let child = ignoring_sigterm();
+        let script = "trap 'echo asked' TERM; echo ready; while :; do sleep 0.01; done";
+        let mut child = shell(script).stdout(Stdio::piped()).spawn().unwrap();
+        let mut output = BufReader::new(child.stdout.take().unwrap()).lines();
+        assert_eq!(output.next().unwrap().unwrap(), "ready");
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
-        let terminated = while_asleep(
-            || handle.terminate(300 * MILLI),
-            || handle.release().unwrap(),
-        );
-        assert_eq!(terminated.unwrap().signal(), Some(SIGKILL));
+        thread::scope(|scope| {
+            let terminated = scope.spawn(|| handle.terminate(300 * MILLI));
+            assert_eq!(output.next().unwrap().unwrap(), "asked");
+            handle.release().unwrap();
+            let status = terminated.join().unwrap().unwrap();
+            assert_eq!(status.signal(), Some(SIGKILL));
+        });
     }
 }

@@ -112,8 +112,10 @@ impl<F: AsFd> Poller<F> {
 
     /// Makes a descriptor edge-triggered. If it is readable now, that makes an event.
     fn modify(&self, fd: &impl AsFd, key: u64) {
-        // A descriptor that was added and is open is registered.
-        let _ = self.epoll.modify(fd, &mut EpollEvent::new(EDGE, key));
+        // A descriptor that was added and is open is registered. An error is one that passes, and a thread
+        // that is not woken may sleep forever: hence a second try.
+        let modify = || self.epoll.modify(fd, &mut EpollEvent::new(EDGE, key));
+        let _ = modify().or_else(|_| modify());
     }
 
     pub(crate) fn wait(&self, events: &mut Events, deadline: Option<Instant>) -> Result<bool> {

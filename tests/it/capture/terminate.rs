@@ -213,7 +213,7 @@ fn group_that_leaks_runs_on_without_terminate_on_leak() {
         let captured = child.run(&capture).unwrap();
         assert!(captured.leaked, "{captured:?}");
         let server = parse_pid(&captured.stdout);
-        assert_eq!(state_of(server), Some('S'));
+        assert!(!matches!(state_of(server), None | Some('Z' | 'X')));
         kill(server, SIGKILL);
         assert_ended(server);
     }

@@ -4,6 +4,7 @@ use std::env;
 use std::fs;
 use std::io::Read;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,7 @@ use crate::common::pid_namespace::{
 use crate::common::{
     await_state, await_zombie, backends, become_subreaper, errno, eventually, exit_main_thread,
     fork, fork_chain, has_living_member, kill, lead_group, leads_group, line, reap_externally,
-    rounds, shell, skip, sleep, state_of, while_asleep,
+    rounds, shell, skip, sleep, state_of, temp_dir, while_asleep,
 };
 
 const MILLI: Duration = Duration::from_millis(1);
@@ -287,13 +288,13 @@ fn chain_of_forks_does_not_outrun_a_look_without_the_last_pid() {
         "process_group::wait::chain_of_forks_does_not_outrun_a_look_without_the_last_pid";
     const FILE: &str = "PIDWAIT_TEST_LOADAVG";
     if current_part().is_none() {
-        let other = format!(
-            "{}/loadavg.{}",
-            env!("CARGO_TARGET_TMPDIR"),
-            std::process::id()
-        );
+        let other = temp_dir().join(format!("loadavg.{}", std::process::id()));
         fs::write(&other, "0.00 0.00 0.00 1/100 4711\n").unwrap();
-        for file in [&other, "/proc/sys/vm/laptop_mode", "/proc/1/mem"] {
+        for file in [
+            other.as_path(),
+            Path::new("/proc/sys/vm/laptop_mode"),
+            Path::new("/proc/1/mem"),
+        ] {
             in_pid_namespace_with(TEST, |command| {
                 command.env(FILE, file);
             });
