@@ -195,7 +195,7 @@
 //!
 //! Timeouts use the monotonic clock. On Linux it does not count the time during which the system is
 //! suspended. It does count the time during which this process is stopped or frozen: a timed wait whose
-//! time has passed meanwhile ends when the process continues.
+//! time has passed meanwhile ends when the process continues. In async calls the timers are the runtime's.
 //!
 //! # Tracing
 //!

@@ -1,13 +1,15 @@
 //! Timed waits of a process that is stopped meanwhile: they end no later than when it continues.
 
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use pidwait::{ChildExt, PidHandle, WaitSet};
+use nix::libc::SIGKILL;
+use pidwait::{Capture, ChildExt, PidHandle, StoppedBy, WaitSet};
 
 use crate::common::isolated::enter_with_each_backend;
-use crate::common::sleeper;
+use crate::common::{ignoring_sigterm, sleep, sleeper, with_piped_stdout};
 
 const TIMEOUT: Duration = Duration::from_secs(6);
 /// The process is stopped for as long, so all timeouts are over when it continues. A wait that goes on
@@ -48,18 +50,44 @@ fn set_wait_timeout() {
     assert!(set.wait_timeout(TIMEOUT).unwrap().is_none());
 }
 
+fn wait_shared_timeout() {
+    assert!(handle().wait_shared_timeout(TIMEOUT).unwrap().is_none());
+}
+
+fn group_wait_exited_timeout() {
+    let leader = sleep().process_group(0).spawn().unwrap();
+    let group = PidHandle::open(leader.id()).unwrap().process_group();
+    assert!(!group.unwrap().wait_exited_timeout(TIMEOUT).unwrap());
+}
+
+fn grace_of_an_end() {
+    let child = ignoring_sigterm();
+    let handle = PidHandle::open(child.id()).unwrap();
+    assert_eq!(handle.terminate(TIMEOUT).unwrap().signal(), Some(SIGKILL));
+}
+
+fn capture() {
+    let mut child = with_piped_stdout("exec sleep 600");
+    let captured = Capture::new().timeout(TIMEOUT).run(&mut child).unwrap();
+    assert_eq!(captured.stopped_by, Some(StoppedBy::Timeout));
+}
+
 #[test]
 fn timed_waits_end_when_a_stopped_process_continues() {
     if !enter_with_each_backend("stopped::timed_waits_end_when_a_stopped_process_continues") {
         return;
     }
-    let waits: [(&str, fn()); 6] = [
+    let waits: [(&str, fn()); 10] = [
         ("wait_timeout", wait_timeout),
         ("wait_deadline", wait_deadline),
         ("wait_exited_timeout", wait_exited_timeout),
         ("… of a non-child", wait_exited_timeout_of_a_non_child),
         ("pidfd_wait_timeout", pidfd_wait_timeout),
         ("WaitSet::wait_timeout", set_wait_timeout),
+        ("wait_shared_timeout", wait_shared_timeout),
+        ("wait_exited_timeout of a group", group_wait_exited_timeout),
+        ("the grace of an end", grace_of_an_end),
+        ("Capture", capture),
     ];
     let waiters = waits.map(|(name, wait)| {
         thread::spawn(move || {
