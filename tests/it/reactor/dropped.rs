@@ -120,8 +120,9 @@ pub(crate) fn the_end_of_a_group_dropped_midway_loses_nothing<R: Runtime>() {
         let group = child.process_group().unwrap();
         drop(group.terminate(Duration::ZERO)); // Not polled: nothing was sent.
         cancel(group.terminate(Duration::MAX)).await;
-        cancel(group.terminate(Duration::from_millis(1))).await;
-        R::sleep(Duration::from_millis(20)).await;
+        // Longer than a slow machine takes for the first poll.
+        cancel(group.terminate(Duration::from_secs(1))).await;
+        R::sleep(Duration::from_millis(1200)).await;
         assert!(
             !child.handle().has_exited().unwrap(),
             "only SIGTERM was sent, although the second grace is over"
