@@ -7,19 +7,13 @@ mod common;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::collections::HashMap;
-use std::fs;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
-use std::time::Duration;
 
 use nix::libc::{self, EAGAIN, SIGKILL};
 use pidwait::{Backend, PidHandle, WaitSet};
 
-use common::isolated::enter_with_each_backend;
-use common::{
-    assert_process_uses_at_most, backends, descriptor_limit, eventually, fork, kill, pause,
-    reap_externally, set_descriptor_limit, skip, sleep, thread_count,
-};
+use common::{backends, descriptor_limit, set_descriptor_limit, skip, sleep};
 
 const MANY: usize = 2_000;
 /// The kernel memory of these processes, about 150 KiB each, and of their watcher threads.
@@ -83,51 +77,68 @@ fn a_set_of_two_thousand_processes_stays_small_and_reports_every_exit() {
     }
 }
 
-/// By PID one thread checks all of them, in at most a twentieth of the time of one CPU. With pidfds there is
-/// none.
-#[test]
 #[cfg(target_os = "linux")]
-fn a_thousand_idle_non_children_cost_one_thread_and_little_time() {
-    if !enter_with_each_backend("a_thousand_idle_non_children_cost_one_thread_and_little_time") {
-        return;
-    }
-    if let Err(why) = raise_descriptor_limit() {
-        return skip(&why);
-    }
-    const COUNT: usize = 1_000;
-    let parent = fork(|| {
-        for _ in 0..COUNT {
-            fork(pause);
-        }
-        pause();
-    });
-    let children = format!("/proc/{parent}/task/{parent}/children");
-    let pids = || -> Vec<u32> {
-        let text = fs::read_to_string(&children).unwrap();
-        text.split_whitespace()
-            .map(|pid| pid.parse().unwrap())
-            .collect()
+mod non_children {
+    use std::fs;
+    use std::time::Duration;
+
+    use nix::libc::SIGKILL;
+    use pidwait::{Backend, PidHandle, WaitSet};
+
+    use crate::common::isolated::enter_with_each_backend;
+    use crate::common::{
+        assert_process_uses_at_most, eventually, fork, kill, pause, reap_externally, skip,
+        thread_count,
     };
-    eventually("all run", || pids().len() == COUNT);
-    let before = thread_count();
-    let mut set = WaitSet::new().unwrap();
-    for pid in pids() {
-        set.insert(PidHandle::open(pid).unwrap(), pid).unwrap();
+    use crate::raise_descriptor_limit;
+
+    /// By PID one thread checks all of them, in at most a twentieth of the time of one CPU. With pidfds there is
+    /// none.
+    #[test]
+    fn a_thousand_idle_non_children_cost_one_thread_and_little_time() {
+        if !enter_with_each_backend(
+            "non_children::a_thousand_idle_non_children_cost_one_thread_and_little_time",
+        ) {
+            return;
+        }
+        if let Err(why) = raise_descriptor_limit() {
+            return skip(&why);
+        }
+        const COUNT: usize = 1_000;
+        let parent = fork(|| {
+            for _ in 0..COUNT {
+                fork(pause);
+            }
+            pause();
+        });
+        let children = format!("/proc/{parent}/task/{parent}/children");
+        let pids = || -> Vec<u32> {
+            let text = fs::read_to_string(&children).unwrap();
+            text.split_whitespace()
+                .map(|pid| pid.parse().unwrap())
+                .collect()
+        };
+        eventually("all run", || pids().len() == COUNT);
+        let before = thread_count();
+        let mut set = WaitSet::new().unwrap();
+        for pid in pids() {
+            set.insert(PidHandle::open(pid).unwrap(), pid).unwrap();
+        }
+        let by_pid = pidwait::support().unwrap().backend() == Backend::Waitpid;
+        assert_eq!(thread_count(), before + usize::from(by_pid));
+        assert_process_uses_at_most(20, || {
+            let second = Duration::from_secs(1);
+            assert!(set.wait_timeout(second).unwrap().is_none());
+        });
+        kill(parent, SIGKILL); // They die with it.
+        reap_externally(parent);
+        let mut reported = 0;
+        while set.wait().unwrap().is_some() {
+            reported += 1;
+        }
+        assert_eq!(reported, COUNT);
+        eventually("the thread ends", || thread_count() == before);
     }
-    let by_pid = pidwait::support().unwrap().backend() == Backend::Waitpid;
-    assert_eq!(thread_count(), before + usize::from(by_pid));
-    assert_process_uses_at_most(20, || {
-        let second = Duration::from_secs(1);
-        assert!(set.wait_timeout(second).unwrap().is_none());
-    });
-    kill(parent, SIGKILL); // They die with it.
-    reap_externally(parent);
-    let mut reported = 0;
-    while set.wait().unwrap().is_some() {
-        reported += 1;
-    }
-    assert_eq!(reported, COUNT);
-    eventually("the thread ends", || thread_count() == before);
 }
 
 /// Kills the processes in an order that is neither the insertion order nor its reverse: the first half

@@ -14,7 +14,7 @@ use std::task::{Context, Poll};
 
 use nix::errno::Errno;
 
-use super::run::{give_up, Nobody, ToSink, Until};
+use super::run::{give_up, OnlyKept, ToSink, Until};
 use super::session::{Observer, Session, Source};
 use super::stream::CHUNK;
 use super::target::SpawnedTarget;
@@ -148,7 +148,7 @@ impl<R: Reactor, C: Future> AsyncCapture<R, C> {
     ///
     /// See [`AsyncCapture`].
     pub async fn output(self, command: impl BorrowMut<Command>) -> Result<Captured, CaptureError> {
-        self.output_to(command, Nobody).await
+        self.output_to(command, OnlyKept).await
     }
 
     /// Captures like [`output`](Self::output), and passes the output to `sink` as it arrives, like
@@ -208,7 +208,7 @@ impl<R: Reactor, C: Future> AsyncCapture<R, C> {
     /// # }
     /// ```
     pub async fn run(self, child: &mut impl Piped) -> Result<Captured, CaptureError> {
-        self.run_to(child, Nobody).await
+        self.run_to(child, OnlyKept).await
     }
 
     /// Captures like [`run`](Self::run), and passes the output to `sink` as it arrives, like

@@ -18,10 +18,10 @@ use crate::kill_on_drop::KillOnDrop;
 /// The most that a call that blocks reads from a pipe at once.
 const BUDGET: usize = 16 * CHUNK;
 
-/// Nobody looks at the output while it is read.
-pub(super) struct Nobody;
+/// The output is only kept.
+pub(super) struct OnlyKept;
 
-impl Observer for Nobody {}
+impl Observer for OnlyKept {}
 
 /// A sink gets the output.
 pub(super) struct ToSink<F>(pub(super) F);
@@ -73,7 +73,7 @@ impl Capture {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn output(&self, command: &mut Command) -> Result<Captured, CaptureError> {
-        self.output_to(command, Nobody)
+        self.output_to(command, OnlyKept)
     }
 
     /// Captures like [`output`](Self::output), and passes the output to `sink` as it arrives.
@@ -156,7 +156,7 @@ impl Capture {
     /// ```
     #[doc(alias = "wait_with_output")]
     pub fn run(&self, child: &mut impl Piped) -> Result<Captured, CaptureError> {
-        self.run_to(child, Nobody)
+        self.run_to(child, OnlyKept)
     }
 
     /// Captures like [`run`](Self::run), and passes the output to `sink` as it arrives.
@@ -280,9 +280,10 @@ impl Capture {
     /// Spawns a command for one run, with its pipes.
     pub(super) fn spawn(&self, command: &mut Command) -> Result<Spawned, CaptureError> {
         self.check().map_err(CaptureError::at_start)?;
-        let stdin = match self.input.is_empty() {
-            true => Stdio::null(),
-            false => Stdio::piped(),
+        let stdin = if self.input.is_empty() {
+            Stdio::null()
+        } else {
+            Stdio::piped()
         };
         command.stdin(stdin);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -138,9 +138,10 @@ impl<'a> Session<'a> {
             let text = "there is input, but the child's standard input is not piped";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
-        let [stdin, stdout, stderr] = match plan.is_new {
-            true => target.pipes().take_new(),
-            false => target.pipes().take()?,
+        let [stdin, stdout, stderr] = if plan.is_new {
+            target.pipes().take_new()
+        } else {
+            target.pipes().take()?
         };
         let exit_fd = target.subject().exit_fd();
         let mut session = Self {
@@ -416,7 +417,7 @@ impl<'a> Session<'a> {
 
     fn idle_until(&self) -> Option<Instant> {
         if self.have_ended() {
-            return None; // Nobody can write.
+            return None; // There is no writer left.
         }
         self.last_read.checked_add(self.options.idle_timeout)
     }
@@ -428,10 +429,12 @@ impl<'a> Session<'a> {
                 self.has_ended_it = true;
                 let leads_group = self.target.leads_group();
                 let subject = self.target.subject();
-                Stage::Ending(Box::new(match leads_group {
-                    true => Ending::of_group(subject, escalation, true),
-                    false => Ending::reaping(escalation),
-                }))
+                let ending = if leads_group {
+                    Ending::of_group(subject, escalation, true)
+                } else {
+                    Ending::reaping(escalation)
+                };
+                Stage::Ending(Box::new(ending))
             }
             _ => Stage::Over,
         };
@@ -524,7 +527,7 @@ impl Drop for Session<'_> {
         }
         self.fds().for_each(Fd::restore);
         let open = |stream: &mut Stream| stream.fd.take().filter(|_| !stream.has_ended);
-        // Of a child that has exited, nobody may be left to read the input.
+        // Once the child has exited, no process may be left to read the input.
         let has_exited = self.has_exited;
         let is_read = |fd: &Fd| !has_exited || !is_hung_up(fd);
         let fds = [

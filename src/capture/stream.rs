@@ -50,8 +50,8 @@ impl Fd {
 
     pub(super) fn restore(&self) {
         if self.flags & O_NONBLOCK == 0 {
-            // Flags that could be set can be set back. An error is one that passes, and nobody could be
-            // told of it: hence a second try.
+            // Flags that could be set can be set back. An error is one that passes, and this call
+            // cannot report it: hence a second try.
             let restore = || sys::set_status_flags(self.as_fd(), self.flags);
             let _ = restore().or_else(|_| restore());
         }

@@ -1,6 +1,6 @@
 // Tests: tests/it/process_group/
 
-//! The members of a process group: who is alive, and how to wait until nobody is.
+//! The members of a process group: who is alive, and how to wait until no process is.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -183,7 +183,7 @@ impl Members {
                     return Ok(Look::Unknown(error));
                 }
                 Scan::Alive(alive) => match subject.signal_group(0) {
-                    // Nobody is in the group. Those that were found are in a later one with its number.
+                    // No process is in the group. Those that were found are in a later one with its number.
                     Err(Errno::ESRCH) => return Ok(Look::Gone),
                     Err(Errno::ECHILD) if self.outlives_leader() => return Ok(Look::Gone),
                     Err(Errno::ECHILD) => self.lose_leader()?,
@@ -262,7 +262,7 @@ impl Members {
         Ok(())
     }
 
-    /// Whether the group can be signalled once its leader was reaped. ECHILD means then that nobody is in it.
+    /// Whether the group can be signalled once its leader was reaped. ECHILD then means that the group is empty.
     fn outlives_leader(&self) -> bool {
         self.seen.is_none() && !self.has_lost_leader
     }
@@ -332,7 +332,7 @@ impl Members {
         }))
     }
 
-    /// Lists the members that are alive. Nobody is if all of this holds:
+    /// Lists the members that are alive. None is if all of this holds:
     ///
     /// - Two scans have found none. One is not enough: A forks B, whose PID is in a part of `/proc` that
     ///   was already listed, and exits before the scan reaches A.

@@ -21,8 +21,8 @@ pub enum Direction {
     Write,
 }
 
-/// A runtime, as the futures use it. Public, because `Reactor` names it; the module is private, and so
-/// nobody else can implement it.
+/// A runtime, as the futures use it. Public, because `Reactor` names it; the module is private, so
+/// other crates cannot implement it.
 pub trait Driver: Copy + fmt::Debug + Send + Sync + Unpin + 'static {
     /// A descriptor that is registered with the reactor until this is dropped.
     type Source<F: Descriptor>: fmt::Debug + Send + Sync + Unpin;

@@ -52,6 +52,7 @@ pub(crate) fn list_pids() -> Result<Vec<pid_t>> {
 #[derive(Debug)]
 pub(crate) struct NewPids(());
 
+#[allow(dead_code)] // As on Linux.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Given {
     None,

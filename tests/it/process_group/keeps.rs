@@ -375,7 +375,7 @@ fn drop_after_other_code_has_reaped_the_leader_spares_a_new_child() {
             let reused = ForeignReusedPid::leading_group(handle.id());
             if is_named {
                 assert_eq!(errno(group.kill()), ECHILD);
-                // By pidfd it is certain that nobody is in the group.
+                // By pidfd it is certain that the group is empty.
                 let ended = group.terminate_unreaped(LONG);
                 if backend == Backend::Pidfd && kernel() >= (6, 9) {
                     ended.unwrap();

@@ -433,7 +433,7 @@ fn end_that_takes_too_long_is_timed_out_and_reaps_nothing() {
             "{error}"
         );
         assert_eq!(handle.try_wait().unwrap(), None);
-        // It is a zombie, so nobody in the group is alive.
+        // It is a zombie, so no member of the group is alive.
         group.terminate_unreaped(&end).unwrap();
         tracer.end();
         assert_eq!(group.terminate(LONG).unwrap().signal(), Some(SIGKILL));
