@@ -156,8 +156,15 @@ impl ReusedPid {
 
     /// Like [`ReusedPid::zombie`], but faster: it only forks.
     pub(crate) fn forked_zombie(pid: u32) -> Self {
-        set_next_pid(pid);
-        assert_eq!(fork_and_exit(7), pid);
+        // If another thread reaps the process that had it, the PID is free a moment after that has gone.
+        eventually("the PID is free", || {
+            set_next_pid(pid);
+            let forked = fork_and_exit(7);
+            if forked != pid {
+                reap_externally(forked);
+            }
+            forked == pid
+        });
         await_zombie(pid);
         ReusedPid::Zombie(pid)
     }
