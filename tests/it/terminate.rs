@@ -207,7 +207,8 @@ fn child_that_ends_by_itself_gets_no_signal() {
 fn child_that_stops_during_a_step_is_continued_by_the_next() {
     let script = "trap 'kill -STOP $$' USR1; trap 'exit 5' TERM; echo ready; \
                   while :; do sleep 0.01; done";
-    let escalation = Escalation::new(SIGUSR1, 100 * MILLI).then(SIGTERM, LONG);
+    // Longer than a slow machine takes for the handler.
+    let escalation = Escalation::new(SIGUSR1, 2_000 * MILLI).then(SIGTERM, LONG);
     for backend in backends() {
         let child = ready(script);
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
