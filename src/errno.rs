@@ -41,7 +41,7 @@ pub(crate) fn is_denied(errno: Errno) -> bool {
     matches!(errno, Errno::EPERM | Errno::EACCES)
 }
 
-/// Where the kernel finds no process, callers are told that it was reaped or never existed.
+/// Where the kernel finds no process, calls fail with ECHILD: it was reaped or never existed.
 pub(crate) fn esrch_to_echild<T>(result: nix::Result<T>) -> nix::Result<T> {
     result.map_err(|errno| match errno {
         Errno::ESRCH => Errno::ECHILD,
