@@ -6,19 +6,22 @@
 //! pidfd, those that could not be registered, and those whose check failed with an error that may
 //! pass, are checked repeatedly.
 
+mod task;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use once_cell::race::OnceBox;
 
-use crate::backend::{Process, Seen};
+use self::task::{Task, Work};
+use crate::backend::Process;
 use crate::ending::{Ending, WaitFor};
-use crate::engine::{earlier, Backoff, Subject};
+use crate::engine::{earlier, Backoff};
 use crate::errno::is_final;
-use crate::handle::{ExitFd, HandleSubject};
+use crate::handle::ExitFd;
 use crate::per_process::PerProcess;
 use crate::process_group::ProcessGroup;
 use crate::support::Backend;
@@ -146,79 +149,6 @@ struct Polled {
     /// Nothing could be done although it is readable: a tracer holds the zombie, or members of its group
     /// are alive.
     is_quiet: AtomicBool,
-}
-
-/// What the thread does for one process: it ends it, if that is wanted, and reaps it.
-struct Task {
-    handle: PidHandle,
-    /// It is reaped even if the handle is released.
-    process: Option<Process>,
-    /// Keeps the leader until the end.
-    _group: Option<ProcessGroup>,
-    work: Mutex<Work>,
-}
-
-struct Work {
-    ending: Option<Ending>,
-    /// The key of the member of the group that the poller has.
-    member: Option<u64>,
-}
-
-impl Task {
-    fn new(
-        handle: PidHandle,
-        process: Option<Process>,
-        group: Option<ProcessGroup>,
-        ending: Option<Ending>,
-    ) -> Self {
-        Self {
-            handle,
-            process,
-            _group: group,
-            work: Mutex::new(Work {
-                ending,
-                member: None,
-            }),
-        }
-    }
-
-    /// Only the thread takes this lock once it has the task.
-    fn lock(&self) -> MutexGuard<'_, Work> {
-        self.work.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn subject(&self) -> HandleSubject<'_> {
-        match &self.process {
-            Some(process) => HandleSubject::of(&self.handle, process.clone()),
-            None => HandleSubject::new(&self.handle),
-        }
-    }
-
-    fn until(&self) -> Option<Instant> {
-        self.lock().ending.as_ref().and_then(Ending::until)
-    }
-
-    /// Checks by PID without the handle's lock: a process that is forked while this thread holds the lock
-    /// could not use its copy of the handle.
-    fn may_have_exited(&self) -> bool {
-        match &self.process {
-            Some(process) if process.backend() == Backend::Waitpid => {
-                process.has_exited(&mut Seen::default()) != Ok(false)
-            }
-            _ => true,
-        }
-    }
-
-    /// Reaps the child if it has exited. Returns whether there is nothing left to reap. An error may pass,
-    /// such as a lack of descriptors to check that it is the same process.
-    fn try_reap(&self) -> io::Result<bool> {
-        match self.subject().try_reap() {
-            Ok(None) => Ok(false),
-            Ok(Some(_)) => Ok(self.handle.pay()),
-            Err(error) if is_final(&error) => Ok(self.handle.pay()),
-            Err(error) => Err(error),
-        }
-    }
 }
 
 impl Reaper {

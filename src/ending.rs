@@ -137,8 +137,11 @@ impl Ending {
         if !is_checked && self.has_ended(subject, is_ready)? {
             return Ok(true);
         }
+        let was_killed = self.progress.killed().is_some();
         match self.progress.due(sys::now()) {
             Due::Nothing => {}
+            // `members_have_ended` has just sent it.
+            Due::Signal(SIGKILL) if was_killed && self.members.is_some() => {}
             Due::Signal(signal) => self.send(subject, signal)?,
             Due::GiveUp => return Err(self.give_up(subject)),
         }

@@ -11,13 +11,14 @@ mod fork;
 mod open;
 mod signal;
 mod spawn;
+mod subject;
 mod wait;
 mod watch;
 
 pub(crate) use open::check_pid;
 pub(crate) use spawn::default_backend;
 pub use spawn::Spawned;
-pub(crate) use wait::HandleSubject;
+pub(crate) use subject::HandleSubject;
 pub use watch::ExitFd;
 
 use std::fmt;

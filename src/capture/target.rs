@@ -20,8 +20,7 @@ use crate::sys;
 /// [`KillOnDrop`](crate::KillOnDrop) of a `Spawned`.
 ///
 /// An `AsyncSpawned` is not among them. Its pipes belong to a reactor, and a future that is dropped could
-/// not put them back without registering them again. Capture the `Spawned`, with
-/// [`Capture::on`](crate::Capture::on).
+/// not put them back without registering them again. Capture the `Spawned`, with `Capture::on`.
 ///
 /// This trait is sealed.
 pub trait Piped: sealed::Sealed {}

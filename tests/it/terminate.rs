@@ -248,7 +248,7 @@ fn terminate_unreaped_leaves_the_zombie() {
     }
 }
 
-/// Such as the daemon of a pidfile. By PID it is told from a later process by its start time.
+/// Such as the daemon of a pidfile. By PID its start time tells whether a later process has the PID.
 #[test]
 fn terminate_unreaped_ends_a_non_child() {
     for backend in backends() {

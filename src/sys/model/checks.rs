@@ -338,7 +338,8 @@ impl Oracle {
         let status = with(|kernel| kernel.status(self.process));
         let found = handle.exit_status();
         if !is_known && found.is_some() && self.may_be_confused() {
-            let owner = with(|kernel| kernel.owner(PID)).expect("a status of nobody");
+            let owner = with(|kernel| kernel.owner(PID))
+                .expect("a status, although no process has the PID");
             return assert_eq!(found, with(|kernel| kernel.peek(owner).ok()?.exited()));
         }
         assert_eq!(found, is_known.then_some(status));
