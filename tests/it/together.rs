@@ -8,6 +8,8 @@ use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
 
+#[cfg(feature = "async-io")]
+use pidwait::{AsyncIo, AsyncPidHandle};
 use pidwait::{Capture, Escalation, KillOnDrop, PidHandle, ProcessGroup, Spawned, WaitSet};
 
 use crate::common::isolated::enter_with_each_backend;
@@ -21,7 +23,7 @@ const LONG: Duration = Duration::from_secs(60);
 type Wait = fn(PidHandle) -> io::Result<ExitStatus>;
 
 /// How the status is known to a wait that another one was faster than.
-const WAITS: [(&str, Wait); 11] = [
+const WAITS: &[(&str, Wait)] = &[
     ("wait", |handle| {
         handle.wait().or_else(|error| known(&handle, error))
     }),
@@ -71,6 +73,11 @@ const WAITS: [(&str, Wait); 11] = [
         handle.reap_in_background();
         handle.wait_shared()
     }),
+    #[cfg(feature = "async-io")]
+    ("a future", |handle| {
+        let waited = async { AsyncPidHandle::<AsyncIo>::new(&handle)?.wait().await };
+        async_io::block_on(waited).or_else(|error| known(&handle, error))
+    }),
 ];
 
 fn in_time(status: Option<ExitStatus>) -> ExitStatus {
@@ -86,7 +93,7 @@ fn known(handle: &PidHandle, error: io::Error) -> io::Result<ExitStatus> {
 type End = fn(Spawned) -> io::Result<ExitStatus>;
 
 /// Ends of the leader alone.
-const ENDS_OF_LEADER: [(&str, End); 4] = [
+const ENDS_OF_LEADER: &[(&str, End)] = &[
     ("terminate", |child| child.handle.terminate(SHORT)),
     ("terminate_unreaped", |child| {
         child.handle.terminate_unreaped(SHORT)?;
@@ -100,9 +107,18 @@ const ENDS_OF_LEADER: [(&str, End); 4] = [
         drop(KillOnDrop::with_escalation(child.handle.clone(), SHORT));
         child.handle.wait_shared()
     }),
+    #[cfg(feature = "async-io")]
+    ("terminate as a future", |child| {
+        let ended = async {
+            AsyncPidHandle::<AsyncIo>::new(&child.handle)?
+                .terminate(SHORT)
+                .await
+        };
+        async_io::block_on(ended)
+    }),
 ];
 
-const ENDS_OF_GROUP: [(&str, End); 7] = [
+const ENDS_OF_GROUP: &[(&str, End)] = &[
     ("terminate of the group", |child| {
         group_of(&child).terminate(SHORT)
     }),
@@ -138,6 +154,23 @@ const ENDS_OF_GROUP: [(&str, End); 7] = [
             .terminate_on_timeout(&end)
             .terminate_on_leak(&end)
             .run(&mut child)?;
+        group_of(&child).terminate_unreaped(Escalation::kill())?;
+        Ok(captured.status.expect("it was ended"))
+    }),
+    #[cfg(feature = "async-io")]
+    ("terminate of the group as a future", |child| {
+        let ended = async {
+            let leader = AsyncPidHandle::<AsyncIo>::new(&child.handle)?;
+            leader.process_group()?.terminate(SHORT).await
+        };
+        async_io::block_on(ended)
+    }),
+    #[cfg(feature = "async-io")]
+    ("a capture as a future", |mut child| {
+        let end = Escalation::from(SHORT);
+        let capture = Capture::new().timeout(Duration::from_millis(1));
+        let capture = capture.terminate_on_timeout(&end).terminate_on_leak(&end);
+        let captured = async_io::block_on(capture.on(AsyncIo).run(&mut child))?;
         group_of(&child).terminate_unreaped(Escalation::kill())?;
         Ok(captured.status.expect("it was ended"))
     }),
@@ -213,7 +246,7 @@ fn run(wait: Wait, end: End, exits: bool, of_group: bool, what: &str) {
 
 fn run_all(ends: &[(&str, End)], of_group: bool) {
     for _ in 0..rounds(10) {
-        for (wait_name, wait) in WAITS {
+        for (wait_name, wait) in WAITS.iter().copied() {
             for (end_name, end) in ends {
                 for exits in [false, true] {
                     let what = format!("{wait_name} beside {end_name}, exits: {exits}");
@@ -227,13 +260,13 @@ fn run_all(ends: &[(&str, End)], of_group: bool) {
 #[test]
 fn each_wait_beside_each_end_of_the_leader() {
     if enter_with_each_backend("together::each_wait_beside_each_end_of_the_leader") {
-        run_all(&ENDS_OF_LEADER, false);
+        run_all(ENDS_OF_LEADER, false);
     }
 }
 
 #[test]
 fn each_wait_beside_each_end_of_the_group() {
     if enter_with_each_backend("together::each_wait_beside_each_end_of_the_group") {
-        run_all(&ENDS_OF_GROUP, true);
+        run_all(ENDS_OF_GROUP, true);
     }
 }
