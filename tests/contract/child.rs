@@ -10,8 +10,8 @@ use crate::cases::*;
 #[cfg(target_os = "linux")]
 use crate::common::has_living_member;
 use crate::common::{
-    await_gone, await_zombie, eventually, ignoring_sigterm, kill, reap_externally, sh, shell,
-    sleep, sleeper, stop, with_piped_stdout, zombie,
+    await_gone, await_state, await_zombie, eventually, ignoring_sigterm, kill, reap_externally, sh,
+    shell, sleep, sleeper, stop, with_piped_stdout, zombie,
 };
 use crate::outcome::Describe;
 use crate::{both, row, Row};
@@ -58,10 +58,13 @@ fn calls() -> Vec<Row> {
         }),
 
         row("running", "`pidfd_try_wait`", both("Ok(None)"), || sleeper().pidfd_try_wait().describe()),
-        row("stopped", "`pidfd_try_wait`", both("Ok(None)"), || {
+        row("stopped, then continued", "`pidfd_try_wait` of each", both("Ok(None), Ok(None)"), || {
             let mut child = sleeper();
             stop(child.id());
-            child.pidfd_try_wait().describe()
+            let stopped = child.pidfd_try_wait().describe();
+            kill(child.id(), libc::SIGCONT);
+            await_state(child.id(), 'S');
+            [stopped, child.pidfd_try_wait().describe()].join(", ")
         }),
         row("running", "`pidfd_wait_timeout(ZERO)`", both("Ok(None)"), || sleeper().pidfd_wait_timeout(Duration::ZERO).describe()),
         row("running", "`pidfd_wait_timeout` of 2 ms", both("Ok(None)"), || sleeper().pidfd_wait_timeout(SHORT).describe()),
@@ -84,6 +87,10 @@ fn calls() -> Vec<Row> {
         row("about to exit", "`pidfd_wait_usage`, std's `wait`", both("Ok(exit 3, usage), Ok(exit 3)"), || {
             let mut child = sh("exit 3");
             format!("{}, {}", child.pidfd_wait_usage().describe(), child.wait().describe())
+        }),
+        row("zombie", "`pidfd_wait_usage` twice, std's `wait`", both("Ok(exit 3, usage), ECHILD, Ok(exit 3)"), || {
+            let mut child = zombie("exit 3");
+            [child.pidfd_wait_usage().describe(), child.pidfd_wait_usage().describe(), child.wait().describe()].join(", ")
         }),
         row("reaped by `pidfd_wait`", "`pidfd_wait_usage`", both("ECHILD"), || reaped_by_us().pidfd_wait_usage().describe()),
         row("running", "`pidfd_wait_exited_timeout` of 2 ms", both("Ok(false)"), || sleeper().pidfd_wait_exited_timeout(SHORT).describe()),

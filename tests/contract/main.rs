@@ -3,8 +3,11 @@
 //! Each row runs on both backends. After changing a row, run
 //! `PIDWAIT_UPDATE_CONTRACT=1 cargo test --test contract` to write the tables into the document.
 
-// Some imports are only for rows of Linux.
-#![cfg_attr(not(target_os = "linux"), allow(dead_code, unused_imports))]
+// Some code is only for rows of Linux.
+#![cfg_attr(
+    any(not(target_os = "linux"), pidwait_poll),
+    allow(dead_code, unused_imports)
+)]
 
 #[path = "../common/mod.rs"]
 mod common;

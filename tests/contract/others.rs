@@ -35,6 +35,14 @@ pub(crate) fn rows() -> Vec<Row> {
             let handle = Spawned::from(common::sleeper()).handle;
             [handle.signal(libc::SIGTERM).describe(), handle.wait().describe(), handle.wait().describe()].join(", ")
         }),
+        row("running, or a zombie", "`Spawned::from`, `backend`", ["pidfd, pidfd", "waitpid, waitpid"], || {
+            [common::sleeper(), common::zombie("exit 3")].map(|child| {
+                let pid = child.id();
+                let handle = Spawned::from(child).handle;
+                assert_eq!(handle.id(), pid);
+                handle.backend().to_string()
+            }).join(", ")
+        }),
         row("stopped", "`Spawned::from`, `try_wait`, then process state", both("Ok(None), still stopped"), || {
             let child = common::sleeper();
             common::stop(child.id());
@@ -168,7 +176,7 @@ pub(crate) fn rows() -> Vec<Row> {
         row("zombie", "`Spawned::from`, `terminate`", both("Ok(exit 3)"), || Spawned::from(common::zombie("exit 3")).handle.terminate(Duration::MAX).describe()),
         row("non-child", "`terminate`; how its parent saw it end", both("ECHILD, exit 7"), || {
             let mut non_child = common::NonChild::new();
-            let terminated = open(non_child.pid).terminate(SHORT).describe();
+            let terminated = open(non_child.pid).terminate(Duration::MAX).describe();
             format!("{terminated}, exit {}", non_child.finish().expect("its parent exits"))
         }),
         recorded("killed and reaped by other code", "`terminate`, `wait`, Linux 6.15 and later", ["Ok(signal 9), ECHILD", "ECHILD, ECHILD"], || {
@@ -410,13 +418,17 @@ fn is_ready<T>(set: &WaitSet<T>, timeout: u16) -> String {
     readable(&set.ready_fd().expect("ready_fd"), timeout).describe()
 }
 
-/// What a set reports about a handle after `meanwhile` was called on it as a member.
+/// What a set reports about a handle after `meanwhile` was called on it as a member. It is reported once.
 fn reported(handle: PidHandle, meanwhile: fn(&PidHandle), timeout: Duration) -> String {
-    let mut set = WaitSet::new().expect("a set");
-    let key = set.insert(handle, ()).expect("insert");
-    let (handle, ()) = set.get(key).expect("it is a member");
-    meanwhile(handle);
+    let (mut set, key) = set_of(handle);
+    meanwhile(set.get(key).expect("it is a member").0);
     let exited = set.wait_timeout(timeout);
+    if let Ok(Some(exited)) = &exited {
+        assert_eq!(exited.key, key);
+        assert_eq!(exited.status, exited.handle.exit_status());
+        assert!(set.get(key).is_none());
+        assert!(set.wait().expect("wait").is_none());
+    }
     exited
         .map(|exited| exited.map(|exited| exited.status))
         .describe()
