@@ -1,4 +1,4 @@
-// Tests: tests/it/open.rs, tests/it/wait.rs, tests/it/signal.rs, src/sys/model/tests.rs
+// Tests: tests/it/open.rs, tests/it/signal.rs, tests/contract/, src/sys/model/tests.rs
 
 //! The two ways to reach a process, and the only place that tells them apart.
 //!

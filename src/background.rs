@@ -1,4 +1,4 @@
-// Tests: tests/it/background.rs
+// Tests: tests/it/background.rs, tests/contract/group.rs
 
 //! Reaping and ending processes in the background, by one thread for the whole program.
 //!

@@ -1,4 +1,4 @@
-// Tests: tests/it/terminate.rs, tests/it/process_group/terminate.rs
+// Tests: tests/it/terminate.rs, tests/it/process_group/terminate.rs, tests/contract/
 
 //! Ends a process or a group, by the steps of an [`Escalation`].
 //!

@@ -1,4 +1,4 @@
-// Tests: tests/it/usage.rs, tests/it/wait.rs, tests/it/signal.rs
+// Tests: tests/it/usage.rs, tests/it/signal.rs, tests/contract/handle.rs
 
 //! How a process ended: plain data, decoded from what the kernel returns.
 

@@ -1,4 +1,4 @@
-// Tests: tests/it/clone.rs, tests/it/release.rs, tests/it/race.rs, src/sys/model/tests.rs
+// Tests: tests/it/clone.rs, tests/it/release.rs, tests/it/race.rs, tests/contract/, src/sys/model/tests.rs
 
 //! `PidHandle`, and the state that its clones share.
 //!

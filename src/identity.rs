@@ -1,4 +1,4 @@
-// Tests: tests/it/identity.rs, tests/contract/identity.rs, tests/random/handle.rs
+// Tests: below, tests/it/identity.rs, tests/contract/identity.rs, tests/random/handle.rs
 
 //! The identity of a process, in a form that outlives this program.
 
@@ -296,3 +296,106 @@ impl fmt::Display for ParseIdentityError {
 }
 
 impl Error for ParseIdentityError {}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const OTHER_BOOT: &str = "0c7a3a1c-9c11-4d6c-8a4e-0d5a0f2c5a11";
+
+    fn parse(text: &str) -> Result<Identity, ParseIdentityError> {
+        text.parse()
+    }
+
+    #[test]
+    fn errors_name_the_bad_part() {
+        const PID: &str = "the PID is not a plain number from 1 to 2147483647";
+        const START: &str = "the start time is not a plain 64-bit number";
+        const BOOT: &str = "the boot ID is not a lower-case UUID";
+        let boot = OTHER_BOOT;
+        let cases = [
+            ("", PID),
+            (":", PID),
+            ("x", PID),
+            ("0:1", PID),
+            ("023", PID),
+            ("-4", PID),
+            ("+4", PID),
+            (" 4", PID),
+            ("4 ", PID),
+            ("2147483648", PID),
+            ("99999999999999999999999", PID),
+            ("٣", PID),
+            ("4", "the start time is missing"),
+            ("4:", START),
+            ("4:01", START),
+            ("4:+1", START),
+            ("4:0x1", START),
+            ("4:18446744073709551616", START),
+            ("4:1", "the boot ID is missing"),
+            ("4:1:", BOOT),
+            ("4:1:x", BOOT),
+            ("4:1:0c7a3a1c-9c11-4d6c-8a4e-0d5a0f2c5a1", BOOT),
+            ("4:1:0c7a3a1c-9c11-4d6c-8a4e-0d5a0f2c5a111", BOOT),
+            ("4:1:0C7a3a1c-9c11-4d6c-8a4e-0d5a0f2c5a11", BOOT),
+            ("4:1:0c7a3a1c9c114d6c8a4e0d5a0f2c5a11", BOOT),
+            ("4:1:0c7a3a1c-9c11-4d6c-8a4e-0d5a0f2c5a11 ", BOOT),
+            ("4:1:0c7a3a1c-9c11-4d6c-8a4e-0d5a0f2c5a11\n", BOOT),
+            ("4:1:0c7a3a1c-9c11-4d6c-8a4e-0d5a0f2c5a11:", BOOT),
+            ("4:1:+c7a3a1c-9c11-4d6c-8a4e-0d5a0f2c5a11", BOOT),
+        ];
+        for (text, problem) in cases {
+            let error = parse(text).expect_err(text);
+            let expected = format!("not a process identity: {problem}");
+            assert_eq!(error.to_string(), expected, "{text:?}");
+        }
+        let good = format!("{}:0:{boot}", i32::MAX);
+        assert_eq!(parse(&good).unwrap().to_string(), good);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig {
+            failure_persistence: None, // A failure is printed; no file is written.
+            ..ProptestConfig::default()
+        })]
+
+        /// Parsing never panics, and what parses prints back the same.
+        #[test]
+        fn forged_texts(text in prop_oneof![".*", "[0-9a-f:+-]{0,64}", "[0-9]{1,11}:[0-9]{1,21}:[0-9a-fA-F-]{34,38}"]) {
+            if let Ok(identity) = parse(&text) {
+                prop_assert_eq!(identity.to_string(), text);
+            }
+        }
+
+        #[test]
+        fn all_identities_parse_back(pid in 1..=i32::MAX, start: u64, boot: u128) {
+            let boot = format!("{boot:032x}");
+            let text = format!(
+                "{pid}:{start}:{}-{}-{}-{}-{}",
+                &boot[..8], &boot[8..12], &boot[12..16], &boot[16..20], &boot[20..],
+            );
+            let identity = parse(&text).unwrap();
+            prop_assert_eq!(identity.pid(), pid.unsigned_abs());
+            prop_assert_eq!(identity.to_string(), text.clone());
+            prop_assert!(!text.contains(char::is_whitespace));
+
+            // Cut anywhere, it does not parse.
+            for end in 0..text.len() {
+                prop_assert!(parse(&text[..end]).is_err());
+            }
+        }
+
+        /// One character of a good text is replaced.
+        #[test]
+        fn changed_texts(at in 0..50_usize, new: char) {
+            let good = format!("1234567:89012:{OTHER_BOOT}");
+            let changed: String = good.char_indices().map(|(i, c)| if i == at { new } else { c }).collect();
+            if let Ok(identity) = parse(&changed) {
+                prop_assert_eq!(identity == parse(&good).unwrap(), changed == good);
+                prop_assert_eq!(identity.to_string(), changed);
+            }
+        }
+    }
+}

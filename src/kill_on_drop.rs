@@ -1,4 +1,4 @@
-// Tests: tests/it/kill_on_drop.rs
+// Tests: tests/it/kill_on_drop.rs, tests/contract/group.rs
 
 //! `KillOnDrop`: a guard that kills its target when it is dropped.
 

@@ -1,4 +1,4 @@
-// Tests: tests/it/set.rs, tests/it/set/, tests/many.rs
+// Tests: tests/it/set.rs, tests/it/set/, tests/contract/others.rs, tests/many.rs
 
 //! `WaitSet`: waits for the next of many processes to exit.
 

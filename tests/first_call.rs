@@ -7,10 +7,11 @@ mod common;
 
 use std::panic::catch_unwind;
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use common::interpose::real_syscall;
 use common::isolated::{current_part, run_isolated};
 use common::{exit, fork, kill, reap_externally, skip, state_of};
 use nix::libc::{self, c_int, c_long, c_void, SIGKILL};
@@ -64,8 +65,7 @@ unsafe extern "C" fn pthread_atfork(prepare: Handler, parent: Handler, child: Ha
     unsafe { __register_atfork(prepare, parent, child, null_mut()) }
 }
 
-/// Replaces libc's, which takes any number of arguments: six are enough, and more than are read do no
-/// harm.
+/// Replaces libc's.
 ///
 /// # Safety
 ///
@@ -86,18 +86,8 @@ unsafe extern "C" fn syscall(
         libc::SYS_pidfd_send_signal => pass(3),
         _ => {}
     }
-    static REAL: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
-    let mut real = REAL.load(SeqCst);
-    if real.is_null() {
-        // SAFETY: the name is a C string.
-        real = unsafe { libc::dlsym(libc::RTLD_NEXT, c"syscall".as_ptr()) };
-        REAL.store(real, SeqCst);
-    }
-    type Syscall = unsafe extern "C" fn(c_long, ...) -> c_long;
-    // SAFETY: that is libc's function, which has this type.
-    let real: Syscall = unsafe { std::mem::transmute(real) };
     // SAFETY: as the caller promises.
-    unsafe { real(number, a, b, c, d, e, f) }
+    unsafe { real_syscall(number, [a, b, c, d, e, f]) }
 }
 
 fn use_the_crate() {

@@ -1,4 +1,4 @@
-// Tests: tests/it/child.rs, tests/it/wait.rs, tests/it/timeout.rs
+// Tests: tests/it/child.rs, tests/it/timeout.rs, tests/contract/child.rs
 
 //! Reaping through std's `Child`.
 //!

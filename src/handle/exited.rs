@@ -1,4 +1,4 @@
-// Tests: tests/it/exit.rs, tests/it/shared.rs
+// Tests: tests/it/exit.rs, tests/it/shared.rs, tests/contract/
 
 //! Whether and how a process has exited, child or not, without reaping it.
 

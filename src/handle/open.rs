@@ -1,4 +1,4 @@
-// Tests: tests/it/open.rs, tests/it/from_pidfd.rs, tests/it/from_child.rs, tests/it/adoption.rs
+// Tests: tests/it/open.rs, tests/it/from_pidfd.rs, tests/it/adoption.rs, tests/contract/
 
 //! Opening a process by its PID or by a pidfd.
 

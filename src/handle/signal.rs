@@ -1,4 +1,4 @@
-// Tests: tests/it/signal.rs, tests/it/terminate.rs, tests/contract/handle.rs
+// Tests: tests/it/signal.rs, tests/it/terminate.rs, tests/contract/
 
 //! Sending signals, and ending a process with them.
 

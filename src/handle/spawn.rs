@@ -1,4 +1,4 @@
-// Tests: tests/it/spawn.rs, tests/it/from_child.rs
+// Tests: tests/it/spawn.rs, tests/contract/others.rs
 
 //! Spawning a child that has a handle from the start.
 

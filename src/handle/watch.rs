@@ -1,4 +1,4 @@
-// Tests: tests/it/exit_fd.rs, tests/it/timeout.rs
+// Tests: tests/it/exit_fd.rs, tests/it/timeout.rs, tests/contract/others.rs
 
 //! Blocking until a process exits, and a descriptor to poll for it.
 

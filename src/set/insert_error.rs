@@ -1,4 +1,4 @@
-// Tests: tests/it/set/insert_error.rs
+// Tests: tests/it/set/insert_error.rs, tests/contract/others.rs
 
 //! The error of `insert`, with what could not be inserted.
 

@@ -1,4 +1,4 @@
-// Tests: tests/it/set/keys.rs, tests/many.rs
+// Tests: below, tests/it/set/keys.rs, tests/many.rs
 
 //! Entries by key, without a map: a key is the index of a slot and the slot's generation.
 
@@ -191,5 +191,95 @@ impl<'a, E> AnySlot for &'a mut Slot<E> {
 
     fn into_parts(self) -> (u32, Option<&'a mut E>) {
         (self.generation, self.entry.as_mut())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn insert(slots: &mut Slots<u32>, entry: u32) -> SlotKey {
+        let key = slots.next_key();
+        slots.insert(key, entry);
+        key
+    }
+
+    fn entries(slots: &Slots<u32>) -> Vec<u32> {
+        slots.iter().map(|(_, entry)| *entry).collect()
+    }
+
+    #[test]
+    fn slots_are_reused_with_new_keys() {
+        let mut slots = Slots::new();
+        let old: Vec<_> = (0..8).map(|entry| insert(&mut slots, entry)).collect();
+        for (entry, &key) in (0..).zip(&old) {
+            assert_eq!(slots.remove(key), Some(entry));
+            assert_eq!(slots.remove(key), None);
+        }
+        assert_eq!(slots.len(), 0);
+        let new: Vec<_> = (8..24).map(|entry| insert(&mut slots, entry)).collect();
+        assert_eq!((slots.len(), slots.slots.len()), (16, 16));
+        for &key in &old {
+            assert_eq!(slots.get(key), None);
+            assert_eq!(slots.get_mut(key), None);
+            assert_eq!(slots.remove(key), None);
+        }
+        for (entry, &key) in (8..).zip(&new) {
+            assert_eq!(slots.get(key), Some(&entry));
+            *slots.get_mut(key).unwrap() += 100;
+            assert_eq!(slots.remove(key), Some(entry + 100));
+        }
+    }
+
+    #[test]
+    fn key_of_no_slot_finds_nothing() {
+        let mut slots = Slots::new();
+        let key = slots.next_key();
+        assert_eq!(slots.get(key), None);
+        assert_eq!(slots.get_mut(key), None);
+        assert_eq!(slots.remove(key), None);
+        insert(&mut slots, 1);
+        assert_eq!(entries(&slots), [1]);
+    }
+
+    /// Otherwise an old key would find a later entry.
+    #[test]
+    fn slot_that_has_used_up_its_generations_stays_empty() {
+        let mut slots = Slots::new();
+        let last = SlotKey {
+            index: 0,
+            generation: u32::MAX,
+        };
+        slots.insert(last, 1);
+        assert_eq!(slots.remove(last), Some(1));
+        let next = insert(&mut slots, 2);
+        assert_eq!((next.index, next.generation), (1, 0));
+        assert_eq!(slots.get(last), None);
+        assert_eq!(entries(&slots), [2]);
+    }
+
+    #[test]
+    fn iterators_skip_gaps_and_know_their_length() {
+        let mut slots = Slots::new();
+        let keys: Vec<_> = (0..5).map(|entry| insert(&mut slots, entry)).collect();
+        slots.remove(keys[0]);
+        slots.remove(keys[3]);
+        let mut iter = slots.iter();
+        assert_eq!(iter.len(), 3);
+        assert_eq!(iter.next(), Some((keys[1], &1)));
+        assert_eq!(iter.len(), 2);
+        for (_, entry) in slots.iter_mut() {
+            *entry *= 10;
+        }
+        let owned: Vec<_> = slots.into_iter().collect();
+        assert_eq!(owned, [(keys[1], 10), (keys[2], 20), (keys[4], 40)]);
+    }
+
+    #[test]
+    fn keys_are_numbers_for_the_poller() {
+        for (index, generation) in [(0, 0), (7, 0), (0, 7), (u32::MAX, 1), (1, u32::MAX)] {
+            let key = SlotKey { index, generation };
+            assert_eq!(SlotKey::from_bits(key.to_bits()), key);
+        }
     }
 }

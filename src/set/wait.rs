@@ -1,4 +1,4 @@
-// Tests: tests/it/set.rs, tests/it/set/exited.rs, tests/it/set/timeout.rs
+// Tests: tests/it/set.rs, tests/it/set/, tests/contract/others.rs
 
 //! Waiting for the next exit of a set.
 

@@ -1,4 +1,4 @@
-// Tests: tests/it/identity.rs, tests/it/namespaces.rs, tests/it/process_group/wait.rs
+// Tests: below, tests/it/identity.rs, tests/it/namespaces.rs, tests/it/process_group/wait.rs
 
 //! Reads `/proc`.
 

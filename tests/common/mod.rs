@@ -11,6 +11,8 @@ mod cpu;
 mod descriptors;
 #[cfg(target_os = "linux")]
 mod fork;
+#[cfg(target_os = "linux")]
+pub(crate) mod interpose;
 pub(crate) mod isolated;
 mod non_child;
 #[cfg(not(target_os = "linux"))]

@@ -1,16 +1,18 @@
 //! The cases of the rows. Each row sets up a new one. Processes that a row leaves behind end with the
 //! test's process.
 
+use std::io;
 use std::os::unix::process::{parent_id, CommandExt};
 use std::process::{Child, ChildStdin, Command};
 use std::sync::mpsc;
 use std::thread;
 
+#[cfg(target_os = "linux")]
 use nix::unistd::gettid;
-use pidwait::{Backend, PidHandle};
+use pidwait::PidHandle;
 
 use crate::common;
-use crate::outcome::SKIPPED;
+use crate::outcome::Describe;
 
 /// A handle for a PID that no kernel assigns.
 pub(crate) fn missing() -> PidHandle {
@@ -88,7 +90,41 @@ pub(crate) fn stopped() -> PidHandle {
     handle
 }
 
+/// A handle for a non-child that has exited with 7, and was reaped by its parent.
+pub(crate) fn non_child_reaped() -> PidHandle {
+    let mut non_child = common::NonChild::new();
+    let handle = open(non_child.pid);
+    assert_eq!(non_child.finish(), Some(7));
+    handle
+}
+
+/// A child that other code has killed and reaped.
+pub(crate) fn killed_and_reaped() -> PidHandle {
+    let mut child = common::sleeper();
+    let handle = open(child.id());
+    child.kill().expect("it runs");
+    child.wait().expect("std's wait");
+    handle
+}
+
+/// A script that exits with 3 on SIGTERM. Not by `read`, which can miss a signal that arrives just before
+/// it blocks.
+const HANDLES_SIGTERM: &str = "trap 'exit 3' TERM; echo ready; while :; do sleep 0.01; done";
+
+/// A child that exits with 3 on SIGTERM.
+pub(crate) fn handling_sigterm() -> Child {
+    common::ready(HANDLES_SIGTERM)
+}
+
+/// The same, stopped.
+pub(crate) fn handling_sigterm_stopped() -> Child {
+    let child = handling_sigterm();
+    common::stop(child.id());
+    child
+}
+
 /// A child in a trace stop. The calling thread is its tracer.
+#[cfg(target_os = "linux")]
 pub(crate) fn trace_stopped() -> Child {
     common::trace_stopped("exit 3")
 }
@@ -128,6 +164,7 @@ pub(crate) fn without_descriptors<T>(call: impl FnOnce() -> T) -> T {
 }
 
 /// Calls `call` with the ID of a thread that is no process.
+#[cfg(target_os = "linux")]
 pub(crate) fn with_thread_id(call: impl FnOnce(u32) -> String) -> String {
     let (end, until_end) = mpsc::channel::<()>();
     let (send_tid, tid) = mpsc::channel();
@@ -144,11 +181,32 @@ pub(crate) fn open(pid: u32) -> PidHandle {
     PidHandle::open(pid).expect("open")
 }
 
-/// Runs `observe`, unless the backend reads exit records and this kernel keeps none.
-pub(crate) fn with_exit_record(handle: &PidHandle, observe: fn(&PidHandle) -> String) -> String {
-    let backend = handle.backend();
-    if backend == Backend::Pidfd && !common::has_exit_records(backend) {
-        return SKIPPED.to_owned();
+/// What `signal` returns for numbers that are no signals on any system, and for the one after the last
+/// signal. Equal results once.
+pub(crate) fn unknown_signals(signal: impl Fn(i32) -> io::Result<()>) -> String {
+    let unknown = [
+        -1,
+        65_000,
+        1 << 20,
+        i32::MAX,
+        i32::MIN,
+        common::last_signal() + 1,
+    ];
+    let mut outcomes: Vec<_> = unknown
+        .into_iter()
+        .map(|it| signal(it).describe())
+        .collect();
+    outcomes.dedup();
+    outcomes.join(", ")
+}
+
+/// "still running", "still stopped", "still a zombie" or "gone".
+pub(crate) fn state(pid: u32) -> String {
+    match common::state_of(pid) {
+        Some('T') => "still stopped",
+        Some('Z') => "still a zombie",
+        Some(_) => "still running",
+        None => "gone",
     }
-    observe(handle)
+    .to_owned()
 }

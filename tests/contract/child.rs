@@ -7,18 +7,28 @@ use nix::libc;
 use pidwait::{Capture, ChildExt, Escalation};
 
 use crate::cases::*;
+#[cfg(target_os = "linux")]
+use crate::common::has_living_member;
 use crate::common::{
-    await_gone, await_zombie, ignoring_sigterm, kill, reap_externally, sh, shell, sleep, sleeper,
-    state_of, with_piped_stdout, zombie,
+    await_gone, await_state, await_zombie, eventually, ignoring_sigterm, kill, reap_externally, sh,
+    shell, sleep, sleeper, stop, with_piped_stdout, zombie,
 };
 use crate::outcome::Describe;
 use crate::{both, row, Row};
 
 const SHORT: Duration = Duration::from_millis(2);
 
-#[rustfmt::skip] // One row a line where it fits.
 pub(crate) fn rows() -> Vec<Row> {
-    vec![
+    #[allow(unused_mut)] // Other systems have fewer rows.
+    let mut rows = calls();
+    #[cfg(target_os = "linux")]
+    rows.extend(groups_and_captures());
+    rows
+}
+
+#[rustfmt::skip] // One row a line where it fits.
+fn calls() -> Vec<Row> {
+    Vec::from([
         row("about to exit", "`pidfd_wait`", both("Ok(exit 3)"), || sh("exit 3").pidfd_wait().describe()),
         row("about to exit", "`pidfd_wait`, std's `wait`", both("Ok(exit 3), Ok(exit 3)"), || {
             let mut child = sh("exit 3");
@@ -29,23 +39,58 @@ pub(crate) fn rows() -> Vec<Row> {
         row("reaped by `pidfd_wait`", "`pidfd_signal`", both("ECHILD"), || reaped_by_us().pidfd_signal(0).describe()),
         row("reaped by `pidfd_wait`", "std's `kill`", both("Ok"), || reaped_by_us().kill().describe()),
         row("reaped by std's `wait`", "`pidfd_wait`", both("ECHILD"), || reaped_by_std().pidfd_wait().describe()),
+        row("reaped by std's `wait`", "`pidfd_try_wait`, `pidfd_signal`", both("ECHILD, ECHILD"), || {
+            [reaped_by_std().pidfd_try_wait().describe(), reaped_by_std().pidfd_signal(0).describe()].join(", ")
+        }),
         row("reaped by std's `wait`", "`pidfd_wait_timeout`", both("ECHILD"), || reaped_by_std().pidfd_wait_timeout(Duration::MAX).describe()),
         row("reaped by std's `wait`", "`pidfd_terminate`", both("ECHILD"), || reaped_by_std().pidfd_terminate(SHORT).describe()),
+        #[cfg(target_os = "linux")]
         row("reaped by std's `wait`", "`pidfd_output_timeout`", both("Ok(exit 3, \"\")"), || reaped_by_std().pidfd_output_timeout(SHORT).describe()),
         row("reaped by other code", "`pidfd_wait`", both("ECHILD"), || reaped_by_others().pidfd_wait().describe()),
         row("reaped by other code", "`pidfd_try_wait`", both("ECHILD"), || reaped_by_others().pidfd_try_wait().describe()),
         row("reaped by other code", "`pidfd_signal`", both("ECHILD"), || reaped_by_others().pidfd_signal(libc::SIGTERM).describe()),
+        row("reaped by other code", "`pidfd_wait_timeout(MAX)`, `pidfd_wait_deadline` in the past", both("ECHILD, ECHILD"), || {
+            [reaped_by_others().pidfd_wait_timeout(Duration::MAX).describe(), reaped_by_others().pidfd_wait_deadline(Instant::now()).describe()].join(", ")
+        }),
+        row("reaped by other code", "`pidfd_terminate`", both("ECHILD"), || reaped_by_others().pidfd_terminate(Duration::MAX).describe()),
+        row("reaped by `pidfd_wait`", "`pidfd_terminate`, `pidfd_wait_timeout(MAX)`", both("ECHILD, ECHILD"), || {
+            [reaped_by_us().pidfd_terminate(Duration::MAX).describe(), reaped_by_us().pidfd_wait_timeout(Duration::MAX).describe()].join(", ")
+        }),
 
         row("running", "`pidfd_try_wait`", both("Ok(None)"), || sleeper().pidfd_try_wait().describe()),
+        row("stopped, then continued", "`pidfd_try_wait` of each", both("Ok(None), Ok(None)"), || {
+            let mut child = sleeper();
+            stop(child.id());
+            let stopped = child.pidfd_try_wait().describe();
+            kill(child.id(), libc::SIGCONT);
+            await_state(child.id(), 'S');
+            [stopped, child.pidfd_try_wait().describe()].join(", ")
+        }),
+        row("running", "`pidfd_wait_timeout(ZERO)`", both("Ok(None)"), || sleeper().pidfd_wait_timeout(Duration::ZERO).describe()),
         row("running", "`pidfd_wait_timeout` of 2 ms", both("Ok(None)"), || sleeper().pidfd_wait_timeout(SHORT).describe()),
         row("running", "`pidfd_wait_deadline` in the past", both("Ok(None)"), || sleeper().pidfd_wait_deadline(Instant::now()).describe()),
+        #[cfg(target_os = "linux")]
         row("in a trace stop", "`pidfd_try_wait`", both("Ok(None)"), || trace_stopped().pidfd_try_wait().describe()),
         row("zombie", "`pidfd_try_wait`", both("Ok(Some(exit 3))"), || zombie("exit 3").pidfd_try_wait().describe()),
+        row("zombie", "`pidfd_wait_deadline` in the past", both("Ok(Some(exit 3))"), || zombie("exit 3").pidfd_wait_deadline(Instant::now()).describe()),
+        row("zombie", "`pidfd_try_wait` twice, std's `try_wait`", both("Ok(Some(exit 3)), ECHILD, Ok(Some(exit 3))"), || {
+            let mut child = zombie("exit 3");
+            [child.pidfd_try_wait().describe(), child.pidfd_try_wait().describe(), child.try_wait().describe()].join(", ")
+        }),
+        row("zombie", "`pidfd_wait_timeout` twice, std's `kill` and `wait`", both("Ok(Some(exit 3)), ECHILD, Ok, Ok(exit 3)"), || {
+            let mut child = zombie("exit 3");
+            let waits = [child.pidfd_wait_timeout(SHORT).describe(), child.pidfd_wait_timeout(SHORT).describe()].join(", ");
+            [waits, child.kill().describe(), child.wait().describe()].join(", ")
+        }),
         row("zombie", "`pidfd_wait_timeout(ZERO)`", both("Ok(Some(exit 3))"), || zombie("exit 3").pidfd_wait_timeout(Duration::ZERO).describe()),
         row("about to exit", "`pidfd_wait_timeout(MAX)`", both("Ok(Some(exit 3))"), || sh("exit 3").pidfd_wait_timeout(Duration::MAX).describe()),
         row("about to exit", "`pidfd_wait_usage`, std's `wait`", both("Ok(exit 3, usage), Ok(exit 3)"), || {
             let mut child = sh("exit 3");
             format!("{}, {}", child.pidfd_wait_usage().describe(), child.wait().describe())
+        }),
+        row("zombie", "`pidfd_wait_usage` twice, std's `wait`", both("Ok(exit 3, usage), ECHILD, Ok(exit 3)"), || {
+            let mut child = zombie("exit 3");
+            [child.pidfd_wait_usage().describe(), child.pidfd_wait_usage().describe(), child.wait().describe()].join(", ")
         }),
         row("reaped by `pidfd_wait`", "`pidfd_wait_usage`", both("ECHILD"), || reaped_by_us().pidfd_wait_usage().describe()),
         row("running", "`pidfd_wait_exited_timeout` of 2 ms", both("Ok(false)"), || sleeper().pidfd_wait_exited_timeout(SHORT).describe()),
@@ -53,15 +98,30 @@ pub(crate) fn rows() -> Vec<Row> {
             let mut child = zombie("exit 3");
             format!("{}, {}", child.pidfd_wait_exited_timeout(SHORT).describe(), child.pidfd_wait().describe())
         }),
+        #[cfg(target_os = "linux")]
         row("in a trace stop", "`pidfd_wait_exited_timeout` of 2 ms", both("Ok(false)"), || trace_stopped().pidfd_wait_exited_timeout(SHORT).describe()),
         row("reaped by std's `wait`", "`pidfd_wait_exited_timeout`", both("ECHILD"), || reaped_by_std().pidfd_wait_exited_timeout(SHORT).describe()),
+        #[cfg(target_os = "linux")]
         row("killed by a real-time signal", "`pidfd_wait`", both("Ok(signal 64)"), || {
             let mut child = sleeper();
             child.pidfd_signal(libc::SIGRTMAX()).expect("signal");
             child.pidfd_wait().describe()
         }),
+        #[cfg(target_os = "linux")]
+        row("killed by a real-time signal", "`pidfd_wait_timeout(MAX)`", both("Ok(Some(signal 64))"), || {
+            let mut child = sleeper();
+            child.pidfd_signal(libc::SIGRTMAX()).expect("signal");
+            child.pidfd_wait_timeout(Duration::MAX).describe()
+        }),
 
-        row("reads until stdin closes", "`pidfd_wait`", both("Ok(exit 3)"), || reader().pidfd_wait().describe()),
+        row("reads until stdin closes", "`pidfd_wait`; stdin, stdout still open?", both("Ok(exit 3), false, true"), || {
+            let mut child = reader();
+            format!("{}, {}, {}", child.pidfd_wait().describe(), child.stdin.is_some(), child.stdout.is_some())
+        }),
+        row("reads until stdin closes", "`pidfd_wait_usage`; stdin still open?", both("Ok(exit 3, usage), false"), || {
+            let mut child = reader();
+            format!("{}, {}", child.pidfd_wait_usage().describe(), child.stdin.is_some())
+        }),
         row("reads until stdin closes", "`pidfd_try_wait`; stdin still open?", both("Ok(None), true"), || {
             let mut child = reader();
             format!("{}, {}", child.pidfd_try_wait().describe(), child.stdin.is_some())
@@ -70,25 +130,58 @@ pub(crate) fn rows() -> Vec<Row> {
             let mut child = reader();
             format!("{}, {}", child.pidfd_wait_timeout(SHORT).describe(), child.stdin.is_some())
         }),
+        row("reads until stdin closes", "`pidfd_wait_deadline` in the past; stdin still open?", both("Ok(None), true"), || {
+            let mut child = reader();
+            format!("{}, {}", child.pidfd_wait_deadline(Instant::now()).describe(), child.stdin.is_some())
+        }),
+        row("reads until stdin closes", "`pidfd_try_wait`; once stdin is closed: `pidfd_wait`", both("Ok(None), Ok(exit 3)"), || {
+            let mut child = reader();
+            let running = child.pidfd_try_wait().describe();
+            drop(child.stdin.take());
+            format!("{running}, {}", child.pidfd_wait().describe())
+        }),
 
         row("zombie", "`pidfd_signal`, `pidfd_wait`", both("Ok, Ok(exit 3)"), || {
             let mut child = zombie("exit 3");
             format!("{}, {}", child.pidfd_signal(libc::SIGTERM).describe(), child.pidfd_wait().describe())
         }),
-        row("no such signal", "`pidfd_signal`", both("EINVAL"), || sleeper().pidfd_signal(65).describe()),
+        row("zombie", "`pidfd_signal(0)`, `pidfd_signal` of SIGKILL, `pidfd_wait`", both("Ok, Ok, Ok(exit 3)"), || {
+            let mut child = zombie("exit 3");
+            [child.pidfd_signal(0).describe(), child.pidfd_signal(libc::SIGKILL).describe(), child.pidfd_wait().describe()].join(", ")
+        }),
+        row("no such signal", "`pidfd_signal`, std's `try_wait`", both("EINVAL, Ok(None)"), || {
+            let mut child = sleeper();
+            [unknown_signals(|signal| child.pidfd_signal(signal)), child.try_wait().describe()].join(", ")
+        }),
         row("running", "`pidfd_terminate`", both("Ok(signal 15)"), || sleeper().pidfd_terminate(Duration::MAX).describe()),
+        #[cfg(target_os = "linux")]
         row("running", "`pidfd_terminate` with SIGUSR1", both("Ok(signal 10)"), || sleeper().pidfd_terminate(Escalation::new(libc::SIGUSR1, Duration::MAX)).describe()),
         row("no such signal", "`pidfd_terminate`, `pidfd_try_wait`", both("EINVAL, Ok(None)"), || {
             let mut child = sleeper();
-            format!("{}, {}", child.pidfd_terminate(Escalation::new(65, SHORT)).describe(), child.pidfd_try_wait().describe())
+            format!("{}, {}", child.pidfd_terminate(Escalation::new(1000, SHORT)).describe(), child.pidfd_try_wait().describe())
         }),
-        row("ignores SIGTERM", "`pidfd_terminate`", both("Ok(signal 9)"), || ignoring_sigterm().pidfd_terminate(SHORT).describe()),
+        row("ignores SIGTERM", "`pidfd_terminate`; stdin still open? std's `wait` and `kill`", both("Ok(signal 9), true, Ok(signal 9), Ok"), || {
+            let mut child = ignoring_sigterm();
+            let ended = format!("{}, {}", child.pidfd_terminate(SHORT).describe(), child.stdin.is_some());
+            [ended, child.wait().describe(), child.kill().describe()].join(", ")
+        }),
+        row("handles SIGTERM", "`pidfd_terminate`", both("Ok(exit 3)"), || handling_sigterm().pidfd_terminate(Duration::MAX).describe()),
+        row("handles SIGTERM, stopped", "`pidfd_terminate`", both("Ok(exit 3)"), || handling_sigterm_stopped().pidfd_terminate(Duration::MAX).describe()),
         row("zombie", "`pidfd_terminate`", both("Ok(exit 3)"), || zombie("exit 3").pidfd_terminate(SHORT).describe()),
         row("zombie", "`pidfd_release`, then process state", both("Ok, still a zombie"), || {
             let child = zombie("exit 3");
             let pid = child.id();
-            let result = child.pidfd_release().describe();
-            format!("{result}, {}", if state_of(pid) == Some('Z') { "still a zombie" } else { "gone" })
+            [child.pidfd_release().describe(), state(pid)].join(", ")
+        }),
+        row("reads until stdin closes", "`pidfd_release`; how it ends", both("Ok, Ok(exit 3)"), || {
+            let child = reader();
+            let handle = open(child.id());
+            [child.pidfd_release().describe(), handle.wait().describe()].join(", ")
+        }),
+        row("running", "`pidfd_release`, `signal` and `wait` by a handle", both("Ok, Ok, Ok(signal 15)"), || {
+            let child = sleeper();
+            let handle = open(child.id());
+            [child.pidfd_release().describe(), handle.signal(libc::SIGTERM).describe(), handle.wait().describe()].join(", ")
         }),
 
         row("running", "`pidfd_reap_in_background`; once it was killed: is it reaped?", both("true"), || {
@@ -99,10 +192,29 @@ pub(crate) fn rows() -> Vec<Row> {
             await_gone(pid);
             true.describe()
         }),
+        row("zombie", "`pidfd_reap_in_background`, then process state", both("gone"), || {
+            let child = zombie("exit 3");
+            let pid = child.id();
+            child.pidfd_reap_in_background();
+            state(pid)
+        }),
+    ])
+}
 
+#[cfg(target_os = "linux")]
+#[rustfmt::skip] // One row a line where it fits.
+fn groups_and_captures() -> Vec<Row> {
+    vec![
         row("group leader", "`pidfd_signal_process_group`, `pidfd_wait`", both("Ok, Ok(signal 15)"), || {
             let mut child = lead(&mut sleep());
             format!("{}, {}", child.pidfd_signal_process_group(libc::SIGTERM).describe(), child.pidfd_wait().describe())
+        }),
+        row("leader is a zombie, a member runs", "`pidfd_signal_process_group`; is the member alive? `pidfd_wait`", both("Ok, false, Ok(exit 3)"), || {
+            let mut child = lead(&mut shell("sleep 600 & exit 3"));
+            await_zombie(child.id());
+            let sent = child.pidfd_signal_process_group(libc::SIGKILL).describe();
+            eventually("the member is gone", || !has_living_member(child.id()));
+            format!("{sent}, false, {}", child.pidfd_wait().describe())
         }),
         row("not a group leader", "`pidfd_signal_process_group`", both("InvalidInput"), || sleeper().pidfd_signal_process_group(libc::SIGTERM).describe()),
         row("reaped by `pidfd_wait`", "`pidfd_signal_process_group`", both("ECHILD"), || reaped_by_us().pidfd_signal_process_group(0).describe()),
@@ -115,12 +227,6 @@ pub(crate) fn rows() -> Vec<Row> {
             format!("{}, {}", child.pidfd_terminate_process_group(SHORT).describe(), child.pidfd_try_wait().describe())
         }),
         row("reaped by std's `wait`", "`pidfd_terminate_process_group`", both("ECHILD"), || reaped_by_std().pidfd_terminate_process_group(SHORT).describe()),
-        row("zombie", "`pidfd_reap_in_background`, then process state", both("gone"), || {
-            let child = zombie("exit 3");
-            let pid = child.id();
-            child.pidfd_reap_in_background();
-            state_of(pid).map_or("gone".to_owned(), |state| format!("{state:?}"))
-        }),
         row("reaped by `pidfd_wait`", "`pidfd_terminate_process_group`", both("ECHILD"), || reaped_by_us().pidfd_terminate_process_group(SHORT).describe()),
 
         row("writes and exits", "`pidfd_output_timeout`", both("Ok(exit 3, \"out\")"), || {
@@ -222,7 +328,11 @@ fn reaped_by_others() -> Child {
 
 fn reader() -> Child {
     let mut command = shell("read line; exit 3");
-    command.stdin(Stdio::piped()).spawn().expect("sh starts")
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("sh starts")
 }
 
 /// A child that exits and leaves a process behind, which has its output pipe until the returned pipe

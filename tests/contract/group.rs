@@ -21,15 +21,19 @@ pub(crate) fn rows() -> Vec<Row> {
             format!("{}, {}", handle.process_group().and_then(|group| group.signal(libc::SIGTERM)).describe(), handle.wait().describe())
         }),
         row("group leader, zombie", "`signal`", both("Ok"), || leader_zombie().process_group().and_then(|group| group.signal(libc::SIGTERM)).describe()),
-        row("no such signal", "`signal`", both("EINVAL"), || leader().process_group().and_then(|group| group.signal(65)).describe()),
+        row("no such signal", "`signal`", both("EINVAL"), || leader().process_group().and_then(|group| group.signal(1000)).describe()),
         row("not a group leader", "`signal`", both("InvalidInput"), || running().process_group().and_then(|group| group.signal(libc::SIGTERM)).describe()),
         row("done", "`signal`", both("ECHILD"), || done().process_group().and_then(|group| group.signal(libc::SIGTERM)).describe()),
         row("released", "`signal`", both("EINVAL"), || released().process_group().and_then(|group| group.signal(libc::SIGTERM)).describe()),
-        row("zombie given to `Spawned::from`", "`signal`", both("ECHILD"), || {
-            let mut command = common::shell("exit 3");
+        row("zombie given to `Spawned::from`, a member runs", "`Spawned::group`, `process_group`; is the member alive?", both("None, ECHILD, true"), || {
+            let mut command = common::shell("sleep 600 & exit 3");
             let child = lead(&mut command);
             common::await_zombie(child.id());
-            Spawned::from(child).handle.process_group().and_then(|group| group.signal(libc::SIGTERM)).describe()
+            let spawned = Spawned::from(child);
+            let named = spawned.handle.process_group().map(drop).describe();
+            let is_alive = common::has_living_member(spawned.handle.id());
+            kill_group(spawned.handle.id());
+            format!("{}, {named}, {is_alive}", spawned.group.map(drop).describe())
         }),
 
         row("group leader, running", "`has_exited`, `wait_exited_timeout` of 2 ms", both("Ok(false), Ok(false)"), || {
@@ -54,6 +58,18 @@ pub(crate) fn rows() -> Vec<Row> {
             leader().process_group().unwrap().wait_exited_deadline(Instant::now()).describe()
         }),
         row("not a group leader", "`process_group`", both("InvalidInput"), || running().process_group().map(drop).describe()),
+        row("zombie that leads no group", "`process_group`, `wait`", both("InvalidInput, Ok(exit 3)"), || {
+            let handle = exited();
+            [handle.process_group().map(drop).describe(), handle.wait().describe()].join(", ")
+        }),
+        row("non-child that leads no group", "`process_group`; how its parent saw it end; `process_group`", both("InvalidInput, exit 7, ECHILD"), || {
+            let mut non_child = common::NonChild::new();
+            let handle = open(non_child.pid);
+            let group = handle.process_group().map(drop).describe();
+            let code = non_child.finish().expect("its parent exits");
+            format!("{group}, exit {code}, {}", handle.process_group().map(drop).describe())
+        }),
+        row("no such process", "`process_group`", both("ECHILD"), || missing().process_group().map(drop).describe()),
         row("done", "`process_group`", both("ECHILD"), || done().process_group().map(drop).describe()),
         row("released", "`process_group`", both("EINVAL"), || released().process_group().map(drop).describe()),
 
@@ -61,7 +77,7 @@ pub(crate) fn rows() -> Vec<Row> {
             let handle = leader_zombie();
             let group = handle.process_group().unwrap();
             let waits = format!("{}, {}", handle.wait().describe(), handle.wait().describe());
-            format!("{waits}, {}, {}", group.signal(libc::SIGTERM).describe(), zombie_or_gone(&handle))
+            format!("{waits}, {}, {}", group.signal(libc::SIGTERM).describe(), state(handle.id()))
         }),
         row("group leader, zombie; a group lives", "`wait_usage`", both("Ok(exit 3, usage)"), || {
             let handle = leader_zombie();
@@ -73,12 +89,12 @@ pub(crate) fn rows() -> Vec<Row> {
             let group = handle.process_group().unwrap();
             handle.wait().unwrap();
             drop(group);
-            format!("{}, {}", zombie_or_gone(&handle), handle.process_group().map(drop).describe())
+            format!("{}, {}", state(handle.id()), handle.process_group().map(drop).describe())
         }),
         row("never waited for; the last group is dropped", "process state, `wait`", both("still a zombie, Ok(exit 3)"), || {
             let handle = leader_zombie();
             drop(handle.process_group().unwrap());
-            format!("{}, {}", zombie_or_gone(&handle), handle.wait().describe())
+            format!("{}, {}", state(handle.id()), handle.wait().describe())
         }),
         row("waited for; a group lives, a member runs", "`process_group`, `has_exited`, `terminate`", both("Ok, Ok(false), Ok(exit 3)"), || {
             let handle = leader_zombie_with_member("");
@@ -139,7 +155,7 @@ pub(crate) fn rows() -> Vec<Row> {
         }),
         row("no such signal in the second step", "`terminate`, `terminate_unreaped`, `terminate_in_background`, `has_exited`", both("EINVAL, EINVAL, EINVAL, Ok(false)"), || {
             let group = leader().process_group().unwrap();
-            let unknown = Escalation::from(SHORT).then(65, SHORT);
+            let unknown = Escalation::from(SHORT).then(1000, SHORT);
             let ends = format!("{}, {}", group.terminate(&unknown).describe(), group.terminate_unreaped(&unknown).describe());
             format!("{ends}, {}, {}", group.terminate_in_background(&unknown).describe(), group.has_exited().describe())
         }),
@@ -161,9 +177,29 @@ pub(crate) fn rows() -> Vec<Row> {
             common::await_gone(handle.id());
             format!("{}, {}", handle.wait().describe(), handle.exit_status().describe())
         }),
-        row("zombie", "`KillOnDrop` is dropped; `exit_status` of a clone", both("Some(exit 3)"), || {
+        row("stopped", "`KillOnDrop` is dropped; once it is gone: `exit_status` of a clone", both("Some(signal 9)"), || {
+            let handle = stopped();
+            drop(KillOnDrop::new(handle.clone()));
+            common::await_gone(handle.id());
+            handle.exit_status().describe()
+        }),
+        row("zombie", "`KillOnDrop` is dropped; process state, `exit_status` of a clone", both("gone, Some(exit 3)"), || {
             let handle = exited();
             drop(KillOnDrop::new(handle.clone()));
+            [state(handle.id()), handle.exit_status().describe()].join(", ")
+        }),
+        row("given to `Spawned::from`, running or as a zombie", "`KillOnDrop` is dropped; once it is gone: `exit_status` of a clone", both("Some(signal 9), Some(exit 3)"), || {
+            [common::sleeper(), common::zombie("exit 3")].map(|child| {
+                let handle = Spawned::from(child).handle;
+                drop(KillOnDrop::new(handle.clone()));
+                common::await_gone(handle.id());
+                handle.exit_status().describe()
+            }).join(", ")
+        }),
+        row("no such signal", "`KillOnDrop::with_escalation` is dropped; once it is gone: `exit_status` of a clone", both("Some(signal 9)"), || {
+            let handle = running();
+            drop(KillOnDrop::with_escalation(handle.clone(), Escalation::new(1000, Duration::MAX)));
+            common::await_gone(handle.id());
             handle.exit_status().describe()
         }),
         row("leader is a zombie, a member runs", "`KillOnDrop` of the group is dropped; is the member alive? `exit_status` of a clone", both("false, Some(exit 3)"), || {
@@ -173,20 +209,20 @@ pub(crate) fn rows() -> Vec<Row> {
             common::eventually("the member is gone", || !group_is_alive(pid));
             format!("false, {}", handle.exit_status().describe())
         }),
-        row("waited for, a member runs", "`KillOnDrop` of the group is dropped; is the member alive?", both("false"), || {
+        row("waited for, a member runs", "`KillOnDrop` of the group is dropped; is the member alive? Process state", both("false, gone"), || {
             let handle = leader_zombie_with_member("");
             let guard = KillOnDrop::new(handle.process_group().unwrap());
             handle.wait().unwrap();
             drop(guard);
             common::eventually("the member is gone", || !common::has_living_member(handle.id()));
-            "false".to_owned()
+            format!("false, {}", state(handle.id()))
         }),
         row("group leader, running", "`KillOnDrop` of a `Spawned` is dropped; `exit_status` of a clone, process state", both("Some(signal 9), gone"), || {
             let spawned = PidHandle::spawn(common::sleep().process_group(0)).unwrap();
             let handle = spawned.handle.clone();
             drop(KillOnDrop::new(spawned));
             common::await_gone(handle.id());
-            format!("{}, {}", handle.exit_status().describe(), zombie_or_gone(&handle))
+            format!("{}, {}", handle.exit_status().describe(), state(handle.id()))
         }),
         row("running", "`KillOnDrop::with_escalation` of a grace is dropped; `exit_status` of a clone", both("Some(signal 15)"), || {
             let handle = running();
@@ -200,16 +236,19 @@ pub(crate) fn rows() -> Vec<Row> {
             common::await_gone(handle.id());
             handle.exit_status().describe()
         }),
-        row("released", "`KillOnDrop` is dropped, then process state", both("still running"), || {
-            let handle = released();
+        row("released", "`KillOnDrop` is dropped, then `wait` of another handle", both("Ok(exit 3)"), || {
+            let (handle, stdin) = until_stdin_closes();
+            handle.release().unwrap();
             drop(KillOnDrop::new(handle.clone()));
-            match common::state_of(handle.id()) {
-                Some('S' | 'R' | 'D') => "still running".to_owned(),
-                state => format!("{state:?}"),
-            }
+            drop(stdin);
+            open(handle.id()).wait().describe()
         }),
-        row("running", "`into_inner`, `try_wait`", both("Ok(None)"), || {
-            KillOnDrop::into_inner(KillOnDrop::new(running())).try_wait().describe()
+        row("running", "`into_inner`, `try_wait`, `wait`", both("Ok(None), Ok(exit 3)"), || {
+            let (handle, stdin) = until_stdin_closes();
+            let handle = KillOnDrop::into_inner(KillOnDrop::new(handle));
+            let running = handle.try_wait().describe();
+            drop(stdin);
+            [running, handle.wait().describe()].join(", ")
         }),
 
         row("running", "`reap_in_background`; once it was killed and is gone: `wait`, `exit_status`, `wait_shared`", both("ECHILD, Some(signal 9), Ok(signal 9)"), || {
@@ -219,30 +258,30 @@ pub(crate) fn rows() -> Vec<Row> {
             common::await_gone(handle.id());
             format!("{}, {}, {}", handle.wait().describe(), handle.exit_status().describe(), handle.wait_shared().describe())
         }),
-        row("zombie", "`reap_in_background`, `wait`, `exit_status`", both("ECHILD, Some(exit 3)"), || {
+        row("zombie", "`reap_in_background`, then process state; `wait`, `exit_status`", both("gone, ECHILD, Some(exit 3)"), || {
             let handle = exited();
             handle.reap_in_background();
-            format!("{}, {}", handle.wait().describe(), handle.exit_status().describe())
+            [state(handle.id()), handle.wait().describe(), handle.exit_status().describe()].join(", ")
         }),
-        row("released", "`reap_in_background`, `wait`", both("EINVAL"), || {
-            let handle = released();
+        row("zombie, released", "`reap_in_background`, then process state; `wait`", both("still a zombie, EINVAL"), || {
+            let handle = exited();
+            handle.release().unwrap();
+            handle.reap_in_background();
+            [state(handle.id()), handle.wait().describe()].join(", ")
+        }),
+        row("non-child", "`reap_in_background`, `has_exited`, `wait`; how its parent saw it end", both("Ok(false), ECHILD, exit 7"), || {
+            let mut non_child = common::NonChild::new();
+            let handle = open(non_child.pid);
+            handle.reap_in_background();
+            let calls = [handle.has_exited().describe(), handle.wait().describe()].join(", ");
+            format!("{calls}, exit {}", non_child.finish().expect("its parent exits"))
+        }),
+        row("no such process", "`reap_in_background`, `wait`", both("ECHILD"), || {
+            let handle = missing();
             handle.reap_in_background();
             handle.wait().describe()
         }),
-        row("non-child", "`reap_in_background`, `has_exited`, `wait`", both("Ok(false), ECHILD"), || {
-            let handle = non_child();
-            handle.reap_in_background();
-            format!("{}, {}", handle.has_exited().describe(), handle.wait().describe())
-        }),
     ]
-}
-
-fn zombie_or_gone(handle: &PidHandle) -> &'static str {
-    match common::state_of(handle.id()) {
-        Some('Z') => "still a zombie",
-        Some(_) => "still running",
-        None => "gone",
-    }
 }
 
 fn kill_group(group: u32) {

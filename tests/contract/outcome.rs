@@ -19,7 +19,10 @@ pub(crate) trait Describe {
 impl Describe for ExitStatus {
     fn describe(self) -> String {
         match (self.code(), self.signal()) {
-            (Some(code), _) => format!("exit {code}"),
+            (Some(code), _) => {
+                assert_eq!(self.into_raw(), code << 8, "other bits are set");
+                format!("exit {code}")
+            }
             (_, Some(signal)) => format!("signal {signal}"),
             _ => format!("{self:?}"),
         }

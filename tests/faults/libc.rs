@@ -6,14 +6,14 @@
 use std::cell::Cell;
 use std::ffi::CStr;
 use std::ptr::null_mut;
-use std::sync::atomic::{
-    AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicUsize, Ordering::SeqCst,
-};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicUsize, Ordering::SeqCst};
 
 use nix::libc::{
     self, c_char, c_int, c_long, c_ulong, c_void, id_t, idtype_t, nfds_t, off_t, pid_t, pollfd,
     siginfo_t, size_t, ssize_t,
 };
+
+use crate::common::interpose::{real_syscall, Real};
 
 /// A call that fails: that of this name which comes after so many others.
 #[derive(Clone, Debug)]
@@ -153,32 +153,6 @@ impl Failed for Code {
     }
 }
 
-/// The function that one of those here replaces.
-struct Real {
-    name: &'static CStr,
-    address: AtomicPtr<c_void>,
-}
-
-impl Real {
-    const fn new(name: &'static CStr) -> Self {
-        Self {
-            name,
-            address: AtomicPtr::new(null_mut()),
-        }
-    }
-
-    fn get(&self) -> *mut c_void {
-        let mut address = self.address.load(SeqCst);
-        if address.is_null() {
-            // SAFETY: the name is a C string.
-            address = unsafe { libc::dlsym(libc::RTLD_NEXT, self.name.as_ptr()) };
-            assert!(!address.is_null(), "{:?}", self.name);
-            self.address.store(address, SeqCst);
-        }
-        address
-    }
-}
-
 macro_rules! replace {
     ($($name:ident($($arg:ident: $type:ty),*) -> $result:ty;)*) => {
         const NAMES: &[&str] = &[$(stringify!($name)),*];
@@ -299,10 +273,6 @@ unsafe extern "C" fn syscall(
     if let Some(errno) = error {
         return c_long::failed(errno);
     }
-    static REAL: Real = Real::new(c"syscall");
-    type Syscall = unsafe extern "C" fn(c_long, ...) -> c_long;
-    // SAFETY: that is libc's function, which has this type.
-    let real: Syscall = unsafe { std::mem::transmute(REAL.get()) };
     // SAFETY: as the caller promises.
-    unsafe { real(number, a, b, c, d, e, f) }
+    unsafe { real_syscall(number, [a, b, c, d, e, f]) }
 }

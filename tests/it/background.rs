@@ -2,16 +2,15 @@
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
-use std::time::Duration;
 
-use nix::libc::{ECHILD, EINVAL, SIGKILL};
+use nix::libc::{ECHILD, SIGKILL};
 use pidwait::{Backend, ChildExt, PidHandle};
 
 use crate::common::isolated::enter;
 use crate::common::{
     assert_other_threads_idle, await_gone, await_state, await_zombie, backends, blocked_on_stdin,
     errno, eventually, exists, is_root, kill, open_descriptors, skip, sleep, sleeper, thread_count,
-    traceable_sleeper, unshare_pids, zombie, NonChild, Tracer,
+    traceable_sleeper, unshare_pids, Tracer,
 };
 
 #[test]
@@ -87,42 +86,6 @@ fn one_of_the_background_and_a_wait_gets_the_status() {
     }
 }
 
-#[test]
-fn zombie_is_reaped_at_once() {
-    for backend in backends() {
-        let child = zombie("exit 3");
-        let handle = PidHandle::open_with(child.id(), backend).unwrap();
-        handle.reap_in_background();
-        assert!(!exists(child.id()));
-        assert_eq!(handle.exit_status().unwrap().code(), Some(3));
-    }
-    let child = zombie("exit 3");
-    let pid = child.id();
-    child.pidfd_reap_in_background();
-    assert!(!exists(pid));
-}
-
-#[test]
-fn nothing_is_done_for_non_children_and_done_or_released_handles() {
-    for backend in backends() {
-        let mut non_child = NonChild::new();
-        let handle = PidHandle::open_with(non_child.pid, backend).unwrap();
-        handle.reap_in_background();
-        assert!(!handle.has_exited().unwrap());
-        assert_eq!(non_child.finish(), Some(7));
-
-        let child = zombie("exit 3");
-        let handle = PidHandle::open_with(child.id(), backend).unwrap();
-        handle.release().unwrap();
-        handle.reap_in_background();
-        assert!(exists(child.id()));
-        assert_eq!(errno(handle.wait()), EINVAL);
-
-        let missing = PidHandle::open_with(i32::MAX.unsigned_abs(), backend).unwrap();
-        missing.reap_in_background();
-    }
-}
-
 /// The parent's thread does not exist in a forked process.
 #[test]
 fn forked_process_has_a_thread_of_its_own() {
@@ -182,17 +145,6 @@ fn without_a_thread_the_next_call_reaps() {
         await_zombie(next.id());
     }
     assert_eq!(thread_count(), before);
-}
-
-#[test]
-fn an_end_in_the_background_reaps_a_zombie() {
-    for backend in backends() {
-        let child = zombie("exit 3");
-        let handle = PidHandle::open_with(child.id(), backend).unwrap();
-        handle.terminate_in_background(Duration::ZERO).unwrap();
-        await_gone(child.id());
-        assert_eq!(handle.wait_shared().unwrap().code(), Some(3));
-    }
 }
 
 /// The pidfd of the zombie stays readable.

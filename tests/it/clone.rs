@@ -1,15 +1,13 @@
 //! Clones of a `PidHandle`: they are one handle.
 
 use std::fmt::{self, Write};
-use std::io::ErrorKind;
 use std::mem::size_of;
 use std::os::unix::process::ExitStatusExt;
 use std::thread;
-use std::time::Duration;
 
 use crate::common::{
-    all_backends, backends, blocked_on_stdin, closes_on_exec, errno, isolated, open_descriptors,
-    pidfds_supported, readable, reap_externally, sleeper, zombie, Waiter, LONG,
+    all_backends, backends, closes_on_exec, errno, isolated, open_descriptors, pidfds_supported,
+    readable, reap_externally, sleeper, zombie, Waiter, LONG,
 };
 use nix::libc::{ECHILD, EINVAL, SIGKILL};
 use pidwait::{Backend, ExitFd, PidHandle, WaitSet};
@@ -18,25 +16,6 @@ use pidwait::{Backend, ExitFd, PidHandle, WaitSet};
 fn handle_is_at_most_16_bytes() {
     assert!(size_of::<PidHandle>() <= 16, "{}", size_of::<PidHandle>());
     assert!(size_of::<Option<PidHandle>>() <= 16);
-}
-
-#[test]
-fn status_of_a_wait_reaches_all_clones() {
-    for backend in backends() {
-        let child = zombie("exit 3");
-        let handle = PidHandle::open_with(child.id(), backend).unwrap();
-        let before = handle.clone();
-        assert_eq!((before.id(), before.backend()), (child.id(), backend));
-        assert_eq!(handle.wait().unwrap().code(), Some(3));
-        for clone in [before, handle.clone()] {
-            assert_eq!(errno(clone.wait()), ECHILD);
-            assert_eq!(errno(clone.try_wait()), ECHILD);
-            assert_eq!(errno(clone.wait_timeout(Duration::MAX)), ECHILD);
-            assert_eq!(errno(clone.signal(0)), ECHILD);
-            assert!(clone.has_exited().unwrap());
-            assert_eq!(clone.exit_status().unwrap().code(), Some(3));
-        }
-    }
 }
 
 /// A wait through one of them, signals through another, and a `WaitSet` has a third.
@@ -56,38 +35,6 @@ fn clones_act_on_one_process_from_different_places() {
         let exited = set.wait().unwrap().expect("a member");
         assert_eq!(exited.status.unwrap().signal(), Some(SIGKILL));
         assert_eq!(errno(signaller.kill()), ECHILD);
-    }
-}
-
-#[test]
-fn release_reaches_all_clones() {
-    for backend in backends() {
-        let child = zombie("exit 3");
-        let handle = PidHandle::open_with(child.id(), backend).unwrap();
-        let before = handle.clone();
-        handle.release().unwrap();
-        for clone in [before, handle.clone()] {
-            assert_eq!(errno(clone.wait()), EINVAL);
-            assert_eq!(errno(clone.signal(0)), EINVAL);
-            assert_eq!(clone.exit_status(), None);
-        }
-        reap_externally(child.id());
-    }
-}
-
-/// A wait that blocks continues after a release through another clone.
-#[test]
-fn release_of_a_clone_does_not_end_a_blocked_wait() {
-    for backend in backends() {
-        let (child, stdin) = blocked_on_stdin();
-        let handle = PidHandle::open_with(child.id(), backend).unwrap();
-        let clone = handle.clone();
-        thread::scope(|scope| {
-            let waiter = Waiter::start(scope, move || handle.wait());
-            clone.release().unwrap();
-            drop(stdin);
-            assert_eq!(waiter.join().unwrap().code(), Some(3));
-        });
     }
 }
 
@@ -200,17 +147,4 @@ fn cloned_pidfd_belongs_to_the_caller() {
     assert_eq!(again.id(), std::process::id());
     again.release().unwrap();
     assert_eq!(errno(again.try_clone_pidfd()), EINVAL);
-}
-
-#[test]
-fn waitpid_handle_has_no_pidfd_to_clone() {
-    let child = zombie("exit 3");
-    let open = || PidHandle::open_with(child.id(), Backend::Waitpid).unwrap();
-    let (handle, released) = (open(), open());
-    let error = handle.try_clone_pidfd().unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
-    released.release().unwrap();
-    assert_eq!(errno(released.try_clone_pidfd()), EINVAL);
-    handle.wait().unwrap();
-    assert_eq!(errno(handle.try_clone_pidfd()), ECHILD);
 }

@@ -6,12 +6,12 @@ use std::process::ExitStatus;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use nix::libc::{ECHILD, EINVAL, SIGCONT, SIGKILL};
-use pidwait::{Backend, PidHandle, Spawned, WaitSet};
+use nix::libc::{ECHILD, SIGCONT, SIGKILL};
+use pidwait::{Backend, PidHandle, WaitSet};
 
 use crate::common::{
-    await_state, backends, blocked_on_stdin, errno, has_exit_records, kill, reap_externally,
-    rounds, sleeper, stop, while_asleep, zombie, NonChild,
+    await_state, backends, blocked_on_stdin, errno, has_exit_records, kill, rounds, stop,
+    while_asleep, NonChild,
 };
 #[cfg(target_os = "linux")]
 use crate::common::{clone_and_exit, exec_in_a_thread, has_execed};
@@ -79,59 +79,6 @@ fn wait_exited_timeout_never_ends_early() {
 }
 
 #[test]
-fn exit_status_after_external_reap_comes_from_the_exit_record() {
-    for backend in backends() {
-        let (child, stdin) = blocked_on_stdin();
-        let handle = PidHandle::open_with(child.id(), backend).unwrap();
-        drop(stdin);
-        assert_eq!(reap_externally(child.id()), 3 << 8);
-        assert!(exited(&handle));
-        handle.wait_exited().unwrap();
-        assert_eq!(errno(handle.wait()), ECHILD);
-        assert!(exited(&handle));
-        assert_eq!(handle.exit_status(), recorded(backend, exit_code(3)));
-    }
-}
-
-/// Killed, so that the record holds a signal and not only a code.
-#[test]
-fn exit_status_after_reap_by_std_comes_from_the_exit_record() {
-    for backend in backends() {
-        let mut child = sleeper();
-        let handle = PidHandle::open_with(child.id(), backend).unwrap();
-        child.kill().unwrap();
-        let status = child.wait().unwrap();
-        assert_eq!(status.signal(), Some(9));
-        assert_eq!(handle.exit_status(), recorded(backend, status));
-        assert_eq!(errno(handle.wait()), ECHILD);
-        assert_eq!(handle.exit_status(), recorded(backend, status));
-    }
-}
-
-/// The kernel's exit code field is 0 while the process runs; that must not become a status.
-#[test]
-fn non_child_has_a_status_only_after_its_reap() {
-    for backend in backends() {
-        let mut non_child = NonChild::new();
-        let handle = PidHandle::open_with(non_child.pid, backend).unwrap();
-        assert!(!exited(&handle));
-        assert_eq!(handle.exit_status(), None);
-
-        non_child.let_exit_unreaped();
-        // The waitpid backend cannot tell the zombie of another parent from a running process.
-        assert_eq!(exited(&handle), backend == Backend::Pidfd);
-        assert_eq!(handle.exit_status(), None);
-        assert_eq!(errno(handle.wait()), ECHILD);
-
-        assert_eq!(non_child.finish(), Some(7));
-        assert!(exited(&handle));
-        handle.wait_exited().unwrap();
-        assert_eq!(handle.exit_status(), recorded(backend, exit_code(7)));
-        assert_eq!(errno(handle.signal(0)), ECHILD);
-    }
-}
-
-#[test]
 fn wait_exited_returns_when_non_child_exits() {
     for backend in backends() {
         for timeout in [None, Some(Duration::MAX), Some(Duration::from_secs(600))] {
@@ -146,66 +93,6 @@ fn wait_exited_returns_when_non_child_exits() {
             assert_eq!(handle.exit_status(), recorded(backend, exit_code(7)));
         }
     }
-}
-
-#[test]
-fn own_process_has_not_exited() {
-    for backend in backends() {
-        let handle = PidHandle::open_with(std::process::id(), backend).unwrap();
-        assert!(!exited(&handle));
-        assert_eq!(handle.exit_status(), None);
-        assert_eq!(errno(handle.wait()), ECHILD);
-        assert_eq!(handle.exit_status(), None);
-    }
-}
-
-#[test]
-fn missing_process_has_exited_without_a_status() {
-    for backend in backends() {
-        let missing = PidHandle::open_with(i32::MAX.unsigned_abs(), backend).unwrap();
-        assert!(exited(&missing));
-        missing.wait_exited().unwrap();
-        assert_eq!(missing.exit_status(), None);
-    }
-}
-
-/// A handle that was live at its release fails with EINVAL. One that was done keeps its results.
-#[test]
-fn release_keeps_the_results_of_done_handle_only() {
-    for backend in backends() {
-        let child = zombie("exit 3");
-        let handle = PidHandle::open_with(child.id(), backend).unwrap();
-        handle.release().unwrap();
-        assert_eq!(errno(handle.has_exited()), EINVAL);
-        assert_eq!(errno(handle.wait_exited()), EINVAL);
-        assert_eq!(errno(handle.wait_exited_timeout(Duration::MAX)), EINVAL);
-        reap_externally(child.id());
-        assert_eq!(handle.exit_status(), None);
-
-        let child = zombie("exit 3");
-        let handle = PidHandle::open_with(child.id(), backend).unwrap();
-        handle.wait().unwrap();
-        handle.release().unwrap();
-        assert!(exited(&handle));
-        assert_eq!(handle.exit_status(), Some(exit_code(3)));
-    }
-}
-
-/// `Spawned::from` reaps the zombie and keeps its status.
-#[test]
-fn handle_from_zombie_or_finished_child_has_exited() {
-    let handle = Spawned::from(zombie("exit 3")).handle;
-    assert!(exited(&handle));
-    handle.wait_exited().unwrap();
-    assert_eq!(handle.wait().unwrap().code(), Some(3));
-    assert_eq!(handle.exit_status(), Some(exit_code(3)));
-
-    let mut child = zombie("exit 3");
-    child.wait().unwrap();
-    let handle = Spawned::from(child).handle;
-    assert!(exited(&handle));
-    assert_eq!(errno(handle.wait()), ECHILD);
-    assert_eq!(handle.exit_status(), None);
 }
 
 /// Threads share a `Child`: they wait through a handle, and the first one reaps through std. If
@@ -256,20 +143,6 @@ fn wait_exited_and_wait_both_return() {
         let pid = child.id();
         let status = while_asleep(both, || drop(stdin));
         assert_eq!(status.code(), Some(3), "PID {pid}");
-    }
-}
-
-#[test]
-fn second_handle_sees_the_exit_and_the_record() {
-    for backend in backends() {
-        let child = zombie("exit 3");
-        let first = PidHandle::open_with(child.id(), backend).unwrap();
-        let second = PidHandle::open_with(child.id(), backend).unwrap();
-        assert!(exited(&first) && exited(&second));
-        assert_eq!(first.wait().unwrap().code(), Some(3));
-        assert!(exited(&second));
-        assert_eq!(errno(second.wait()), ECHILD);
-        assert_eq!(second.exit_status(), recorded(backend, exit_code(3)));
     }
 }
 

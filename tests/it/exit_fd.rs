@@ -3,12 +3,12 @@
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
-use nix::libc::{EINVAL, SIGCONT};
-use pidwait::{PidHandle, Spawned, WaitSet};
+use nix::libc::SIGCONT;
+use pidwait::{PidHandle, WaitSet};
 
 use crate::common::{
-    await_zombie, backends, blocked_on_stdin, errno, kill, readable, reap_externally, rounds,
-    sleeper, stop, zombie, NonChild, LONG,
+    await_zombie, backends, blocked_on_stdin, kill, readable, reap_externally, rounds, sleeper,
+    stop, NonChild, LONG,
 };
 
 #[test]
@@ -97,49 +97,6 @@ fn exit_fd_of_non_child_is_readable_after_its_exit() {
         assert_eq!(non_child.finish(), Some(7));
         assert!(readable(&exit, LONG));
         assert!(readable(&handle.exit_fd().unwrap(), LONG));
-    }
-}
-
-#[test]
-fn exit_fd_is_readable_after_external_reap() {
-    for backend in backends() {
-        let child = zombie("exit 3");
-        let handle = PidHandle::open_with(child.id(), backend).unwrap();
-        let before = handle.exit_fd().unwrap();
-        reap_externally(child.id());
-        assert!(readable(&before, LONG));
-        assert!(readable(&handle.exit_fd().unwrap(), LONG));
-    }
-}
-
-#[test]
-fn exit_fd_of_zombie_reaped_at_conversion_is_readable() {
-    let handle = Spawned::from(zombie("exit 3")).handle;
-    let exit = handle.exit_fd().unwrap();
-    assert!(readable(&exit, 0));
-    assert_eq!(handle.wait().unwrap().code(), Some(3));
-    assert!(readable(&exit, 0));
-    assert!(readable(&handle.exit_fd().unwrap(), 0));
-}
-
-#[test]
-fn exit_fd_of_a_process_that_is_gone_is_readable_at_once() {
-    for backend in backends() {
-        let handle = PidHandle::open_with(zombie("exit 3").id(), backend).unwrap();
-        handle.wait().unwrap();
-        assert!(readable(&handle.exit_fd().unwrap(), 0));
-
-        let missing = PidHandle::open_with(i32::MAX.unsigned_abs(), backend).unwrap();
-        assert!(readable(&missing.exit_fd().unwrap(), 0));
-    }
-}
-
-#[test]
-fn exit_fd_of_released_handle_fails() {
-    for backend in backends() {
-        let own = PidHandle::open_with(std::process::id(), backend).unwrap();
-        own.release().unwrap();
-        assert_eq!(errno(own.exit_fd()), EINVAL);
     }
 }
 

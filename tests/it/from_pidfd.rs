@@ -101,19 +101,6 @@ fn handle_from_pidfd_of_non_child_sees_its_exit() {
     }
 }
 
-#[test]
-fn pidfd_of_reaped_child_fails_with_echild() {
-    if no_pidfds() {
-        return;
-    }
-    for flags in [0, NONBLOCK] {
-        let child = zombie("exit 3");
-        let fd = pidfd_open(child.id(), flags).unwrap();
-        reap_externally(child.id());
-        assert_eq!(errno(PidHandle::from_pidfd(fd)), ECHILD);
-    }
-}
-
 /// The call also closes the descriptor: the child at the other end of the pipe exits.
 #[test]
 fn non_pidfd_fails_with_invalid_input() {

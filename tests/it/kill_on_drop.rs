@@ -8,34 +8,16 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use nix::libc::{ECHILD, EPERM, SIGKILL, SIGTERM};
-use pidwait::{Escalation, KillOnDrop, PidHandle, Spawned};
+use pidwait::{KillOnDrop, PidHandle};
 
-use super::process_group::leader;
 use crate::common::isolated::enter_with_each_backend;
 use crate::common::{
-    await_gone, await_state, await_zombie, backends, blocked_on_stdin, drop_privileges, errno,
-    eventually, exists, fork, has_living_member, is_root, kill, line, raw_fork, ready,
-    reap_externally, shell, skip, sleeper, stop, traceable_sleeper, zombie, NonChild, Tracer,
+    await_gone, await_state, await_zombie, backends, drop_privileges, errno, eventually, exists,
+    fork, has_living_member, is_root, kill, line, raw_fork, ready, reap_externally, shell, skip,
+    sleeper, stop, traceable_sleeper, zombie, NonChild, Tracer,
 };
 
 const LONG: Duration = Duration::from_secs(60);
-
-/// The child is reaped at the latest in the background.
-#[test]
-fn drop_kills_and_reaps_child() {
-    for backend in backends() {
-        for stopped in [false, true] {
-            let child = sleeper();
-            if stopped {
-                stop(child.id());
-            }
-            let guard = KillOnDrop::new(PidHandle::open_with(child.id(), backend).unwrap());
-            assert!(!guard.has_exited().unwrap());
-            drop(guard);
-            await_gone(child.id());
-        }
-    }
-}
 
 /// A child that is not slow to die is reaped when the drop returns. Here the machine can be slow, so
 /// one of several must be.
@@ -53,17 +35,6 @@ fn drop_waits_for_the_child_to_die() {
 }
 
 #[test]
-fn drop_reaps_zombie() {
-    for backend in backends() {
-        let mut child = zombie("exit 3");
-        drop(KillOnDrop::new(
-            PidHandle::open_with(child.id(), backend).unwrap(),
-        ));
-        assert_eq!(errno(child.try_wait()), ECHILD);
-    }
-}
-
-#[test]
 fn panic_kills_and_reaps_child() {
     for backend in backends() {
         let child = sleeper();
@@ -74,31 +45,6 @@ fn panic_kills_and_reaps_child() {
         }));
         assert!(unwound.is_err());
         await_gone(child.id());
-    }
-}
-
-#[test]
-fn into_inner_does_not_kill() {
-    for backend in backends() {
-        let (child, stdin) = blocked_on_stdin();
-        let guard = KillOnDrop::new(PidHandle::open_with(child.id(), backend).unwrap());
-        let handle = KillOnDrop::into_inner(guard);
-        assert_eq!((handle.id(), handle.backend()), (child.id(), backend));
-        assert_eq!(handle.try_wait().unwrap(), None);
-        drop(stdin);
-        assert_eq!(handle.wait().unwrap().code(), Some(3));
-    }
-}
-
-#[test]
-fn drop_after_release_does_not_kill() {
-    for backend in backends() {
-        let (mut child, stdin) = blocked_on_stdin();
-        let guard = KillOnDrop::new(PidHandle::open_with(child.id(), backend).unwrap());
-        guard.release().unwrap();
-        drop(guard);
-        drop(stdin);
-        assert_eq!(child.wait().unwrap().code(), Some(3));
     }
 }
 
@@ -135,19 +81,6 @@ fn drop_kills_non_child_without_waiting() {
 }
 
 #[test]
-fn drop_kills_child_converted_to_handle() {
-    let child = sleeper();
-    let pid = child.id();
-    drop(KillOnDrop::new(Spawned::from(child).handle));
-    await_gone(pid);
-    let reaped = PidHandle::open(pid).unwrap();
-    assert_eq!(errno(reaped.wait()), ECHILD);
-    assert!(reaped.has_exited().unwrap());
-
-    drop(KillOnDrop::new(Spawned::from(zombie("exit 3")).handle));
-}
-
-#[test]
 fn guard_of_another_type_dereferences_to_it() {
     let mut command = shell("read x; exit 3");
     let spawned = PidHandle::spawn(command.stdin(Stdio::piped())).unwrap();
@@ -175,27 +108,6 @@ fn drop_of_group_guard_kills_all_members() {
         assert_eq!(std::io::Read::read(&mut stdout, &mut [0]).unwrap(), 0);
         await_gone(child.id());
     }
-}
-
-#[test]
-fn drop_of_group_guard_kills_the_members_of_a_zombie_leader() {
-    for backend in backends() {
-        let (mut child, members) = leader();
-        await_zombie(child.id());
-        let handle = PidHandle::open_with(child.id(), backend).unwrap();
-        drop(KillOnDrop::new(handle.process_group().unwrap()));
-        members.await_end();
-        assert_eq!(errno(child.try_wait()), ECHILD);
-    }
-}
-
-/// Its group is that of this process, which is not signalled.
-#[test]
-fn drop_of_a_guarded_spawned_kills_a_non_leader_alone() {
-    let spawned = Spawned::from(sleeper());
-    let pid = spawned.handle.id();
-    drop(KillOnDrop::new(spawned));
-    await_gone(pid);
 }
 
 /// A child with the rights of another user cannot be signalled.
@@ -291,20 +203,6 @@ fn drop_in_a_forked_process_does_nothing() {
     }
 }
 
-/// What the leader leaves behind is killed, although the leader itself was waited for.
-#[test]
-fn drop_after_a_wait_for_the_leader_kills_the_rest_of_the_group() {
-    for backend in backends() {
-        let (child, members) = leader();
-        let handle = PidHandle::open_with(child.id(), backend).unwrap();
-        let guard = KillOnDrop::new(handle.process_group().unwrap());
-        assert_eq!(handle.wait().unwrap().code(), Some(3));
-        drop(guard);
-        members.await_end();
-        assert!(!exists(child.id()));
-    }
-}
-
 /// What is guarded is noted when the guard is made.
 #[test]
 fn group_that_was_taken_out_of_a_guarded_spawned_is_killed() {
@@ -346,18 +244,5 @@ fn guard_with_an_escalation_ends_its_target_gracefully() {
         drop(KillOnDrop::with_escalation(group, LONG));
         assert_eq!(line(&mut child), "saved");
         assert_eq!(handle.exit_status().unwrap().signal(), Some(SIGTERM));
-    }
-}
-
-#[test]
-fn guard_with_an_unknown_signal_kills() {
-    for backend in backends() {
-        let child = sleeper();
-        let handle = PidHandle::open_with(child.id(), backend).unwrap();
-        let unknown = Escalation::new(1000, LONG);
-        drop(KillOnDrop::with_escalation(handle.clone(), unknown));
-        await_gone(child.id());
-        eventually("the status is noted", || handle.exit_status().is_some());
-        assert_eq!(handle.exit_status().unwrap().signal(), Some(SIGKILL));
     }
 }

@@ -22,7 +22,6 @@ mod exit_fd;
 mod fd_exhausted;
 #[cfg(target_os = "linux")]
 mod fork;
-mod from_child;
 #[cfg(target_os = "linux")]
 mod from_pidfd;
 #[cfg(target_os = "linux")]

@@ -11,15 +11,15 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
-use nix::libc::{self, ECHILD, EINVAL, SIGKILL, SIGTERM};
-use nix::sys::signal::{killpg, Signal};
+use nix::libc::{self, ECHILD, SIGKILL, SIGTERM};
+use nix::sys::signal::killpg;
 use nix::unistd::Pid;
-use pidwait::{Backend, ChildExt, PidHandle, Spawned};
+use pidwait::{ChildExt, PidHandle};
 
 use crate::common::{
-    assert_leads_no_group, await_zombie, backends, blocked_on_stdin, drop_privileges, errno,
-    exists, exit, fork, is_root, join_group, kernel, kill, lead_group, leads_group, line, pause,
-    reap_any, reap_externally, shell, skip, sleep, sleeper, state_of, zombie, NonChild,
+    assert_leads_no_group, backends, blocked_on_stdin, drop_privileges, errno, exists, exit, fork,
+    is_root, join_group, lead_group, leads_group, line, pause, reap_any, shell, skip, sleep,
+    sleeper, state_of,
 };
 
 /// Compiles a library to preload, which replaces functions of libc. `None`: there is no C compiler, or the
@@ -106,26 +106,6 @@ pub(crate) fn leader_that_left(then: impl FnOnce()) -> u32 {
     former
 }
 
-/// The documented way to end a whole group: the unreaped leader keeps the group ID from being
-/// reused.
-#[test]
-fn signal_of_zombie_leader_signals_all_members() {
-    for backend in backends() {
-        let (leader, members) = leader();
-        let handle = PidHandle::open_with(leader.id(), backend).unwrap();
-        handle.wait_exited().unwrap();
-        let group = handle.process_group().unwrap();
-        group.signal(0).unwrap();
-        assert_eq!(errno(group.signal(1000)), EINVAL);
-        assert_eq!(errno(group.signal(-1)), EINVAL);
-        group.signal(SIGKILL).unwrap();
-        members.await_end();
-        drop(group);
-        assert_eq!(handle.wait().unwrap().code(), Some(3));
-        assert_eq!(errno(handle.process_group()), ECHILD);
-    }
-}
-
 #[test]
 fn signal_of_running_leader_signals_all_members() {
     for backend in backends() {
@@ -150,9 +130,13 @@ fn signal_of_running_leader_signals_all_members() {
 #[test]
 fn group_of_non_leader_is_an_invalid_input() {
     for backend in backends() {
-        let (child, _stdin) = blocked_on_stdin();
+        let (mut child, _stdin) = blocked_on_stdin();
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
-        assert_leads_no_group(handle.process_group(), child.id());
+        let pid = child.id();
+        assert_leads_no_group(handle.process_group(), pid);
+        assert_leads_no_group(child.pidfd_signal_process_group(SIGKILL), pid);
+        let end = child.pidfd_terminate_process_group(Duration::ZERO);
+        assert_leads_no_group(end, pid);
         assert_eq!(handle.try_wait().unwrap(), None);
 
         let mut leader = shell("read x");
@@ -167,76 +151,6 @@ fn group_of_non_leader_is_an_invalid_input() {
         assert_eq!(handle.try_wait().unwrap(), None);
         let handle = PidHandle::open_with(leader.id(), backend).unwrap();
         assert_eq!(handle.try_wait().unwrap(), None);
-    }
-}
-
-/// The zombie keeps its status.
-#[test]
-fn group_of_non_leader_zombie_or_non_child_is_an_invalid_input() {
-    for backend in backends() {
-        let handle = PidHandle::open_with(zombie("exit 3").id(), backend).unwrap();
-        assert_leads_no_group(handle.process_group(), handle.id());
-        assert_eq!(handle.wait().unwrap().code(), Some(3));
-
-        let mut non_child = NonChild::new();
-        let handle = PidHandle::open_with(non_child.pid, backend).unwrap();
-        assert_leads_no_group(handle.process_group(), non_child.pid);
-        assert_eq!(non_child.finish(), Some(7));
-        assert_eq!(errno(handle.process_group()), ECHILD);
-    }
-}
-
-/// Since Linux 6.9 the kernel finds the group through the pidfd, even after other code has reaped the
-/// leader. Without that the group ID could belong to an unrelated group, so nothing is signalled.
-#[test]
-fn signal_after_other_code_has_reaped_the_leader_needs_pidfd_support() {
-    for backend in backends() {
-        let (leader, members) = leader();
-        let handle = PidHandle::open_with(leader.id(), backend).unwrap();
-        let group = handle.process_group().unwrap();
-        assert_eq!(reap_externally(leader.id()), 3 << 8);
-        let result = group.signal(SIGKILL);
-        if kernel() >= (6, 9) && backend == Backend::Pidfd {
-            result.unwrap();
-        } else {
-            assert_eq!(errno(result), ECHILD);
-            end_by_number(leader.id());
-        }
-        members.await_end();
-        drop(group);
-        assert_eq!(errno(handle.process_group()), ECHILD);
-    }
-}
-
-/// `Spawned::from` reaps the zombie itself, so the number of the group can be reused.
-#[test]
-fn group_of_a_leader_that_was_reaped_at_conversion_fails_with_echild() {
-    let (leader, members) = leader();
-    await_zombie(leader.id());
-    let spawned = Spawned::from(leader);
-    assert!(spawned.group.is_none());
-    assert_eq!(errno(spawned.handle.process_group()), ECHILD);
-    end_by_number(spawned.handle.id());
-    members.await_end();
-    assert_eq!(spawned.handle.wait().unwrap().code(), Some(3));
-}
-
-/// Kills the members of a group, which shows that they were alive.
-fn end_by_number(group: u32) {
-    let group = i32::try_from(group).unwrap();
-    killpg(Pid::from_raw(group), Signal::SIGKILL).unwrap();
-}
-
-#[test]
-fn group_of_done_or_released_handle_fails() {
-    for backend in backends() {
-        let missing = PidHandle::open_with(i32::MAX.unsigned_abs(), backend).unwrap();
-        assert_eq!(errno(missing.process_group()), ECHILD);
-
-        let child = sleeper();
-        let handle = PidHandle::open_with(child.id(), backend).unwrap();
-        handle.release().unwrap();
-        assert_eq!(errno(handle.process_group()), EINVAL);
     }
 }
 
@@ -294,22 +208,4 @@ fn clones_of_a_group_keep_the_leader() {
         assert!(!exists(leader.id()));
         assert_eq!(errno(handle.process_group()), ECHILD);
     }
-}
-
-/// By `ChildExt`, through std's `Child`.
-#[test]
-fn pidfd_signal_process_group_signals_all_members() {
-    let (mut child, members) = leader();
-    await_zombie(child.id());
-    child.pidfd_signal_process_group(SIGKILL).unwrap();
-    members.await_end();
-    assert_eq!(child.pidfd_wait().unwrap().code(), Some(3));
-    assert_eq!(errno(child.pidfd_signal_process_group(SIGKILL)), ECHILD);
-
-    let non_leader = sleeper();
-    assert_leads_no_group(
-        non_leader.pidfd_signal_process_group(SIGKILL),
-        non_leader.id(),
-    );
-    kill(non_leader.id(), SIGKILL);
 }

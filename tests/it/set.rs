@@ -18,7 +18,7 @@ use std::collections::HashMap;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Child;
 
-use pidwait::{Backend, Exited, PidHandle, Spawned, WaitSet};
+use pidwait::{Backend, Exited, PidHandle, WaitSet};
 
 use crate::common::{
     all_backends, await_zombie, backends, errno, has_exit_records, sh, sleeper, zombie, NonChild,
@@ -172,18 +172,6 @@ fn exits_before_insert_and_before_wait_are_reported() {
         codes.sort_unstable();
         assert_eq!(codes, [1, 2]);
     }
-}
-
-/// `Spawned::from` reaps the zombie and keeps its status for the first wait.
-#[test]
-fn zombie_reaped_at_conversion_is_reported_with_its_status() {
-    let mut set = WaitSet::new().unwrap();
-    let child = Spawned::from(zombie("exit 3")).handle;
-    let key = set.insert(child, ()).unwrap();
-    let exited = next(&mut set);
-    assert_eq!((exited.key, code(&exited)), (key, Some(3)));
-    assert_eq!(errno(exited.handle.wait()), ECHILD);
-    assert!(set.is_empty());
 }
 
 /// The first report reaps the process. The second gets its status from the exit record.

@@ -7,11 +7,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::common::{
-    await_zombie, backends, blocked_on_stdin, errno, has_exit_records, reap_externally, rounds,
-    sleeper, while_asleep, zombie, Waiter,
+    backends, blocked_on_stdin, errno, rounds, sleeper, while_asleep, zombie, Waiter,
 };
 use nix::libc::{ECHILD, EINVAL, SIGKILL};
-use pidwait::{PidHandle, Spawned};
+use pidwait::PidHandle;
 
 const SHORT: Duration = Duration::from_millis(10);
 const LONG: Duration = Duration::from_secs(60);
@@ -72,44 +71,6 @@ fn wait_shared_returns_the_status_of_every_other_wait() {
     }
 }
 
-/// The conversion reaps the zombie.
-#[test]
-fn wait_shared_returns_the_status_of_a_converted_zombie() {
-    let handle = Spawned::from(zombie("exit 3")).handle;
-    assert_eq!(code(handle.wait_shared()), Some(3));
-    assert_eq!(code(handle.wait_shared()), Some(3));
-}
-
-#[test]
-fn wait_shared_without_any_status_fails() {
-    for backend in backends() {
-        let missing = PidHandle::open_with(i32::MAX.unsigned_abs(), backend).unwrap();
-        assert_eq!(errno(missing.wait_shared()), ECHILD);
-
-        let parent = std::os::unix::process::parent_id();
-        let non_child = PidHandle::open_with(parent, backend).unwrap();
-        assert_eq!(errno(non_child.wait_shared()), ECHILD);
-
-        let child = sleeper();
-        let released = PidHandle::open_with(child.id(), backend).unwrap();
-        released.release().unwrap();
-        assert_eq!(errno(released.wait_shared()), EINVAL);
-    }
-}
-
-#[test]
-fn wait_shared_returns_the_kernels_record_of_an_externally_reaped_child() {
-    for backend in backends() {
-        let child = zombie("exit 3");
-        let handle = PidHandle::open_with(child.id(), backend).unwrap();
-        reap_externally(child.id());
-        match has_exit_records(backend) {
-            true => assert_eq!(code(handle.wait_shared()), Some(3)),
-            false => assert_eq!(errno(handle.wait_shared()), ECHILD),
-        }
-    }
-}
-
 /// One that blocks continues; one that begins after the release fails until there is a status.
 #[test]
 fn wait_shared_during_a_release() {
@@ -128,50 +89,21 @@ fn wait_shared_during_a_release() {
     }
 }
 
-/// A peek by other code does not disturb it.
-#[test]
-fn wait_shared_of_a_zombie_reaps_it() {
-    for backend in backends() {
-        let child = zombie("exit 3");
-        await_zombie(child.id());
-        let handle = PidHandle::open_with(child.id(), backend).unwrap();
-        assert_eq!(code(handle.wait_shared()), Some(3));
-        assert!(!crate::common::exists(child.id()));
-    }
-}
-
 type Wait = fn(&PidHandle) -> io::Result<Option<ExitStatus>>;
 
-/// With a limit, also while a tracer holds the zombie, which then counts as exited.
 #[test]
-fn shared_waits_with_limits_return_none_in_time() {
-    let waits: [Wait; 3] = [
-        PidHandle::try_wait_shared,
+fn shared_waits_with_limits_never_end_early() {
+    let waits: [Wait; 2] = [
         |handle| handle.wait_shared_timeout(SHORT),
         |handle| handle.wait_shared_deadline(Instant::now() + SHORT),
     ];
     for backend in backends() {
-        let (child, stdin) = blocked_on_stdin();
+        let child = sleeper();
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
         for wait in waits {
+            let start = Instant::now();
             assert_eq!(wait(&handle).unwrap(), None);
-        }
-        let start = Instant::now();
-        assert_eq!(handle.wait_shared_timeout(SHORT).unwrap(), None);
-        assert!(start.elapsed() >= SHORT);
-        drop(stdin);
-        handle.wait().unwrap();
-        for wait in waits {
-            assert_eq!(wait(&handle).unwrap().unwrap().code(), Some(3));
-        }
-
-        let missing = PidHandle::open_with(i32::MAX.unsigned_abs(), backend).unwrap();
-        let child = sleeper();
-        let released = PidHandle::open_with(child.id(), backend).unwrap();
-        released.release().unwrap();
-        for wait in waits {
-            assert_eq!(errno(wait(&missing)), ECHILD);
-            assert_eq!(errno(wait(&released)), EINVAL);
+            assert!(start.elapsed() >= SHORT);
         }
     }
 }

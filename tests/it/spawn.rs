@@ -66,6 +66,26 @@ fn wait_leaves_stdin_open() {
     });
 }
 
+/// Of a `Child`, too. What its handle returns is in the tables of `tests/contract/`.
+#[test]
+fn conversion_keeps_the_pipes() {
+    let child = shell("cat; echo end; echo error >&2")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut spawned = Spawned::from(child);
+    let waited = spawned.handle.wait_timeout(Duration::from_millis(2));
+    assert_eq!(waited.unwrap(), None, "stdin is open");
+    spawned.stdin.take().unwrap().write_all(b"line\n").unwrap();
+    let output = read_to_string(spawned.stdout.unwrap()).unwrap();
+    assert_eq!(output, "line\nend\n");
+    let errors = read_to_string(spawned.stderr.unwrap()).unwrap();
+    assert_eq!(errors, "error\n");
+    assert!(spawned.handle.wait().unwrap().success());
+}
+
 /// It is neither reaped nor killed.
 #[test]
 fn dropped_spawned_leaves_the_child_alone() {

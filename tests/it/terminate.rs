@@ -7,12 +7,11 @@ use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::libc::{ECHILD, EINVAL, SIGKILL, SIGTERM, SIGUSR1, SIGUSR2};
+use nix::libc::{SIGKILL, SIGTERM, SIGUSR1, SIGUSR2};
 use pidwait::{ChildExt, Escalation, PidHandle, Spawned};
 
 use crate::common::{
-    await_gone, backends, blocked_on_stdin, errno, has_exit_records, ignoring_sigterm, ready,
-    reap_externally, rounds, shell, sleeper, stop, zombie, NonChild,
+    await_gone, backends, ignoring_sigterm, ready, rounds, shell, sleeper, stop, NonChild,
 };
 
 const MILLI: Duration = Duration::from_millis(1);
@@ -37,26 +36,6 @@ fn each(
     check(&mut |grace| handle.terminate(grace));
 }
 
-/// The grace never ends, so only SIGTERM can end the child.
-#[test]
-fn sigterm_ends_child() {
-    each(sleeper, |terminate| {
-        let status = terminate(Duration::MAX).unwrap();
-        assert_eq!(status.signal(), Some(SIGTERM));
-    });
-}
-
-/// Not by `read`, which can miss a signal that arrives just before it blocks.
-const HANDLES_SIGTERM: &str = "trap 'exit 5' TERM; echo ready; while :; do sleep 0.01; done";
-
-#[test]
-fn child_that_handles_sigterm_is_not_killed() {
-    let start = || ready(HANDLES_SIGTERM);
-    each(start, |terminate| {
-        assert_eq!(terminate(Duration::MAX).unwrap().code(), Some(5));
-    });
-}
-
 #[test]
 fn child_that_ignores_sigterm_is_killed_after_the_grace() {
     for grace in [Duration::ZERO, MILLI, Duration::from_micros(12_345)] {
@@ -66,105 +45,6 @@ fn child_that_ignores_sigterm_is_killed_after_the_grace() {
             assert!(start.elapsed() >= grace);
         });
     }
-}
-
-/// A stopped child handles SIGTERM only after a SIGCONT.
-#[test]
-fn stopped_child_is_continued_and_handles_sigterm() {
-    let start = || {
-        let child = ready(HANDLES_SIGTERM);
-        stop(child.id());
-        child
-    };
-    each(start, |terminate| {
-        assert_eq!(terminate(Duration::MAX).unwrap().code(), Some(5));
-    });
-}
-
-#[test]
-fn terminate_zombie_returns_its_status() {
-    let start = || zombie("exit 3");
-    each(start, |terminate| {
-        assert_eq!(terminate(Duration::ZERO).unwrap().code(), Some(3));
-    });
-}
-
-/// So a wait in one thread and an end in another are no race. A `Child` has no second thread.
-#[test]
-fn terminate_after_a_wait_returns_the_status() {
-    for backend in backends() {
-        let handle = PidHandle::open_with(zombie("exit 3").id(), backend).unwrap();
-        handle.wait().unwrap();
-        for clone in [handle.clone(), handle] {
-            assert_eq!(clone.terminate(Duration::MAX).unwrap().code(), Some(3));
-            clone.terminate_unreaped(Duration::MAX).unwrap();
-            clone.terminate_in_background(Duration::MAX).unwrap();
-            assert_eq!(errno(clone.wait()), ECHILD);
-        }
-        let missing = PidHandle::open_with(i32::MAX.unsigned_abs(), backend).unwrap();
-        assert_eq!(errno(missing.terminate(Duration::MAX)), ECHILD);
-        missing.terminate_unreaped(Duration::MAX).unwrap();
-        missing.terminate_in_background(Duration::MAX).unwrap();
-    }
-    let mut child = zombie("exit 3");
-    assert_eq!(
-        child.pidfd_terminate(Duration::MAX).unwrap().code(),
-        Some(3)
-    );
-    assert_eq!(errno(child.pidfd_terminate(Duration::MAX)), ECHILD);
-}
-
-/// The kernel may have a record of the status.
-#[test]
-fn terminate_after_external_reap_returns_the_recorded_status_or_echild() {
-    for backend in backends() {
-        let child = sleeper();
-        let handle = PidHandle::open_with(child.id(), backend).unwrap();
-        handle.kill().unwrap();
-        reap_externally(child.id());
-        let terminated = handle.terminate(Duration::MAX);
-        if has_exit_records(backend) {
-            assert_eq!(terminated.unwrap().signal(), Some(SIGKILL));
-            assert_eq!(errno(handle.wait()), ECHILD);
-        } else {
-            assert_eq!(errno(terminated), ECHILD);
-        }
-    }
-    let mut child = zombie("exit 3");
-    reap_externally(child.id());
-    assert_eq!(errno(child.pidfd_terminate(Duration::MAX)), ECHILD);
-}
-
-/// Its exit code proves that it got no signal.
-#[test]
-fn terminate_non_child_fails_with_echild_and_sends_nothing() {
-    for backend in backends() {
-        let mut non_child = NonChild::new();
-        let handle = PidHandle::open_with(non_child.pid, backend).unwrap();
-        assert_eq!(errno(handle.terminate(Duration::ZERO)), ECHILD);
-        assert_eq!(errno(handle.terminate(Duration::MAX)), ECHILD);
-        assert_eq!(non_child.finish(), Some(7));
-    }
-}
-
-#[test]
-fn terminate_after_release_fails_with_einval_and_sends_nothing() {
-    for backend in backends() {
-        let mut child = sleeper();
-        let handle = PidHandle::open_with(child.id(), backend).unwrap();
-        handle.release().unwrap();
-        assert_eq!(errno(handle.terminate(Duration::ZERO)), EINVAL);
-        assert_eq!(child.try_wait().unwrap(), None);
-    }
-}
-
-#[test]
-fn pidfd_terminate_leaves_stdin_open_and_the_status_to_std() {
-    let mut child = ignoring_sigterm();
-    let status = child.pidfd_terminate(MILLI).unwrap();
-    assert!(child.stdin.is_some());
-    assert_eq!(child.wait().unwrap(), status);
-    child.kill().unwrap();
 }
 
 /// What each step sends, in order. The child prints it. If it is slow, it handles signals that have come
@@ -190,18 +70,6 @@ fn each_step_is_sent_after_the_grace_of_the_one_before() {
     }
 }
 
-/// Its input was closed, so it ends without a signal.
-#[test]
-fn child_that_ends_by_itself_gets_no_signal() {
-    let escalation = Escalation::kill().wait_first(LONG);
-    for backend in backends() {
-        let (child, stdin) = blocked_on_stdin();
-        let handle = PidHandle::open_with(child.id(), backend).unwrap();
-        drop(stdin);
-        assert_eq!(handle.terminate(&escalation).unwrap().code(), Some(3));
-    }
-}
-
 /// It stops again in the handler of the first signal, as by SIGTTOU.
 #[test]
 fn child_that_stops_during_a_step_is_continued_by_the_next() {
@@ -213,50 +81,6 @@ fn child_that_stops_during_a_step_is_continued_by_the_next() {
         let child = ready(script);
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
         assert_eq!(handle.terminate(&escalation).unwrap().code(), Some(5));
-    }
-}
-
-/// Nothing is sent, not even the signals before the wrong one.
-#[test]
-fn wrong_signal_in_any_step_fails_with_einval() {
-    for backend in backends() {
-        let mut child = sleeper();
-        let handle = PidHandle::open_with(child.id(), backend).unwrap();
-        let missing = PidHandle::open_with(i32::MAX.unsigned_abs(), backend).unwrap();
-        for wrong in [0, -1, 1000] {
-            let escalation = Escalation::from(Duration::ZERO).then(wrong, Duration::ZERO);
-            assert_eq!(errno(handle.terminate(&escalation)), EINVAL);
-            assert_eq!(errno(handle.terminate_unreaped(&escalation)), EINVAL);
-            assert_eq!(errno(handle.terminate_in_background(&escalation)), EINVAL);
-            assert_eq!(errno(child.pidfd_terminate(&escalation)), EINVAL);
-            assert_eq!(errno(missing.terminate(&escalation)), EINVAL);
-        }
-        assert_eq!(handle.try_wait().unwrap(), None);
-        handle.kill().unwrap();
-        handle.wait().unwrap();
-    }
-}
-
-#[test]
-fn terminate_unreaped_leaves_the_zombie() {
-    for backend in backends() {
-        let mut child = ignoring_sigterm();
-        let handle = PidHandle::open_with(child.id(), backend).unwrap();
-        handle.terminate_unreaped(MILLI).unwrap();
-        handle.terminate_unreaped(MILLI).unwrap();
-        assert_eq!(child.wait().unwrap().signal(), Some(SIGKILL));
-    }
-}
-
-/// Such as the daemon of a pidfile. By PID its start time tells whether a later process has the PID.
-#[test]
-fn terminate_unreaped_ends_a_non_child() {
-    for backend in backends() {
-        let mut non_child = NonChild::new();
-        let handle = PidHandle::open_with(non_child.pid, backend).unwrap();
-        handle.terminate_unreaped(Duration::MAX).unwrap();
-        assert_eq!(non_child.finish(), Some(128 + SIGTERM));
-        handle.terminate_unreaped(Duration::MAX).unwrap();
     }
 }
 

@@ -1,17 +1,14 @@
 //! Timed waits of handles, on each backend, and of std's `Child`.
 
 use std::io;
-use std::process::{Child, ChildStdin, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, ExitStatus};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::libc::{ECHILD, EINVAL};
 use pidwait::{ChildExt, PidHandle, Spawned};
 
-use crate::common::{
-    await_zombie, backends, blocked_on_stdin, errno, kill, reap_externally, shell, sleeper,
-    while_asleep, zombie, NonChild,
-};
+use crate::common::{backends, blocked_on_stdin, errno, while_asleep};
 
 const MILLI: Duration = Duration::from_millis(1);
 
@@ -88,23 +85,6 @@ fn timeout_never_ends_early_and_loses_no_status() {
 }
 
 #[test]
-fn zero_timeout_and_past_deadline_poll_once() {
-    let past = Instant::now();
-    each(|child, pid, stdin| {
-        assert_eq!(child.deadline(past).unwrap(), None);
-        drop(stdin);
-        await_zombie(pid);
-        assert_eq!(code(child.deadline(past)), Some(3));
-    });
-    each(|child, pid, stdin| {
-        assert_eq!(child.timeout(Duration::ZERO).unwrap(), None);
-        drop(stdin);
-        await_zombie(pid);
-        assert_eq!(code(child.timeout(Duration::ZERO)), Some(3));
-    });
-}
-
-#[test]
 fn exit_ends_a_wait_with_a_huge_timeout() {
     let timeouts = [
         Duration::MAX,
@@ -123,34 +103,6 @@ fn exit_ends_a_wait_with_a_huge_timeout() {
         let status = while_asleep(|| child.deadline(deadline), || drop(stdin));
         assert_eq!(code(status), Some(3));
     });
-}
-
-/// nix's `waitpid` cannot represent such a status.
-#[test]
-fn timed_wait_returns_a_real_time_signal() {
-    use std::os::unix::process::ExitStatusExt;
-    each(|child, pid, _stdin| {
-        let status = while_asleep(|| child.timeout(Duration::MAX), || kill(pid, 40));
-        assert_eq!(status.unwrap().unwrap().signal(), Some(40));
-    });
-}
-
-/// The timeout never ends, so a wait that blocked would hang.
-#[test]
-fn timed_wait_for_reaped_child_or_non_child_fails_with_echild() {
-    each(|child, pid, stdin| {
-        drop(stdin);
-        reap_externally(pid);
-        assert_eq!(errno(child.timeout(Duration::MAX)), ECHILD);
-        assert_eq!(errno(child.deadline(Instant::now())), ECHILD);
-    });
-    for backend in backends() {
-        let mut non_child = NonChild::new();
-        let handle = PidHandle::open_with(non_child.pid, backend).unwrap();
-        assert_eq!(errno(handle.wait_timeout(Duration::MAX)), ECHILD);
-        assert_eq!(non_child.finish(), Some(7));
-        assert_eq!(errno(handle.wait_timeout(Duration::MAX)), ECHILD);
-    }
 }
 
 /// The wait ends with the status or with ECHILD, depending on which call reaps first.
@@ -210,35 +162,4 @@ fn timed_wait_returns_its_status_after_release() {
         assert_eq!(code(status), Some(3));
         assert_eq!(errno(handle.wait_timeout(MILLI)), EINVAL);
     }
-}
-
-/// Like std's `try_wait`: the caller may want to write to the child after the timeout.
-#[test]
-fn timed_wait_leaves_stdin_open() {
-    let mut command = shell("read x; exit $x");
-    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
-    assert_eq!(child.pidfd_wait_timeout(MILLI).unwrap(), None);
-    let deadline = Instant::now() + MILLI;
-    assert_eq!(child.pidfd_wait_deadline(deadline).unwrap(), None);
-    let stdin = child.stdin.as_mut().expect("stdin is open");
-    io::Write::write_all(stdin, b"5\n").unwrap();
-    assert_eq!(code(child.pidfd_wait_timeout(Duration::MAX)), Some(5));
-}
-
-/// The wait reaps through std. So std returns the status again, and its `kill` sends nothing.
-#[test]
-fn timed_wait_of_child_leaves_the_status_to_std() {
-    let mut child = zombie("exit 4");
-    assert_eq!(code(child.pidfd_wait_timeout(MILLI)), Some(4));
-    assert_eq!(errno(child.pidfd_wait_timeout(MILLI)), ECHILD);
-    child.kill().unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(4));
-
-    let mut child = sleeper();
-    assert_eq!(child.pidfd_wait_timeout(MILLI).unwrap(), None);
-    child.kill().unwrap();
-    let status = child.wait().unwrap();
-    assert!(!status.success());
-    assert_eq!(errno(child.pidfd_wait_timeout(Duration::MAX)), ECHILD);
-    assert_eq!(child.wait().unwrap(), status);
 }

@@ -16,14 +16,17 @@ use crate::common::isolated::enter;
 use crate::common::{backends, errno, has_no_children, sleep, sleeper, zombie};
 use crate::reactor::{self, test_on};
 
-struct CurrentThread;
+struct OnTokio<const MULTI_THREAD: bool>;
 
-impl reactor::Runtime for CurrentThread {
+impl<const MULTI_THREAD: bool> reactor::Runtime for OnTokio<MULTI_THREAD> {
     type Reactor = Tokio;
 
     fn block_on<T>(future: impl Future<Output = T>) -> T {
-        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(future)
+        let mut builder = match MULTI_THREAD {
+            false => Builder::new_current_thread(),
+            true => Builder::new_multi_thread(),
+        };
+        builder.enable_all().build().unwrap().block_on(future)
     }
     async fn sleep(time: Duration) {
         tokio::time::sleep(time).await;
@@ -38,27 +41,8 @@ impl reactor::Runtime for CurrentThread {
     }
 }
 
-struct MultiThread;
-
-impl reactor::Runtime for MultiThread {
-    type Reactor = Tokio;
-
-    fn block_on<T>(future: impl Future<Output = T>) -> T {
-        let runtime = Builder::new_multi_thread().enable_all().build().unwrap();
-        runtime.block_on(future)
-    }
-    async fn sleep(time: Duration) {
-        tokio::time::sleep(time).await;
-    }
-    async fn read(pipe: &mut Receiver) -> String {
-        let mut text = String::new();
-        pipe.read_to_string(&mut text).await.unwrap();
-        text
-    }
-    async fn write(pipe: &mut Sender, text: &str) {
-        pipe.write_all(text.as_bytes()).await.unwrap();
-    }
-}
+type CurrentThread = OnTokio<false>;
+type MultiThread = OnTokio<true>;
 
 mod current_thread {
     super::test_on!(super::CurrentThread);

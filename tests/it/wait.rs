@@ -4,29 +4,12 @@ use std::os::unix::process::ExitStatusExt;
 use std::thread;
 
 use crate::common::{
-    await_state, await_zombie, backends, errno, interrupt_calls, interruptions, kill, kill_thread,
-    reap_externally, sh, sleeper, zombie, NonChild, Waiter,
+    await_state, backends, interrupt_calls, interruptions, kill, kill_thread, sleeper, Waiter,
 };
 #[cfg(target_os = "linux")]
 use crate::common::{detach, trace_stopped, while_asleep};
-use nix::libc::{ECHILD, SIGCONT, SIGKILL, SIGSTOP, SIGUSR1};
-use pidwait::{Backend, ChildExt, PidHandle};
-
-#[test]
-fn second_wait_fails_with_echild() {
-    for backend in backends() {
-        let child = sh("exit 3");
-        let handle = PidHandle::open_with(child.id(), backend).unwrap();
-        assert_eq!(handle.wait().unwrap().code(), Some(3));
-        for _ in 0..2 {
-            assert_eq!(errno(handle.wait()), ECHILD);
-            assert_eq!(errno(handle.try_wait()), ECHILD);
-            assert_eq!(errno(handle.signal(0)), ECHILD);
-        }
-        assert_eq!(handle.exit_status().unwrap().code(), Some(3));
-        assert_eq!((handle.id(), handle.backend()), (child.id(), backend));
-    }
-}
+use nix::libc::{SIGCONT, SIGKILL, SIGSTOP, SIGUSR1};
+use pidwait::{ChildExt, PidHandle};
 
 #[test]
 fn wait_blocks_until_the_exit() {
@@ -39,36 +22,6 @@ fn wait_blocks_until_the_exit() {
             handle.kill().unwrap();
             assert_eq!(waiter.join().unwrap().signal(), Some(SIGKILL));
         });
-    }
-}
-
-#[test]
-fn try_wait_returns_none_then_the_status_once() {
-    for backend in backends() {
-        let child = sleeper();
-        let handle = PidHandle::open_with(child.id(), backend).unwrap();
-        assert_eq!(handle.try_wait().unwrap(), None);
-        assert_eq!(handle.exit_status(), None);
-        handle.kill().unwrap();
-        await_zombie(child.id());
-        let peeked = handle.exit_status();
-        assert_eq!(peeked.expect("a zombie").signal(), Some(SIGKILL));
-        let status = handle.try_wait().unwrap().expect("the child has exited");
-        assert_eq!(status.signal(), Some(SIGKILL));
-        assert_eq!(errno(handle.try_wait()), ECHILD);
-        assert_eq!(handle.exit_status(), Some(status));
-    }
-}
-
-#[test]
-fn wait_returns_the_exact_exit_code() {
-    for backend in backends() {
-        for code in [0, 1, 2, 127, 128, 255] {
-            let child = sh(&format!("exit {code}"));
-            let handle = PidHandle::open_with(child.id(), backend).unwrap();
-            let status = handle.wait().unwrap();
-            assert_eq!(status.into_raw(), code << 8);
-        }
     }
 }
 
@@ -161,46 +114,4 @@ fn signals_do_not_end_a_wait() {
         kill(pid, SIGKILL);
         assert_eq!(waiter.join().unwrap().signal(), Some(SIGKILL));
     });
-}
-
-/// It can still be signalled.
-#[test]
-fn wait_for_non_child_fails_with_echild() {
-    for backend in backends() {
-        let mut non_child = NonChild::new();
-        let handle = PidHandle::open_with(non_child.pid, backend).unwrap();
-        for _ in 0..2 {
-            assert_eq!(errno(handle.wait()), ECHILD);
-            assert_eq!(errno(handle.try_wait()), ECHILD);
-        }
-        handle.signal(0).unwrap();
-        handle.kill().unwrap();
-        assert_eq!(non_child.finish(), Some(128 + SIGKILL));
-        assert_eq!(errno(handle.wait()), ECHILD);
-        assert_eq!(errno(handle.signal(0)), ECHILD, "its parent reaped it");
-    }
-}
-
-/// On the waitpid backend the handle is done after that.
-#[test]
-fn wait_after_external_reap_fails_with_echild() {
-    for backend in backends() {
-        let child = zombie("exit 5");
-        let handle = PidHandle::open_with(child.id(), backend).unwrap();
-        reap_externally(child.id());
-        for _ in 0..2 {
-            assert_eq!(errno(handle.wait()), ECHILD);
-            assert_eq!(errno(handle.try_wait()), ECHILD);
-            assert_eq!(errno(handle.signal(0)), ECHILD);
-        }
-        if backend == Backend::Waitpid {
-            assert_eq!(handle.exit_status(), None);
-        }
-        handle.release().unwrap();
-        let after = errno(handle.wait());
-        match backend {
-            Backend::Pidfd => assert_eq!(after, nix::libc::EINVAL, "it was live until release"),
-            _ => assert_eq!(after, ECHILD, "it was done before release"),
-        }
-    }
 }

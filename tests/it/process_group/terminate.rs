@@ -13,10 +13,10 @@ use pidwait::{Backend, ChildExt, Escalation, PidHandle, ProcessGroup};
 use super::{leader, leader_that_left, library};
 use crate::common::isolated::{current_part, enter, run_isolated};
 use crate::common::{
-    assert_leads_no_group, await_gone, await_zombie, backends, blocked_on_stdin, drop_privileges,
-    errno, eventually, exists, fork, fork_chain, has_exit_records, has_living_member, is_root,
-    kernel, kill, leads_group, line, pause, reap_externally, rounds, shell, skip, sleep, stop,
-    traceable, while_asleep, with_piped_stdout, NonChild, Tracer, UNPRIVILEGED_UID,
+    await_gone, await_zombie, backends, drop_privileges, errno, eventually, exists, fork,
+    fork_chain, has_exit_records, has_living_member, is_root, kernel, kill, leads_group, line,
+    pause, reap_externally, rounds, shell, skip, sleep, stop, traceable, while_asleep,
+    with_piped_stdout, Tracer, UNPRIVILEGED_UID,
 };
 
 const LONG: Duration = Duration::from_secs(60);
@@ -130,12 +130,6 @@ fn escalation_sends_another_first_signal() {
         let status = group.terminate(Escalation::new(SIGUSR1, LONG)).unwrap();
         assert_eq!(status.code(), Some(5));
         assert_eq!(rest(child), "first\n");
-
-        let child = sleep().spawn().unwrap();
-        let handle = PidHandle::open_with(child.id(), backend).unwrap();
-        assert_eq!(errno(handle.terminate(Escalation::new(1000, LONG))), EINVAL);
-        let status = handle.terminate(Escalation::new(SIGUSR1, LONG)).unwrap();
-        assert_eq!(status.signal(), Some(SIGUSR1));
     }
 }
 
@@ -153,27 +147,6 @@ fn worker_that_left_by_setsid_lives_on() {
             assert_eq!(rest(child), "");
         },
     );
-}
-
-#[test]
-fn terminate_of_a_non_child_or_non_leader_sends_nothing() {
-    for backend in backends() {
-        let mut non_child = NonChild::new();
-        let handle = PidHandle::open_with(non_child.pid, backend).unwrap();
-        assert_leads_no_group(handle.process_group(), non_child.pid);
-        assert_eq!(non_child.finish(), Some(7));
-
-        let (child, stdin) = blocked_on_stdin();
-        let handle = PidHandle::open_with(child.id(), backend).unwrap();
-        assert_leads_no_group(handle.process_group(), child.id());
-        drop(stdin);
-        assert_eq!(handle.wait().unwrap().code(), Some(3));
-    }
-    let (mut child, stdin) = blocked_on_stdin();
-    assert_leads_no_group(child.pidfd_terminate_process_group(SHORT), child.id());
-    drop(stdin);
-    assert_eq!(child.wait().unwrap().code(), Some(3));
-    assert_eq!(errno(child.pidfd_terminate_process_group(SHORT)), ECHILD);
 }
 
 /// The signals to the group do not reach it.
@@ -473,20 +446,6 @@ fn terminate_in_background_ends_all_groups_within_one_grace() {
             assert_eq!(rest(child), "");
         }
     }
-}
-
-#[test]
-fn terminate_in_background_checks_before_it_sends() {
-    each_backend_group("sleep 600 & echo ready; wait", |handle, group| {
-        let unknown = Escalation::from(LONG).then(1000, LONG);
-        assert_eq!(errno(group.terminate_in_background(&unknown)), EINVAL);
-        assert_eq!(errno(group.terminate_unreaped(&unknown)), EINVAL);
-        assert_eq!(errno(group.terminate(&unknown)), EINVAL);
-        assert_eq!(group.members().unwrap().len(), 2);
-        assert_eq!(handle.try_wait().unwrap(), None);
-        group.kill().unwrap();
-        handle.wait().unwrap();
-    });
 }
 
 fn each_backend_group(script: &str, check: impl Fn(&PidHandle, &ProcessGroup)) {

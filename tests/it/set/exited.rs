@@ -3,32 +3,13 @@
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::time::{Duration, Instant};
 
-use pidwait::{PidHandle, Spawned, WaitSet};
+use pidwait::{PidHandle, WaitSet};
 
 use super::{handle, kill_traced, own_process, traced_child};
 use crate::common::{
-    all_backends, assert_idle, backends, errno, has_exit_records, reap_externally, shell, sleeper,
-    zombie, NonChild,
+    all_backends, assert_idle, backends, has_exit_records, reap_externally, shell, zombie, NonChild,
 };
-use nix::libc::{ECHILD, SIGKILL};
-
-#[test]
-fn wait_exited_leaves_the_child_unreaped() {
-    for backend in backends() {
-        let mut set = WaitSet::new().unwrap();
-        let key = set.insert(handle(sleeper(), backend), "value").unwrap();
-        assert!(set.wait_exited_timeout(Duration::ZERO).unwrap().is_none());
-        set.get(key).unwrap().0.kill().unwrap();
-        let exited = set.wait_exited().unwrap().unwrap();
-        assert_eq!((exited.key, exited.value), (key, "value"));
-        assert_eq!(exited.status, None, "it is a zombie");
-        assert!(set.is_empty());
-        assert!(set.wait_exited().unwrap().is_none(), "the set is empty");
-        let (status, usage) = exited.handle.wait_usage().unwrap();
-        assert_eq!(status.signal(), Some(SIGKILL));
-        assert!(usage.max_rss > 0);
-    }
-}
+use nix::libc::SIGKILL;
 
 /// Until the leader is reaped, its group can be signalled.
 #[test]
@@ -70,17 +51,6 @@ fn wait_exited_of_done_released_or_reaped_child_reports_it_once() {
         assert!(set.wait_exited().unwrap().is_none());
         reap_externally(released.id());
     }
-}
-
-#[test]
-fn wait_exited_of_child_reaped_at_conversion_has_its_status() {
-    let mut set = WaitSet::new().unwrap();
-    set.insert(Spawned::from(zombie("exit 3")).handle, ())
-        .unwrap();
-    let exited = set.wait_exited().unwrap().unwrap();
-    assert_eq!(exited.status.and_then(|status| status.code()), Some(3));
-    assert_eq!(exited.handle.wait().unwrap().code(), Some(3));
-    assert_eq!(errno(exited.handle.wait()), ECHILD);
 }
 
 #[test]

@@ -28,22 +28,6 @@ fn with_unreported_exit(backend: Backend) -> (WaitSet<i32>, WaitKey, i32) {
 }
 
 #[test]
-fn removed_zombie_is_not_reported() {
-    for backend in backends() {
-        let mut set = WaitSet::new().unwrap();
-        let key = set
-            .insert(handle(zombie("exit 3"), backend), "zombie")
-            .unwrap();
-        set.insert(own_process(backend), "running").unwrap();
-        let (child, value) = set.remove(key).unwrap();
-        assert_eq!(value, "zombie");
-        assert!(set.wait_timeout(SHORT).unwrap().is_none());
-        assert_eq!(set.len(), 1);
-        assert_eq!(child.wait().unwrap().code(), Some(3));
-    }
-}
-
-#[test]
 fn zombie_removed_before_its_report_is_not_reported() {
     for backend in backends() {
         let (mut set, key, number) = with_unreported_exit(backend);
@@ -144,29 +128,4 @@ fn reported_non_child_can_be_inserted_again() {
             other = next(&mut set).handle;
         }
     }
-}
-
-#[test]
-fn slots_are_reused_with_new_keys() {
-    for backend in backends() {
-        let mut set = WaitSet::new().unwrap();
-        let old: Vec<_> = (0..8)
-            .map(|number| set.insert(own_process(backend), number).unwrap())
-            .collect();
-        for &key in &old {
-            set.remove(key).unwrap();
-        }
-        let new: Vec<_> = (8..24)
-            .map(|number| set.insert(own_process(backend), number).unwrap())
-            .collect();
-        assert!(old.iter().all(|&key| set.get(key).is_none()));
-        for (number, key) in (8..).zip(new) {
-            assert_eq!(set.get(key).map(value), Some(number));
-        }
-        assert_eq!(set.iter().count(), 16);
-    }
-}
-
-fn value((_, &value): (&PidHandle, &i32)) -> i32 {
-    value
 }
