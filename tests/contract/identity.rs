@@ -96,7 +96,6 @@ pub(crate) fn rows() -> Vec<Row> {
             handle.try_wait().describe()
         }),
 
-        #[cfg(target_os = "linux")]
         row("running", "`try_clone_pidfd`", ["Ok", "Unsupported"], || running().try_clone_pidfd().map(drop).describe()),
         row("done", "`try_clone_pidfd`", both("ECHILD"), || done().try_clone_pidfd().map(drop).describe()),
         row("released", "`try_clone_pidfd`", both("EINVAL"), || released().try_clone_pidfd().map(drop).describe()),
