@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 use pidwait::{Capture, Escalation, KillOnDrop, PidHandle, ProcessGroup, Spawned, WaitSet};
 
 use crate::common::isolated::enter_with_each_backend;
-use crate::common::{await_gone, eventually, has_living_member, line_of, rounds, shell, state_of};
+use crate::common::{
+    at_once, await_gone, eventually, has_living_member, line_of, rounds, shell, state_of,
+};
 
 const SHORT: Duration = Duration::from_millis(10);
 const LONG: Duration = Duration::from_secs(60);
@@ -213,14 +215,14 @@ fn run(wait: Wait, end: End, exits: bool, of_group: bool, what: &str) {
 
 fn run_all(ends: &[(&str, End)], of_group: bool) {
     for _ in 0..rounds(10) {
-        for (wait_name, wait) in WAITS {
-            for (end_name, end) in ends {
+        at_once(ends, |(end_name, end)| {
+            for (wait_name, wait) in WAITS {
                 for exits in [false, true] {
                     let what = format!("{wait_name} beside {end_name}, exits: {exits}");
                     run(wait, *end, exits, of_group, &what);
                 }
             }
-        }
+        });
     }
 }
 
