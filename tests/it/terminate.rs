@@ -11,8 +11,8 @@ use nix::libc::{ECHILD, EINVAL, SIGKILL, SIGTERM, SIGUSR1, SIGUSR2};
 use pidwait::{ChildExt, Escalation, PidHandle, Spawned};
 
 use crate::common::{
-    await_gone, backends, blocked_on_stdin, errno, has_exit_records, ignoring_sigterm, ready,
-    reap_externally, rounds, shell, sleeper, stop, zombie, NonChild,
+    at_once, await_gone, backends, blocked_on_stdin, errno, has_exit_records, ignoring_sigterm,
+    ready, reap_externally, rounds, shell, sleeper, stop, zombie, NonChild,
 };
 
 const MILLI: Duration = Duration::from_millis(1);
@@ -209,11 +209,11 @@ fn child_that_stops_during_a_step_is_continued_by_the_next() {
                   while :; do sleep 0.01; done";
     // Longer than a slow machine takes for the handler.
     let escalation = Escalation::new(SIGUSR1, 2_000 * MILLI).then(SIGTERM, LONG);
-    for backend in backends() {
+    at_once(backends(), |backend| {
         let child = ready(script);
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
         assert_eq!(handle.terminate(&escalation).unwrap().code(), Some(5));
-    }
+    });
 }
 
 /// Nothing is sent, not even the signals before the wrong one.

@@ -214,7 +214,8 @@ fn run(wait: Wait, end: End, exits: bool, of_group: bool, what: &str) {
 }
 
 fn run_all(ends: &[(&str, End)], of_group: bool) {
-    for _ in 0..rounds(10) {
+    // At least one.
+    for _ in 0..rounds(20) / 2 {
         at_once(ends, |(end_name, end)| {
             for (wait_name, wait) in WAITS {
                 for exits in [false, true] {
