@@ -13,7 +13,7 @@ use std::os::unix::process::ExitStatusExt;
 use nix::libc::{self, EAGAIN, SIGKILL};
 use pidwait::{Backend, PidHandle, WaitSet};
 
-use common::{backends, descriptor_limit, set_descriptor_limit, skip, sleep};
+use common::{backends, descriptor_limit, set_descriptor_limit, skip};
 
 const MANY: usize = 2_000;
 /// The kernel memory of these processes, about 150 KiB each, and of their watcher threads.
@@ -185,14 +185,26 @@ fn spawn(backend: Backend) -> Option<Vec<PidHandle>> {
 }
 
 fn try_spawn(backend: Backend) -> io::Result<Vec<PidHandle>> {
-    let mut sleep = sleep();
-    let one = |_| PidHandle::open_with(sleep.spawn()?.id(), backend);
-    let children = (0..MANY).map(one).collect::<io::Result<Vec<_>>>()?;
+    let pids = (0..MANY).map(|_| start());
+    let pids = pids.collect::<io::Result<Vec<_>>>()?;
+    let one = |pid| PidHandle::open_with(pid, backend);
+    let children = pids.into_iter().map(one).collect::<io::Result<Vec<_>>>()?;
     // After all forks: a process with many threads forks slowly.
     for child in &children {
         child.exit_fd()?;
     }
     Ok(children)
+}
+
+/// Starts a process that runs until it is killed. An exec of each would take most of the test's time.
+#[cfg(target_os = "linux")]
+fn start() -> io::Result<u32> {
+    common::try_fork(common::pause)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn start() -> io::Result<u32> {
+    Ok(common::sleep().spawn()?.id())
 }
 
 fn enough_memory() -> Result<(), String> {

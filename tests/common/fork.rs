@@ -2,6 +2,7 @@
 //! test process do not exist in them.
 
 use std::fs;
+use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
@@ -15,8 +16,16 @@ use super::ignore_sigchld;
 /// Forks a process that runs the closure and exits with code 0. The kernel kills it when the thread
 /// of the test ends. Returns its PID.
 pub(crate) fn fork(run: impl FnOnce()) -> u32 {
+    try_fork(run).expect("fork")
+}
+
+/// Like [`fork`], but returns the error.
+pub(crate) fn try_fork(run: impl FnOnce()) -> io::Result<u32> {
     // SAFETY: the child only makes async-signal-safe calls, as the callers promise.
-    run_in(unsafe { libc::fork() }, run)
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        pid => Ok(run_in(pid, run)),
+    }
 }
 
 /// The same by a raw `clone`, which no handler of `pthread_atfork` sees.
@@ -158,7 +167,7 @@ pub(crate) fn has_execed(pid: u32) -> bool {
 pub(crate) fn become_subreaper() {
     // SAFETY: this prctl takes integers.
     let set = unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) };
-    assert_eq!(set, 0, "{}", std::io::Error::last_os_error());
+    assert_eq!(set, 0, "{}", io::Error::last_os_error());
 }
 
 /// Puts later children of this process into a new PID namespace. After that this process cannot start
@@ -166,5 +175,5 @@ pub(crate) fn become_subreaper() {
 pub(crate) fn unshare_pids() {
     // SAFETY: takes an integer.
     let unshared = unsafe { libc::unshare(libc::CLONE_NEWPID) };
-    assert_eq!(unshared, 0, "unshare: {}", std::io::Error::last_os_error());
+    assert_eq!(unshared, 0, "unshare: {}", io::Error::last_os_error());
 }

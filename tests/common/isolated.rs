@@ -98,15 +98,15 @@ pub(crate) fn enter_under(wrapper: &[&str], test: &str, why: &str) -> bool {
 }
 
 /// Returns true in a process that runs only the calling test, where new handles use one backend.
-/// Elsewhere starts such a process for each backend, waits for them to pass and returns false.
+/// Elsewhere starts such a process for each backend, waits for them to pass and returns false. They run at the same time.
 pub(crate) fn enter_with_each_backend(test: &str) -> bool {
     if current_part().is_some() {
         return true;
     }
-    for backend in super::backends() {
+    super::at_once(super::backends(), |backend| {
         run_isolated(test, &backend.to_string(), |command| {
             command.env("PIDWAIT_BACKEND", backend.to_string());
         });
-    }
+    });
     false
 }

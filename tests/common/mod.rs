@@ -33,6 +33,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
 use std::sync::OnceLock;
+use std::thread;
 
 use nix::libc;
 use pidwait::{Backend, PidHandle};
@@ -128,7 +129,7 @@ pub(crate) fn skip(why: &str) {
         std::env::var_os("PIDWAIT_REQUIRE_ALL").map_or(true, |all| all != "1"),
         "PIDWAIT_REQUIRE_ALL=1 does not allow to skip: {why}"
     );
-    let thread = std::thread::current();
+    let thread = thread::current();
     let test = thread.name().unwrap_or("main");
     // Not eprintln, because the test harness captures its output.
     let _ = writeln!(io::stderr(), "skipped: {test}: {why}");
@@ -145,6 +146,20 @@ pub(crate) fn rounds(once: u32) -> usize {
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     let rounds = (f64::from(once) * times) as usize;
     rounds.max(2)
+}
+
+/// Checks each in a thread of its own, so that a test that mostly sleeps takes no longer for many.
+pub(crate) fn at_once<T: Send>(all: impl IntoIterator<Item = T>, check: impl Fn(T) + Sync) {
+    let test = thread::current();
+    let check = &check;
+    thread::scope(|scope| {
+        for one in all {
+            // `skip` names the test by its thread.
+            let named = thread::Builder::new().name(test.name().unwrap_or("main").to_owned());
+            let started = named.spawn_scoped(scope, move || check(one));
+            started.expect("a thread starts");
+        }
+    });
 }
 
 /// Returns the errno of a result. Panics if it is not an error with an errno.

@@ -5,6 +5,9 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
+#[cfg(target_os = "linux")]
+use nix::libc;
+
 #[cfg(not(target_os = "linux"))]
 use super::{exists, state_of};
 
@@ -40,13 +43,21 @@ fn after_name(pid: u32) -> Option<String> {
 pub(crate) fn has_living_member(group: u32) -> bool {
     let entries = fs::read_dir("/proc").expect("/proc");
     entries.flatten().any(|entry| {
-        let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
-        let fields: Vec<&str> = match stat.rsplit_once(") ") {
-            Some((_, rest)) => rest.split(' ').collect(),
-            None => return false,
+        let name = entry.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else {
+            return false;
         };
-        fields[0] != "Z" && fields[2] == group.to_string()
+        // Most are of other groups, and the kernel takes long to write their `stat`.
+        group_of(pid) == Some(group) && !matches!(state_of(pid), None | Some('Z'))
     })
+}
+
+/// Returns the process group of a process, which can be a zombie.
+#[cfg(target_os = "linux")]
+fn group_of(pid: u32) -> Option<u32> {
+    let pid = libc::pid_t::try_from(pid).ok()?;
+    // SAFETY: the call takes an integer.
+    u32::try_from(unsafe { libc::getpgid(pid) }).ok()
 }
 
 /// Returns how many threads this process has.
@@ -75,6 +86,7 @@ pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
         assert!(start.elapsed() < Duration::from_secs(30), "never: {what}");
-        thread::yield_now();
+        // Not a yield: what is waited for needs the processor.
+        thread::sleep(Duration::from_micros(200));
     }
 }

@@ -30,11 +30,17 @@ type Case = fn(&Emfile, Backend);
 const LONG: Duration = Duration::MAX;
 const SHORT: Duration = Duration::from_millis(2);
 
+/// A part of the test has a process of its own, which counts its descriptors, and probes only once.
+type Part = (String, &'static [(&'static str, Case)], Option<Backend>);
+
 #[test]
 fn emfile_at_any_system_call_leaks_and_loses_nothing() {
-    if !isolated::enter("emfile_at_any_system_call_leaks_and_loses_nothing") {
-        return; // This process counts its descriptors, and a process probes only once.
-    }
+    let Some(part) = isolated::current_part() else {
+        return common::at_once(parts(), |(part, ..)| {
+            let test = "emfile_at_any_system_call_leaks_and_loses_nothing";
+            isolated::run_isolated(test, &part, |_| {});
+        });
+    };
     if let Err(error) = emfile::check() {
         return common::skip(&format!("no seccomp listener: {error}"));
     }
@@ -43,14 +49,22 @@ fn emfile_at_any_system_call_leaks_and_loses_nothing() {
     fail_each_call_of_the_probe();
     set::start_reactors();
     start_background_reaper();
-    for backend in common::backends() {
-        let cases = handle::CASES.iter().chain(set::CASES);
-        cases.for_each(|(name, case)| sweep(name, *case, backend));
-    }
-    // These calls choose the backend themselves.
+    let part = parts().into_iter().find(|it| it.0 == part);
+    let (_, cases, backend) = part.expect("a part");
     let chosen = pidwait::support().expect("probed before").backend();
-    let cases = child::CASES.iter();
-    cases.for_each(|(name, case)| sweep(name, *case, chosen));
+    let backend = backend.unwrap_or(chosen);
+    let cases = cases.iter();
+    cases.for_each(|(name, case)| sweep(name, *case, backend));
+}
+
+fn parts() -> Vec<Part> {
+    // These calls choose the backend themselves.
+    let mut parts: Vec<Part> = vec![("child".to_owned(), child::CASES, None)];
+    for backend in common::all_backends() {
+        parts.push((format!("handle, {backend}"), handle::CASES, Some(backend)));
+        parts.push((format!("set, {backend}"), set::CASES, Some(backend)));
+    }
+    parts
 }
 
 fn sweep(name: &str, case: Case, backend: Backend) {

@@ -13,9 +13,9 @@ use std::process::Stdio;
 use std::task::Poll;
 use std::time::Duration;
 
-use pidwait::{AsyncPidHandle, PidHandle, Reactor};
+use pidwait::{AsyncPidHandle, Backend, PidHandle, Reactor};
 
-use crate::common::{backends, line, shell};
+use crate::common::{at_once, backends, line, shell};
 
 pub(crate) use {dropped::*, group::*, spawn::*, terminate::*, wait::*};
 
@@ -99,12 +99,30 @@ macro_rules! test_on {
 }
 pub(crate) use test_on;
 
-/// Runs a test on each backend. The test gets a function that opens a PID with that backend.
-fn on_each<R: Runtime, F: Future<Output = ()>>(test: impl Fn(Box<dyn Fn(u32) -> PidHandle>) -> F) {
+/// Runs a test on each backend at the same time. The test gets a function that opens a PID with that
+/// backend.
+fn on_each<R: Runtime, F: Future<Output = ()>>(
+    test: impl Fn(Box<dyn Fn(u32) -> PidHandle>) -> F + Sync,
+) {
+    at_once(backends(), |backend| on::<R, _>(backend, &test));
+}
+
+/// Like [`on_each`], one after the other, for a test that chooses the PID of a new process.
+#[cfg(target_os = "linux")]
+fn on_each_in_turn<R: Runtime, F: Future<Output = ()>>(
+    test: impl Fn(Box<dyn Fn(u32) -> PidHandle>) -> F,
+) {
     for backend in backends() {
-        let open = move |pid| PidHandle::open_with(pid, backend).unwrap();
-        R::block_on(test(Box::new(open)));
+        on::<R, _>(backend, &test);
     }
+}
+
+fn on<R: Runtime, F: Future<Output = ()>>(
+    backend: Backend,
+    test: &impl Fn(Box<dyn Fn(u32) -> PidHandle>) -> F,
+) {
+    let open = move |pid| PidHandle::open_with(pid, backend).unwrap();
+    R::block_on(test(Box::new(open)));
 }
 
 fn register<R: Runtime>(handle: PidHandle) -> AsyncPidHandle<R::Reactor> {

@@ -11,7 +11,7 @@ use nix::libc::{SIGKILL, SIGTERM, SIGUSR1, SIGUSR2};
 use pidwait::{ChildExt, Escalation, PidHandle, Spawned};
 
 use crate::common::{
-    await_gone, backends, ignoring_sigterm, ready, rounds, shell, sleeper, stop, NonChild,
+    at_once, await_gone, backends, ignoring_sigterm, ready, rounds, shell, sleeper, stop, NonChild,
 };
 
 const MILLI: Duration = Duration::from_millis(1);
@@ -77,11 +77,11 @@ fn child_that_stops_during_a_step_is_continued_by_the_next() {
                   while :; do sleep 0.01; done";
     // Longer than a slow machine takes for the handler.
     let escalation = Escalation::new(SIGUSR1, 2_000 * MILLI).then(SIGTERM, LONG);
-    for backend in backends() {
+    at_once(backends(), |backend| {
         let child = ready(script);
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
         assert_eq!(handle.terminate(&escalation).unwrap().code(), Some(5));
-    }
+    });
 }
 
 /// Its parent, such as the PID 1 of many containers, does not reap it.

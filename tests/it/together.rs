@@ -13,7 +13,9 @@ use pidwait::{AsyncIo, AsyncPidHandle};
 use pidwait::{Capture, Escalation, KillOnDrop, PidHandle, ProcessGroup, Spawned, WaitSet};
 
 use crate::common::isolated::enter_with_each_backend;
-use crate::common::{await_gone, eventually, has_living_member, line_of, rounds, shell, state_of};
+use crate::common::{
+    at_once, await_gone, eventually, has_living_member, line_of, rounds, shell, state_of,
+};
 
 const SHORT: Duration = Duration::from_millis(10);
 const LONG: Duration = Duration::from_secs(60);
@@ -245,15 +247,16 @@ fn run(wait: Wait, end: End, exits: bool, of_group: bool, what: &str) {
 }
 
 fn run_all(ends: &[(&str, End)], of_group: bool) {
-    for _ in 0..rounds(10) {
-        for (wait_name, wait) in WAITS.iter().copied() {
-            for (end_name, end) in ends {
+    // At least one.
+    for _ in 0..rounds(20) / 2 {
+        at_once(ends, |(end_name, end)| {
+            for (wait_name, wait) in WAITS.iter().copied() {
                 for exits in [false, true] {
                     let what = format!("{wait_name} beside {end_name}, exits: {exits}");
                     run(wait, *end, exits, of_group, &what);
                 }
             }
-        }
+        });
     }
 }
 

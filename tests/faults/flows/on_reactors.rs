@@ -8,7 +8,7 @@ use pidwait::{AsyncPidHandle, Capture, PidHandle, Reactor, StoppedBy};
 
 use super::{
     assert_right, eventually, exits_soon, group, has_other_children, open, settle, settle_group,
-    sleeper, unless_fault, with_output, SECONDS, SHORT,
+    sleeper, unless_fault, with_output, GRACE, SECONDS, SHORT,
 };
 
 pub(crate) trait Runtime {
@@ -75,7 +75,7 @@ pub(crate) fn terminate<R: Runtime>() {
     let handle = open(&sleeper());
     let result = run::<R, _, _>(|| async {
         let handle = AsyncPidHandle::<R::Reactor>::new(&handle)?;
-        handle.terminate(SECONDS).await
+        handle.terminate(GRACE).await
     });
     settle(&handle, unless_fault(result));
 }
@@ -84,7 +84,7 @@ pub(crate) fn terminate_group<R: Runtime>() {
     let group = group();
     let result = run::<R, _, _>(|| async {
         let handle = AsyncPidHandle::<R::Reactor>::new(group.leader())?;
-        handle.process_group()?.terminate(SECONDS).await
+        handle.process_group()?.terminate(GRACE).await
     });
     settle_group(group, unless_fault(result));
 }
@@ -111,7 +111,7 @@ pub(crate) fn capture_timeout<R: Runtime>() {
     let mut spawned = PidHandle::spawn(&mut command).expect("no fault");
     let group = spawned.group.take().expect("it leads a group");
     let result = run::<R, _, _>(|| async {
-        let capture = Capture::new().timeout(SHORT).terminate_on_timeout(SECONDS);
+        let capture = Capture::new().timeout(SHORT).terminate_on_timeout(GRACE);
         Ok(capture.on(R::REACTOR).run(&mut spawned).await?)
     });
     if let Some(captured) = unless_fault(result) {

@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 
 use super::{both_piped, code, gate, kinds, LONG, SHORT};
 use crate::common::isolated::enter;
-use crate::common::{await_zombie, is_blocking, rounds, shell, skip};
+use crate::common::{at_once, await_zombie, is_blocking, rounds, shell, skip};
 use pidwait::{Capture, ChildExt};
 
 /// `std::process::Child::wait_with_output` returns the same.
 #[test]
 fn output_that_comes_after_the_exit_is_read() {
-    for kind in kinds() {
+    at_once(kinds(), |kind| {
         let mut child = kind.script("printf A; (sleep 0.3; printf B; printf b >&2) & exit 3");
         let captured = child.run(&Capture::new().leak_timeout(LONG)).unwrap();
         assert_eq!(
@@ -20,7 +20,7 @@ fn output_that_comes_after_the_exit_is_read() {
         );
         assert_eq!(code(&captured), Some(3));
         assert!(!captured.leaked && captured.stopped_by.is_none());
-    }
+    });
 }
 
 /// All output of the child comes through `tee`, which ends after it.
@@ -129,7 +129,7 @@ fn one_pipe_that_is_held_is_a_leak() {
 /// The writer dies of SIGPIPE when the pipes are closed.
 #[test]
 fn writer_that_never_stops_leaks() {
-    for kind in kinds() {
+    at_once(kinds(), |kind| {
         let script = "(while :; do echo x; sleep 0.005; done) & exit 3";
         let mut child = kind.script(script);
         let leak = Duration::from_millis(100);
@@ -138,7 +138,7 @@ fn writer_that_never_stops_leaks() {
         assert!(start.elapsed() >= leak);
         assert_eq!(code(&captured), Some(3));
         assert!(captured.leaked);
-    }
+    });
 }
 
 /// The pipes may never be empty, so reading must stop before that.
@@ -160,7 +160,7 @@ fn writers_that_flood_both_pipes_leak() {
 /// so the run was not stopped.
 #[test]
 fn timeout_ends_the_leak_timeout() {
-    for kind in kinds() {
+    at_once(kinds(), |kind| {
         for leak in [LONG, Duration::MAX] {
             let (gate, opener) = gate();
             let mut command = both_piped("exec 3<&0; (read go <&3) & echo out; exit 3");
@@ -177,13 +177,13 @@ fn timeout_ends_the_leak_timeout() {
             assert_eq!(code(&captured), Some(3));
             assert!(captured.leaked && captured.stopped_by.is_none());
         }
-    }
+    });
 }
 
 /// The leak timeout begins with the exit, and the timeout does not prolong it.
 #[test]
 fn leak_timeout_ends_before_the_timeout() {
-    for kind in kinds() {
+    at_once(kinds(), |kind| {
         let script = "exec 3<&0; (read go <&3) & echo out; exit 3";
         let (mut child, opener) = kind.gated(script);
         let leak = Duration::from_millis(100);
@@ -194,7 +194,7 @@ fn leak_timeout_ends_before_the_timeout() {
         drop(opener);
         assert_eq!(captured.stdout, b"out\n");
         assert!(captured.leaked && captured.status.is_some());
-    }
+    });
 }
 
 /// Even if that is more than one read returns.

@@ -9,11 +9,11 @@ use nix::libc::SIGTERM;
 use pidwait::{Capture, StoppedBy};
 
 use super::{both_piped, code, gate, kinds, DRIVERS, LONG, SHORT};
-use crate::common::{await_zombie, is_blocking, shell};
+use crate::common::{at_once, await_zombie, is_blocking, shell};
 
 #[test]
 fn silence_stops_the_run_and_leaves_the_child() {
-    for kind in kinds() {
+    at_once(kinds(), |kind| {
         let (mut child, opener) = kind.gated("echo out; read go; exit 3");
         let idle = Duration::from_millis(100);
         let capture = Capture::new().idle_timeout(idle);
@@ -29,30 +29,26 @@ fn silence_stops_the_run_and_leaves_the_child() {
         assert_eq!(stdout, b"out\n");
         drop(opener);
         assert_eq!(code(&child.exited(LONG)), Some(3));
-    }
+    });
 }
 
 /// Of either stream. The whole run takes longer than the time that it may be silent.
 #[test]
 fn each_output_begins_the_idle_time_again() {
     const SCRIPT: &str =
-        "for i in 1 2 3 4 5; do echo $i; sleep 0.5; echo $i >&2; sleep 0.5; done; exit 3";
-    thread::scope(|scope| {
-        for kind in kinds() {
-            scope.spawn(move || {
-                let capture = Capture::new().idle_timeout(Duration::from_secs(4));
-                let captured = kind.script(SCRIPT).run(&capture).unwrap();
-                assert_eq!(captured.stopped_by, None, "{kind:?}");
-                assert_eq!(code(&captured), Some(3));
-            });
-        }
+        "for i in 1 2 3 4 5; do echo $i; sleep 0.25; echo $i >&2; sleep 0.25; done; exit 3";
+    at_once(kinds(), |kind| {
+        let capture = Capture::new().idle_timeout(Duration::from_secs(2));
+        let captured = kind.script(SCRIPT).run(&capture).unwrap();
+        assert_eq!(captured.stopped_by, None, "{kind:?}");
+        assert_eq!(code(&captured), Some(3));
     });
 }
 
 #[test]
 fn time_in_the_sink_is_not_idle() {
     let idle = Duration::from_millis(100);
-    for kind in kinds() {
+    at_once(kinds(), |kind| {
         let (mut child, _opener) = kind.gated("echo out; read go");
         let mut returned = None;
         // The first run may end before the first output.
@@ -66,13 +62,13 @@ fn time_in_the_sink_is_not_idle() {
         }
         assert!(returned.unwrap().elapsed() >= idle);
         child.end();
-    }
+    });
 }
 
 /// The leak timeout governs there.
 #[test]
 fn silence_after_the_exit_stops_nothing() {
-    for kind in kinds() {
+    at_once(kinds(), |kind| {
         let (mut child, _opener) = kind.gated("exec 3<&0; (read go <&3) & exit 3");
         await_zombie(child.pid());
         let leak = Duration::from_millis(200);
@@ -82,7 +78,7 @@ fn silence_after_the_exit_stops_nothing() {
         assert!(start.elapsed() >= leak);
         assert_eq!((code(&captured), captured.stopped_by), (Some(3), None));
         assert!(captured.leaked);
-    }
+    });
 }
 
 /// Neither without a stream, nor if both have ended.
@@ -91,7 +87,7 @@ fn nobody_is_silent_who_cannot_write() {
     let capture = Capture::new()
         .idle_timeout(SHORT)
         .timeout(Duration::from_millis(300));
-    for kind in kinds() {
+    at_once(kinds(), |kind| {
         for piped in [false, true] {
             let (gate, _opener) = gate();
             let script = "exec >&- 2>&-; read go";
@@ -109,7 +105,7 @@ fn nobody_is_silent_who_cannot_write() {
             assert_eq!(captured.stopped_by, Some(StoppedBy::Timeout));
             child.end();
         }
-    }
+    });
 }
 
 #[test]

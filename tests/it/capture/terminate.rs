@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use super::{both_piped, code, kinds, kinds_of_spawned, Kind, Subject, DRIVERS, LONG, SHORT};
 use crate::common::isolated::enter;
 use crate::common::{
-    await_state, backends, drop_privileges, eventually, exists, is_root, kill, pause, set_action,
-    shell, skip, sleep, state_of, UNPRIVILEGED_UID,
+    at_once, await_state, backends, drop_privileges, eventually, exists, is_root, kill, pause,
+    set_action, shell, skip, sleep, state_of, UNPRIVILEGED_UID,
 };
 #[cfg(target_os = "linux")]
 use crate::common::{traceable, Tracer};
@@ -89,7 +89,7 @@ fn child_that_exits_in_time_is_not_signalled() {
 
 #[test]
 fn child_that_ignores_sigterm_is_killed_after_the_grace() {
-    for kind in kinds() {
+    at_once(kinds(), |kind| {
         for grace in [Duration::ZERO, SHORT] {
             let mut child = kind.script("trap '' TERM; echo ready; exec sleep 600");
             await_ready(&mut child);
@@ -97,7 +97,7 @@ fn child_that_ignores_sigterm_is_killed_after_the_grace() {
             assert_signalled(&captured, SIGKILL);
             assert!(!captured.leaked);
         }
-    }
+    });
 }
 
 /// What it writes then is part of the output.
@@ -157,10 +157,11 @@ fn group_that_ignores_sigterm_is_killed() {
 fn member_gets_the_grace_to_save_its_work() {
     const WORKER: &str = "trap 'sleep 0.3; echo saved >&2; exit 0' TERM; echo ready; \
                           while :; do sleep 0.02; done";
-    for kind in kinds() {
+    at_once(kinds(), |kind| {
         // With and without a pipe that tells.
-        for close in ["", "2>$0"] {
-            let file = std::env::temp_dir().join(format!("pidwait-saved-{}", std::process::id()));
+        for close in ["", r#"2>"$0""#] {
+            let file =
+                std::env::temp_dir().join(format!("pidwait-saved-{}-{kind:?}", std::process::id()));
             let _ = std::fs::remove_file(&file);
             let mut command = both_piped(&format!("({WORKER}) {close} & exec sleep 600"));
             command.arg(&file).process_group(0);
@@ -177,13 +178,13 @@ fn member_gets_the_grace_to_save_its_work() {
             assert!(saved.ends_with(b"saved\n"), "{kind:?} {close} {saved:?}");
             let _ = std::fs::remove_file(&file);
         }
-    }
+    });
 }
 
 /// The child has exited in time, so the run was not stopped, and the status is the child's own.
 #[test]
 fn group_that_leaks_is_ended() {
-    for kind in kinds() {
+    at_once(kinds(), |kind| {
         for (trap, grace, leak) in [
             ("", LONG, SHORT),
             ("", LONG, Duration::ZERO),
@@ -199,7 +200,7 @@ fn group_that_leaks_is_ended() {
             );
             assert_ended(parse_pid(&captured.stdout));
         }
-    }
+    });
 }
 
 /// A script starts a server on purpose.
@@ -234,7 +235,7 @@ fn stopped_member_that_leaks_is_ended() {
 /// Another wait of the handle takes the leader's status: the number of the group stays its own.
 #[test]
 fn group_is_ended_while_another_wait_has_the_status_of_the_leader() {
-    for kind in kinds_of_spawned() {
+    at_once(kinds_of_spawned(), |kind| {
         for wait in [
             |handle: &PidHandle| handle.reap_in_background(),
             |handle: &PidHandle| {
@@ -251,7 +252,7 @@ fn group_is_ended_while_another_wait_has_the_status_of_the_leader() {
             assert!(captured.stopped_by.is_some() && captured.status.is_some());
             assert_ended(worker);
         }
-    }
+    });
 }
 
 /// As far as the kernel allows: the members were seen before SIGTERM.
@@ -311,7 +312,7 @@ fn outsider_is_read_for_the_leak_timeout() {
         return skip("there is no setsid");
     }
     let outsider = "exec 3<&0; setsid sh -c 'echo ready; read go <&3' & ";
-    for kind in kinds() {
+    at_once(kinds(), |kind| {
         for (end, timed_out) in [("exec sleep 600", true), ("read go", false)] {
             let (gate, opener) = super::gate();
             let (leader_gate, leader_opener) = super::gate();
@@ -332,13 +333,13 @@ fn outsider_is_read_for_the_leak_timeout() {
             assert_eq!(captured.stopped_by.is_some(), timed_out);
             drop(opener);
         }
-    }
+    });
 }
 
 /// After SIGTERM, and after SIGKILL. It writes once the child has exited.
 #[test]
 fn outsider_that_writes_after_the_end_is_read() {
-    for kind in kinds() {
+    at_once(kinds(), |kind| {
         for (trap, grace) in [("", LONG), ("trap '' TERM;", SHORT)] {
             let late = "exec 3<&0; (read go <&3; echo late) &";
             let script = format!("{late} {trap} echo ready; exec sleep 600");
@@ -355,13 +356,13 @@ fn outsider_that_writes_after_the_end_is_read() {
             assert_eq!(captured.stdout, b"late\n");
             assert!(captured.stopped_by.is_some() && !captured.leaked);
         }
-    }
+    });
 }
 
 /// It leads no group.
 #[test]
 fn child_alone_is_ended_without_a_group() {
-    for kind in kinds() {
+    at_once(kinds(), |kind| {
         let script = "exec 3<&0; (read go <&3) & echo ready; exec sleep 600";
         let (mut child, opener) = kind.gated(script);
         await_ready(&mut child);
@@ -377,7 +378,7 @@ fn child_alone_is_ended_without_a_group() {
         assert_eq!(code(&captured), Some(3));
         assert!(captured.leaked);
         drop(opener);
-    }
+    });
 }
 
 #[test]
@@ -408,7 +409,7 @@ fn leader_that_may_not_be_signalled_fails_with_eperm() {
     if !is_root() {
         return skip("needs another user");
     }
-    for kind in kinds() {
+    at_once(kinds(), |kind| {
         let mut child = kind.spawn(sleep().stdout(Stdio::piped()).process_group(0));
         let group = i32::try_from(child.pid()).unwrap();
         let mut member = sleep();
@@ -427,7 +428,7 @@ fn leader_that_may_not_be_signalled_fails_with_eperm() {
         assert_eq!(failed.error.raw_os_error(), Some(EPERM));
         assert!(!member.wait().unwrap().success());
         child.end();
-    }
+    });
 }
 
 /// The signals to the group that it led do not reach it.

@@ -7,7 +7,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{both_piped, code, gate, kinds, LONG, SHORT};
-use crate::common::{assert_idle, await_zombie, is_blocking, rounds, shell, with_interruptions};
+use crate::common::{
+    assert_idle, at_once, await_zombie, is_blocking, rounds, shell, with_interruptions,
+};
 #[cfg(target_os = "linux")]
 use crate::common::{await_state, file_of_zeros, sleep, traceable, Tracer};
 use pidwait::Capture;
@@ -56,7 +58,7 @@ fn repeated_timeouts_neither_lose_nor_repeat_output() {
 
 #[test]
 fn timeout_never_ends_early() {
-    for kind in kinds() {
+    at_once(kinds(), |kind| {
         let (mut child, _opener) = kind.gated("read go");
         for micros in [1, 999, 1_001, 12_345, 60_001] {
             let timeout = Duration::from_micros(micros);
@@ -64,7 +66,7 @@ fn timeout_never_ends_early() {
             child.timed_out(timeout);
             assert!(start.elapsed() >= timeout, "{timeout:?} ended early");
         }
-    }
+    });
 }
 
 /// Each call polls everything once, so repeated calls make progress.
@@ -109,7 +111,7 @@ fn timeout_ends_while_input_is_always_readable() {
 
 #[test]
 fn timeout_returns_the_pipes_unchanged() {
-    for kind in kinds() {
+    at_once(kinds(), |kind| {
         for (out, err) in [(true, true), (true, false), (false, true), (false, false)] {
             let stdio = |piped| if piped { Stdio::piped() } else { Stdio::null() };
             let mut command = shell("echo out; echo err >&2; exec sleep 600");
@@ -129,7 +131,7 @@ fn timeout_returns_the_pipes_unchanged() {
             assert!(after.iter().flatten().all(is_blocking));
             child.end();
         }
-    }
+    });
 }
 
 /// No time is too long or too short.
@@ -164,22 +166,22 @@ fn timed_out_is_no_output() {
 
 #[test]
 fn call_sleeps_while_child_is_silent() {
-    for kind in kinds() {
+    at_once(kinds(), |kind| {
         let (mut child, _opener) = kind.gated("read go");
         assert_idle(|| drop(child.timed_out(Duration::from_millis(500))));
         child.end();
-    }
+    });
 }
 
 /// `poll` always reports a pipe at end of file as ready, so the loop must drop it.
 #[test]
 fn call_sleeps_after_child_closed_its_output() {
-    for kind in kinds() {
+    at_once(kinds(), |kind| {
         let (mut child, _opener) = kind.gated("exec >&- 2>&-; read go");
         assert_idle(|| drop(child.timed_out(Duration::from_millis(500))));
         assert_idle(|| drop(child.timed_out(Duration::from_millis(500))));
         child.end();
-    }
+    });
 }
 
 #[test]
@@ -197,7 +199,7 @@ fn interrupted_call_keeps_its_timeout() {
 /// The sink takes longer than the timeout, and the child exits meanwhile.
 #[test]
 fn exit_during_a_slow_sink_is_no_timeout() {
-    for kind in kinds() {
+    at_once(kinds(), |kind| {
         for grace in [None, Some(LONG)] {
             let (mut child, opener) = kind.gated("echo out; read go; exit 3");
             let (pid, mut opener) = (child.pid(), Some(opener));
@@ -222,7 +224,7 @@ fn exit_during_a_slow_sink_is_no_timeout() {
                 drop(opener);
             }
         }
-    }
+    });
 }
 
 /// The child has exited and its pipes are at end of file, but it cannot be reaped while another
@@ -230,7 +232,7 @@ fn exit_during_a_slow_sink_is_no_timeout() {
 #[cfg(target_os = "linux")]
 #[test]
 fn call_sleeps_while_tracer_holds_zombie() {
-    for kind in kinds() {
+    at_once(kinds(), |kind| {
         let (gate, opener) = gate();
         let mut command = both_piped("echo out; read go; exit 3");
         let mut child = kind.spawn(traceable(&mut command).stdin(gate));
@@ -245,5 +247,5 @@ fn call_sleeps_while_tracer_holds_zombie() {
         let captured = child.exited(LONG);
         assert_eq!(code(&captured), Some(3));
         assert_eq!([stdout, captured.stdout].concat(), b"out\n");
-    }
+    });
 }

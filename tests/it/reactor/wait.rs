@@ -8,6 +8,8 @@ use std::time::Duration;
 use nix::libc::{ECHILD, EINVAL, SIGKILL};
 use pidwait::{AsyncPidHandle, Spawned};
 
+#[cfg(target_os = "linux")]
+use super::on_each_in_turn;
 use super::{cancel, on_each, poll_now, poll_once, register, Runtime};
 #[cfg(target_os = "linux")]
 use crate::common::pid_namespace::{in_pid_namespace, ReusedPid};
@@ -254,7 +256,7 @@ pub(crate) fn waits_after_pid_reuse_end_at_once<R: Runtime>(test: &str) {
     if !in_pid_namespace(test) {
         return;
     }
-    on_each::<R, _>(|open| async move {
+    on_each_in_turn::<R, _>(|open| async move {
         let pid = zombie("exit 3").id();
         let child = register::<R>(open(pid));
         assert!(readable(&child.handle().exit_fd().unwrap(), LONG));
