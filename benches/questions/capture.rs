@@ -1,181 +1,237 @@
-//! Captured output with a timeout that is far away: from starting the child, with stdout and stderr
-//! piped, until its status and its output are there.
+//! Captured output, with a timeout that is far away (std has none): from starting the child, with
+//! both outputs piped, until its status and its output are there.
 
-mod capped;
-#[cfg(feature = "runtimes")]
-mod futures;
-mod through_cat;
-
-use std::future::Future;
 use std::io;
-use std::os::fd::AsFd;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::thread;
 
 use async_io::Timer;
+use futures_lite::future::{yield_now, zip, Boxed};
 use futures_lite::FutureExt;
-use nix::libc::pid_t;
-use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
-#[cfg(feature = "runtimes")]
+use futures_util::future::join_all;
+use nix::libc::CLOCK_THREAD_CPUTIME_ID;
 use pidwait::Capture;
-use process_control::{ChildExt as _, Control};
 use subprocess::{Exec, Redirection};
+use tokio_process_tools::{
+    AutoName, NumBytesExt, Process, RawCollectionOptions, RawOutputOptions,
+    DEFAULT_MAX_BUFFERED_CHUNKS, DEFAULT_OUTPUT_EOF_TIMEOUT, DEFAULT_READ_CHUNK_SIZE,
+};
 
-use crate::harness::{Bench, Question};
-use crate::peers::RUNTIME;
-use crate::{api, raw};
+use crate::child::{LONG, RUNTIME};
+use crate::counts::time;
+use crate::harness::{Bench, Sample};
+use crate::raw;
 
-const TIMEOUT: Duration = Duration::from_secs(3600);
+/// Captures a command's output, and returns its length.
+#[derive(Clone, Copy)]
+enum How {
+    Blocking(fn(Command) -> io::Result<usize>),
+    Tokio(fn(Command) -> Boxed<io::Result<usize>>),
+    AsyncIo(fn(Command) -> Boxed<io::Result<usize>>),
+}
+
+use How::{AsyncIo, Blocking, Tokio};
+
+const CONTENDERS: &[(&str, How)] = &[
+    ("std", Blocking(|mut head| Ok(head.output()?.stdout.len()))),
+    (
+        "pidwait",
+        Blocking(|mut head| {
+            let capture = Capture::new().timeout(LONG);
+            Ok(capture.output(&mut head)?.into_output()?.stdout.len())
+        }),
+    ),
+    (
+        "subprocess",
+        Blocking(|head| {
+            let exec = Exec::cmd(head.get_program()).args(head.get_args());
+            let exec = exec.stdout(Redirection::Pipe).stderr(Redirection::Pipe);
+            Ok(exec.start()?.capture_timeout(LONG)?.stdout.len())
+        }),
+    ),
+    (
+        "tokio",
+        Tokio(|head| {
+            Box::pin(async {
+                let child = tokio::process::Command::from(head).spawn()?;
+                let output = tokio::time::timeout(LONG, child.wait_with_output());
+                Ok(output.await??.stdout.len())
+            })
+        }),
+    ),
+    #[cfg(feature = "runtimes")]
+    (
+        "pidwait on tokio",
+        Tokio(|head| {
+            let capture = Capture::new().timeout(LONG).on(pidwait::Tokio);
+            Box::pin(async { Ok(capture.output(head).await?.into_output()?.stdout.len()) })
+        }),
+    ),
+    ("tokio-process-tools", Tokio(|head| Box::pin(tools(head)))),
+    (
+        "async-process",
+        AsyncIo(|head| {
+            Box::pin(async {
+                let mut command = async_process::Command::from(head);
+                // The conversion loses what is piped.
+                let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+                let output = command.spawn()?.output();
+                let timeout = async {
+                    Timer::after(LONG).await;
+                    Err(io::ErrorKind::TimedOut.into())
+                };
+                Ok(output.or(timeout).await?.stdout.len())
+            })
+        }),
+    ),
+    #[cfg(feature = "runtimes")]
+    (
+        "pidwait on async-io",
+        AsyncIo(|head| {
+            let capture = Capture::new().timeout(LONG).on(pidwait::AsyncIo);
+            Box::pin(async { Ok(capture.output(head).await?.into_output()?.stdout.len()) })
+        }),
+    ),
+];
+
+/// The streams are those of its examples, except that none loses output.
+async fn tools(head: Command) -> io::Result<usize> {
+    let process = Process::new(head.into()).name(AutoName::program_only());
+    let process = process.stdout_and_stderr(|stream| {
+        stream
+            .single_subscriber()
+            .reliable_with_backpressure()
+            .replay_last_bytes(1.megabytes())
+            .read_chunk_size(DEFAULT_READ_CHUNK_SIZE)
+            .max_buffered_chunks(DEFAULT_MAX_BUFFERED_CHUNKS)
+    });
+    let options = RawOutputOptions::symmetric(RawCollectionOptions::TrustedUnbounded);
+    let mut process = process.spawn().map_err(io::Error::other)?;
+    let output = process.wait_for_completion(LONG);
+    let output = output.with_raw_output(DEFAULT_OUTPUT_EOF_TIMEOUT, options);
+    let output = output.await.map_err(io::Error::other)?.into_completed();
+    Ok(output.ok_or(io::ErrorKind::TimedOut)?.stdout.bytes.len())
+}
+
+fn head(bytes: usize) -> Command {
+    let mut command = Command::new("head");
+    command.args(["-c", &bytes.to_string(), "/dev/zero"]);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
 pub(crate) fn ask(bench: &Bench) {
-    output(bench, "capture/1KiB", KIB, 20);
-    output(bench, "capture/64MiB", 64 * MIB, 1);
-    capped::ask(bench, "capture/64MiB_capped", 64 * MIB, 64 * KIB);
-    through_cat::ask(bench, "capture/4MiB_through_cat", 4 * MIB);
-    #[cfg(feature = "runtimes")]
-    {
-        futures::many_at_once(bench, "capture/200_at_once", 200, KIB);
-        futures::beside_a_flood(bench, "capture/delay_beside_a_flood");
-    }
-}
-
-fn add<'a>(
-    question: &mut Question<'a>,
-    contender: &'static str,
-    bytes: usize,
-    capture: impl Fn() -> io::Result<Vec<u8>> + 'a,
-) {
-    question.add(contender, move || {
-        let start = Instant::now();
-        let output = capture().expect("an output");
-        let time = start.elapsed();
-        assert_eq!(output.len(), bytes, "{contender}");
-        time.as_nanos() as f64
+    put(bench, "capture/1KiB", (50, 20), |how| once(how, KIB));
+    put(bench, "capture/64MiB", (30, 2), |how| once(how, 64 * MIB));
+    put(bench, "capture/200_at_once", (30, 1), |how| {
+        at_once(how, 200, KIB)
     });
+    put(bench, "capture/delay", (30, 2), |how| delay(how, 64 * MIB));
 }
 
-fn output(bench: &Bench, name: &str, bytes: usize, samples: usize) {
-    let size: &str = &bytes.to_string();
-    let Some(question) = bench.question(name) else {
+fn put(
+    bench: &Bench,
+    name: &str,
+    (rounds, samples): (usize, usize),
+    task: fn(How) -> Option<Sample<'static>>,
+) {
+    let Some(mut question) = bench.question(name, rounds, samples) else {
         return;
     };
-    let mut question = question.shape(20, samples);
-    let head = move || piped("head", &["-c", size, "/dev/zero"]);
-    add(&mut question, "std", bytes, move || {
-        Ok(head().spawn()?.wait_with_output()?.stdout)
-    });
-    add(&mut question, "raw poll and read", bytes, move || {
-        poll_and_read(&mut head(), usize::MAX)
-    });
-    add(&mut question, "pidwait", bytes, move || {
-        api::capture(&mut head(), TIMEOUT)
-    });
-    #[cfg(feature = "runtimes")]
-    add(&mut question, "pidwait on tokio", bytes, move || {
-        let capture = Capture::new().timeout(TIMEOUT).on(pidwait::Tokio);
-        Ok(RUNTIME.block_on(capture.output(head()))?.stdout)
-    });
-    #[cfg(feature = "runtimes")]
-    add(&mut question, "pidwait on async-io", bytes, move || {
-        let capture = Capture::new().timeout(TIMEOUT).on(pidwait::AsyncIo);
-        Ok(async_io::block_on(capture.output(head()))?.stdout)
-    });
-    add(&mut question, "process_control", bytes, move || {
-        process_control(head().spawn()?)
-    });
-    add(&mut question, "subprocess", bytes, move || {
-        subprocess(Exec::cmd("head").args(["-c", size, "/dev/zero"]))
-    });
-    add(&mut question, "duct", bytes, move || {
-        duct(duct::cmd!("head", "-c", size, "/dev/zero"))
-    });
-    add(&mut question, "async-process", bytes, move || {
-        let mut command = async_process::Command::from(head());
-        // The conversion loses what is piped.
-        let child = command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()?;
-        in_time(async { Ok(child.output().await?.stdout) })
-    });
-    add(&mut question, "tokio", bytes, move || {
-        RUNTIME.block_on(async {
-            let child = tokio::process::Command::from(head()).spawn()?;
-            let output = tokio::time::timeout(TIMEOUT, child.wait_with_output());
-            Ok(output.await??.stdout)
-        })
-    });
+    for (contender, how) in CONTENDERS {
+        if let Some(sample) = task(*how) {
+            question.add(contender, sample);
+        }
+    }
     question.run();
 }
 
-fn piped(program: &str, args: &[&str]) -> Command {
-    let mut command = Command::new(program);
-    command
-        .args(args)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    command
+fn once(how: How, bytes: usize) -> Option<Sample<'static>> {
+    let check = move |length: io::Result<usize>| assert_eq!(length.expect("an output"), bytes);
+    Some(Box::new(move || {
+        time(|| match how {
+            Blocking(capture) => check(capture(head(bytes))),
+            Tokio(capture) => check(RUNTIME.block_on(async { capture(head(bytes)).await })),
+            AsyncIo(capture) => check(async_io::block_on(capture(head(bytes)))),
+        })
+    }))
 }
 
-/// Both pipes to their ends, 64 KiB at a time, and then the status.
-fn poll_and_read(command: &mut Command, max_bytes: usize) -> io::Result<Vec<u8>> {
-    let child = command.spawn()?;
-    let mut pipes = [
-        child.stdout.as_ref().map(AsFd::as_fd),
-        child.stderr.as_ref().map(AsFd::as_fd),
-    ];
-    let mut outputs = [Vec::new(), Vec::new()];
-    let mut rest = Vec::new();
-    while pipes.iter().any(Option::is_some) {
-        let mut polled = Vec::with_capacity(2);
-        for pipe in pipes.iter().flatten() {
-            polled.push(PollFd::new(*pipe, PollFlags::POLLIN));
+/// The samples that take one capture of 1 KiB.
+pub(crate) fn small() -> impl Iterator<Item = (&'static str, Sample<'static>)> {
+    let contenders = CONTENDERS.iter();
+    contenders.filter_map(|(name, how)| Some((*name, once(*how, KIB)?)))
+}
+
+/// From the start of the first command until the output of all is there. Calls that block are made
+/// by a thread each.
+fn at_once(how: How, commands: usize, bytes: usize) -> Option<Sample<'static>> {
+    let check = move |outputs: Vec<io::Result<usize>>| {
+        for length in outputs {
+            assert_eq!(length.expect("an output"), bytes);
         }
-        poll(&mut polled, PollTimeout::NONE)?;
-        let ready = polled.iter().map(|pipe| pipe.any() == Some(true));
-        let open = pipes.iter_mut().zip(&mut outputs);
-        for ((pipe, output), ready) in open.filter(|(pipe, _)| pipe.is_some()).zip(ready) {
-            rest.clear();
-            let buffer = if output.len() < max_bytes {
-                &mut *output
-            } else {
-                &mut rest
-            };
-            if ready && raw::read_append(pipe.expect("open"), buffer) == 0 {
-                *pipe = None;
-            }
-            output.truncate(max_bytes);
-        }
-    }
-    raw::waitpid(child.id() as pid_t, 0);
-    let [stdout, _] = outputs;
-    Ok(stdout)
-}
-
-fn process_control(child: Child) -> io::Result<Vec<u8>> {
-    let output = child.controlled_with_output().time_limit(TIMEOUT).wait()?;
-    Ok(output.ok_or(io::ErrorKind::TimedOut)?.stdout)
-}
-
-fn subprocess(exec: Exec) -> io::Result<Vec<u8>> {
-    let exec = exec.stdout(Redirection::Pipe).stderr(Redirection::Pipe);
-    Ok(exec.start()?.capture_timeout(TIMEOUT)?.stdout)
-}
-
-fn duct(expression: duct::Expression) -> io::Result<Vec<u8>> {
-    let handle = expression.stdout_capture().stderr_capture().start()?;
-    handle.wait_timeout(TIMEOUT)?;
-    Ok(handle.into_output()?.stdout)
-}
-
-/// Blocks on a future of async-process, with the timeout.
-fn in_time(output: impl Future<Output = io::Result<Vec<u8>>>) -> io::Result<Vec<u8>> {
-    let timeout = async {
-        Timer::after(TIMEOUT).await;
-        Err(io::ErrorKind::TimedOut.into())
     };
-    async_io::block_on(output.or(timeout))
+    let all = move || (0..commands).map(move |_| head(bytes));
+    Some(Box::new(move || {
+        time(|| match how {
+            Blocking(capture) => thread::scope(|scope| {
+                let threads: Vec<_> = all().map(|it| scope.spawn(move || capture(it))).collect();
+                check(
+                    threads
+                        .into_iter()
+                        .map(|it| it.join().expect("no panic"))
+                        .collect(),
+                );
+            }),
+            Tokio(capture) => check(RUNTIME.block_on(async { join_all(all().map(capture)).await })),
+            AsyncIo(capture) => check(async_io::block_on(join_all(all().map(capture)))),
+        })
+    }))
+}
+
+/// The longest time between two turns of another task, which always wants to run, on the thread that
+/// captures. In CPU time of the thread: what other processes take from it is not the capture's doing.
+fn delay(how: How, bytes: usize) -> Option<Sample<'static>> {
+    let tasks = move |capture: Boxed<io::Result<usize>>| {
+        let over = Arc::new(AtomicBool::new(false));
+        let turns = longest_delay(Arc::clone(&over));
+        let capture = async move {
+            capture.await.expect("an output");
+            over.store(true, Ordering::Relaxed);
+        };
+        (capture, turns)
+    };
+    match how {
+        Blocking(_) => None,
+        Tokio(capture) => Some(Box::new(move || {
+            RUNTIME.block_on(async {
+                let (capture, turns) = tasks(capture(head(bytes)));
+                tokio::spawn(capture);
+                tokio::spawn(turns).await.expect("no panic")
+            })
+        })),
+        AsyncIo(capture) => Some(Box::new(move || {
+            let (capture, turns) = tasks(capture(head(bytes)));
+            async_io::block_on(zip(capture, turns)).1
+        })),
+    }
+}
+
+async fn longest_delay(over: Arc<AtomicBool>) -> f64 {
+    let now = || raw::nanoseconds(CLOCK_THREAD_CPUTIME_ID);
+    let (mut last, mut longest) = (now(), 0);
+    loop {
+        yield_now().await;
+        // In its last turn, the capture also frees its output.
+        if over.load(Ordering::Relaxed) {
+            return longest as f64;
+        }
+        longest = longest.max(now() - last);
+        last = now();
+    }
 }

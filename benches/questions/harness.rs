@@ -65,40 +65,28 @@ impl Bench {
 
     pub(crate) fn rounds(&self, full: usize) -> usize {
         if self.quick {
-            5
+            5.min(full)
         } else {
             full
         }
     }
 
-    /// A question without contenders yet, if it is wanted.
-    pub(crate) fn question<'a>(&self, name: impl Into<String>) -> Option<Question<'a>> {
+    /// A question without contenders yet, if it is wanted. In each of the rounds each contender takes
+    /// some samples, and their median is its value of that round.
+    pub(crate) fn question<'a>(
+        &self,
+        name: impl Into<String>,
+        rounds: usize,
+        samples: usize,
+    ) -> Option<Question<'a>> {
         let name = name.into();
         self.wants(&name).then(|| Question {
             name,
             quick: self.quick,
-            rounds: self.rounds(30),
-            samples: 10,
+            rounds: self.rounds(rounds),
+            samples: if self.quick { samples.min(3) } else { samples },
             turns: Vec::new(),
         })
-    }
-
-    /// Puts a question to contenders each of whose turns is a process of its own.
-    pub(crate) fn in_processes(
-        &self,
-        question: String,
-        contenders: impl Iterator<Item = &'static str>,
-        run_turn: impl Fn(&str) -> f64,
-    ) {
-        let mut answer = Answer {
-            question,
-            contenders: contenders.map(|it| (it.to_owned(), Vec::new())).collect(),
-        };
-        alternate(self.rounds(20), answer.contenders.len(), |turn| {
-            let (name, values) = &mut answer.contenders[turn];
-            values.push(run_turn(name));
-        });
-        self.record(&answer);
     }
 
     pub(crate) fn record(&self, answer: &Answer) {
@@ -106,7 +94,8 @@ impl Bench {
     }
 }
 
-type Sample<'a> = Box<dyn FnMut() -> f64 + 'a>;
+/// Takes one sample of a contender: mostly a time in nanoseconds.
+pub(crate) type Sample<'a> = Box<dyn FnMut() -> f64 + 'a>;
 
 pub(crate) struct Question<'a> {
     name: String,
@@ -117,19 +106,7 @@ pub(crate) struct Question<'a> {
 }
 
 impl<'a> Question<'a> {
-    /// The number of rounds, and how many samples a contender takes in each turn; their median is
-    /// its value of that round.
-    pub(crate) fn shape(mut self, rounds: usize, samples: usize) -> Self {
-        if self.quick {
-            self.samples = samples.min(3);
-        } else {
-            (self.rounds, self.samples) = (rounds, samples);
-        }
-        self
-    }
-
-    /// Each sample is a time in nanoseconds. The first contender is the one that the others are
-    /// compared with on the screen.
+    /// The first contender is the one that the others are compared with.
     pub(crate) fn add(&mut self, contender: &'static str, sample: impl FnMut() -> f64 + 'a) {
         self.turns.push((contender, Box::new(sample)));
     }
@@ -139,12 +116,17 @@ impl<'a> Question<'a> {
         alternate(self.rounds, self.turns.len(), |turn| {
             let (contender, sample) = &mut self.turns[turn];
             sigchld::with_own_handler(contender, || {
-                sample(); // Not measured: it still finds the caches of the previous contender.
+                if self.samples > 1 {
+                    sample(); // Not measured: it still finds the caches of the previous contender.
+                }
                 let samples = (0..self.samples).map(|_| sample()).collect();
                 values[turn].push(median(samples));
             });
         });
-        let names = self.turns.iter().map(|(name, _)| (*name).to_owned());
+        let names = self.turns.into_iter().map(|(name, sample)| {
+            sigchld::with_own_handler(name, || drop(sample));
+            name.to_owned()
+        });
         let answer = Answer {
             question: self.name,
             contenders: names.zip(values).collect(),
@@ -155,7 +137,7 @@ impl<'a> Question<'a> {
 
 /// Gives each of `n` contenders one turn in each round, in a new random order. In a
 /// fixed order each would always follow the same one, and be affected by it.
-pub(crate) fn alternate(rounds: usize, n: usize, mut turn: impl FnMut(usize)) {
+fn alternate(rounds: usize, n: usize, mut turn: impl FnMut(usize)) {
     let mut order: Vec<usize> = (0..n).collect();
     let mut random = Random(1);
     for _ in 0..rounds {
@@ -188,7 +170,7 @@ fn record(answer: &Answer, quick: bool) {
     let (reference, _) = &answer.contenders[0];
     for (name, values) in &answer.contenders {
         let median = answer.spread(name).expect("at least one round").median;
-        print!("  {name:28} {median:>12.0}");
+        print!("  {name:28} {median:>12.1}");
         if values.len() > 1 {
             let ratio = answer.ratio(name, reference).expect("as many rounds");
             print!("  x {:.2}", ratio.median);

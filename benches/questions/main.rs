@@ -1,21 +1,17 @@
 //! The benches: questions, each put to pidwait, to the raw system calls and to other crates.
 //!
-//! `cargo bench` asks all of them in at most 20 minutes, `cargo bench -- --quick` tries them in two,
-//! and `cargo run -p pidwait-benches` writes the report from the last results.
+//! `cargo bench --all-features` asks all of them, `cargo bench -- --quick` tries them, and
+//! `cargo run -p pidwait-benches` writes the report from the last results.
 
 #![allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap)] // PIDs and errnos.
 #![allow(clippy::cast_precision_loss, clippy::cast_sign_loss)] // Nanoseconds and counts.
 
-mod api;
 mod capture;
-mod contender;
-mod cost;
-mod group;
+mod child;
+mod counts;
 mod harness;
-mod multi;
+mod many;
 mod one;
-mod peers;
-mod process;
 mod raw;
 mod sigchld;
 
@@ -29,12 +25,9 @@ fn main() {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     // This program is also the children and the processes that it measures.
     match args.as_slice() {
-        [one::EXIT_WHEN_TOLD] => one::exit_when_told(),
-        [multi::TURN, contender, n] => multi::print_turn(contender, n),
-        [group::TURN, contender, n] => group::print_turn(contender, n),
-        [multi::background::TURN, contender, n] => multi::background::print_turn(contender, n),
-        [cost::CALL, contender, call] => cost::print_call(contender, call),
-        [cost::BYTES_EACH, contender, n] => multi::print_bytes_each(contender, n),
+        [one::EXIT_WHEN_TOLD, socket] => one::exit_when_told(socket),
+        [many::TURN, question, contender, n] => many::print_turn(question, contender, n),
+        [counts::CALL, task, contender] => counts::call(task, contender),
         _ => ask(&Bench::from_args()),
     }
 }
@@ -44,8 +37,7 @@ fn ask(bench: &Bench) {
     // threads: with this one, the process has several for all contenders.
     thread::spawn(thread::park);
     one::ask(bench);
-    group::ask(bench);
     capture::ask(bench);
-    cost::ask(bench);
-    multi::ask(bench);
+    counts::ask(bench);
+    many::ask(bench);
 }

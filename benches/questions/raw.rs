@@ -2,7 +2,7 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use nix::libc::{self, c_int, pid_t, WNOHANG};
@@ -67,18 +67,6 @@ pub(crate) fn kill_group(pgid: pid_t, signal: c_int) -> bool {
     let error = io::Error::last_os_error();
     assert!(result == 0 || error.raw_os_error() == Some(libc::ESRCH));
     result == 0
-}
-
-/// Sets whether this process, instead of init, is given the orphans of its descendants.
-pub(crate) fn set_subreaper(on: bool) {
-    // SAFETY: the call reads integers.
-    check(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, c_int::from(on), 0, 0, 0) });
-}
-
-/// For a forked child, which must make system calls only, as must the new process.
-pub(crate) fn fork() -> pid_t {
-    // SAFETY: without flags `clone` is `fork`, and the new process makes system calls only.
-    check(unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) } as c_int)
 }
 
 /// Returns whether this process has a child, running or unreaped.
@@ -183,20 +171,15 @@ pub(crate) fn raise_descriptor_limit(wanted: u64) -> io::Result<()> {
     }
 }
 
-/// `read` of up to 64 KiB, appended to a buffer; 0 is the end of the file.
-pub(crate) fn read_append(fd: BorrowedFd<'_>, buffer: &mut Vec<u8>) -> usize {
-    buffer.reserve(64 * 1024);
-    let spare = buffer.spare_capacity_mut();
-    // SAFETY: the spare capacity is valid for writes.
-    let read = unsafe { libc::read(fd.as_raw_fd(), spare.as_mut_ptr().cast(), spare.len()) };
-    let read = usize::try_from(read).expect("no error");
-    // SAFETY: the call has written that many bytes behind the old end.
-    unsafe { buffer.set_len(buffer.len() + read) };
-    read
-}
-
 /// A system call that nothing else makes, to be found in strace's output.
 pub(crate) fn mark() {
     // SAFETY: the call reads one integer, and fails.
     unsafe { libc::getsid(pid_t::MAX) };
+}
+
+/// Lets a descriptor be inherited by programs that are executed, and returns its number.
+pub(crate) fn inheritable(fd: &impl AsRawFd) -> RawFd {
+    // SAFETY: the call reads three integers.
+    check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFD, 0) });
+    fd.as_raw_fd()
 }

@@ -7,20 +7,17 @@ use nix::sys::signal::{sigaction, SaFlags, SigAction, SigHandler, SigSet, Signal
 
 /// Runs a contender with the SIGCHLD handler that it has set before, if any, and then removes the
 /// handler again: it would interrupt the other contenders.
-pub(crate) fn with_own_handler(name: &'static str, run: impl FnOnce()) {
+pub(crate) fn with_own_handler<T>(name: &'static str, run: impl FnOnce() -> T) -> T {
     thread_local! {
         static HANDLERS: RefCell<HashMap<&'static str, SigAction>> = RefCell::default();
     }
     let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
-    let name = match name {
-        "duct" => "shared_child", // It is built on that, and the handler is set once in a process.
-        name => name,
-    };
     let own = HANDLERS.with_borrow(|handlers| handlers.get(name).copied());
     set(&own.unwrap_or(default));
-    run();
+    let value = run();
     let left = set(&default);
     HANDLERS.with_borrow_mut(|handlers| handlers.insert(name, left));
+    value
 }
 
 fn set(action: &SigAction) -> SigAction {

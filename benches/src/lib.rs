@@ -2,17 +2,16 @@
 //! each round, and the statistics of them.
 
 use std::env;
+use std::fmt::Write as _;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Write as _};
 use std::path::PathBuf;
-
-use serde_json::{json, Value};
 
 /// The result of one question. All contenders have the same number of values: value `i` of each was
 /// measured in round `i`.
 #[derive(Debug, Clone)]
 pub struct Answer {
-    /// A path such as `call/try_wait`, with the number of children or bytes last if there is one.
+    /// A path such as `call/try_wait`, with the number of children last if there is one.
     pub question: String,
     /// In the order of the question. Times are in nanoseconds.
     pub contenders: Vec<(String, Vec<f64>)>,
@@ -41,34 +40,33 @@ impl Answer {
         Spread::of(pairs.map(|(value, to)| value / to).collect())
     }
 
-    /// Adds this answer to the file of results.
+    /// Adds this answer to the file of results: a line with tabs between the question, the name of
+    /// each contender and its values.
     ///
     /// # Errors
     ///
     /// Any error of writing the file.
     pub fn append(&self, quick: bool) -> io::Result<()> {
-        let mut contenders = Vec::new();
+        let mut line = self.question.clone();
         for (name, values) in &self.contenders {
-            contenders.push(json!({ "name": name, "values": values }));
+            let values: Vec<String> = values.iter().map(f64::to_string).collect();
+            let _ = write!(line, "\t{name}\t{}", values.join(" "));
         }
-        let line = json!({ "question": self.question, "contenders": contenders });
-        let mut file = File::options()
-            .create(true)
-            .append(true)
-            .open(results_file(quick))?;
+        let mut file = File::options();
+        let mut file = file.create(true).append(true).open(results_file(quick))?;
         writeln!(file, "{line}")
     }
 
     fn parse(line: &str) -> Option<Self> {
-        let line: Value = serde_json::from_str(line).ok()?;
+        let mut fields = line.split('\t');
+        let question = fields.next()?.to_owned();
         let mut contenders = Vec::new();
-        for contender in line["contenders"].as_array()? {
-            let values = contender["values"].as_array()?;
-            let values = values.iter().map(Value::as_f64).collect::<Option<_>>()?;
-            contenders.push((contender["name"].as_str()?.to_owned(), values));
+        while let Some(name) = fields.next() {
+            let values = fields.next()?.split(' ').map(|it| it.parse().ok());
+            contenders.push((name.to_owned(), values.collect::<Option<_>>()?));
         }
         Some(Self {
-            question: line["question"].as_str()?.to_owned(),
+            question,
             contenders,
         })
     }
@@ -99,7 +97,7 @@ impl Answers {
     }
 }
 
-/// In the target directory, one JSON object a line. Quick runs have a file of their own: their
+/// In the target directory. Quick runs have a file of their own: their
 /// numbers are not for the report.
 #[must_use]
 pub fn results_file(quick: bool) -> PathBuf {
@@ -108,9 +106,9 @@ pub fn results_file(quick: bool) -> PathBuf {
     let mut directories = program.ancestors().skip(1);
     let target = directories.find(|directory| directory.join("CACHEDIR.TAG").exists());
     let name = if quick {
-        "bench-quick.jsonl"
+        "bench-quick.tsv"
     } else {
-        "bench.jsonl"
+        "bench.tsv"
     };
     target.unwrap_or("target".as_ref()).join(name)
 }

@@ -5,16 +5,15 @@ use std::fs;
 use std::process::Command;
 use std::thread;
 
-const CRATES: [&str; 9] = [
+const CRATES: [&str; 8] = [
     "pidwait",
     "wait-timeout",
     "shared_child",
-    "process_control",
     "subprocess",
-    "duct",
     "async-process",
     "async-io",
     "tokio",
+    "tokio-process-tools",
 ];
 
 pub(crate) fn describe() -> String {
@@ -25,7 +24,8 @@ pub(crate) fn describe() -> String {
     let memory = memory.trim_end_matches(" kB").parse().unwrap_or(0) / (1024 * 1024);
     let _ = writeln!(
         text,
-        "- Machine: {model}, {cpus} CPUs, {memory} GiB of memory"
+        "- Machine: {model}, {cpus} CPUs, {memory} GiB of memory, {} processes",
+        processes()
     );
     let kernel = read("/proc/sys/kernel/osrelease");
     let _ = writeln!(text, "- Kernel: Linux {}", kernel.trim());
@@ -34,6 +34,12 @@ pub(crate) fn describe() -> String {
     let versions = CRATES.map(|name| format!("{name} {}", version(&lock, name)));
     let _ = writeln!(text, "- Crates: {}", versions.join(", "));
     text
+}
+
+fn processes() -> usize {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter(|it| it.file_name().to_string_lossy().parse::<u32>().is_ok());
+    pids.count()
 }
 
 fn read(path: &str) -> String {

@@ -5,7 +5,6 @@
 mod charts;
 mod claims;
 mod machine;
-mod svg;
 mod text;
 
 use std::env;
@@ -13,8 +12,7 @@ use std::error::Error;
 use std::fs;
 use std::path::PathBuf;
 
-use claims::CLAIMS;
-use pidwait_benches::{results_file, Answer, Answers};
+use pidwait_benches::{results_file, Answers};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let quick = env::args().skip(1).any(|argument| argument == "--quick");
@@ -22,7 +20,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let directory = if quick {
         results_file(quick).with_extension("report")
     } else {
-        check_complete(&answers)?;
+        let missing = text::questions().find(|question| answers.get(question).is_none());
+        if let Some(question) = missing {
+            return Err(format!("no result of {question}: run `cargo bench` first").into());
+        }
         PathBuf::from(env!("CARGO_MANIFEST_DIR"))
     };
     fs::create_dir_all(&directory)?;
@@ -32,28 +33,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         fs::write(file, text)
     };
     write("REPORT.md", text::report(&answers))?;
-    write("claims.svg", charts::claims(&answers))?;
-    write("many.svg", charts::many(&answers))?;
-    let wait = needed(&answers, "wait/zombie")?;
-    write(
-        "single.svg",
-        charts::bars("Wait for a child that has exited", wait),
-    )?;
-    let capture = needed(&answers, "capture/64MiB")?;
-    write(
-        "capture.svg",
-        charts::bars("Capture 64 MiB of output", capture),
-    )?;
+    for (file, question, title) in charts::CHARTS {
+        if let Some(answer) = answers.get(question) {
+            write(file, charts::bars(title, answer)?)?;
+        }
+    }
     Ok(())
-}
-
-/// All that a claim is made of must have been measured.
-fn check_complete(answers: &Answers) -> Result<(), String> {
-    let mut claims = CLAIMS.iter().flat_map(|(_, claims)| *claims);
-    claims.try_for_each(|claim| needed(answers, claim.question).map(|_| ()))
-}
-
-fn needed<'a>(answers: &'a Answers, question: &str) -> Result<&'a Answer, String> {
-    let answer = answers.get(question);
-    answer.ok_or(format!("no result of {question}: run `cargo bench` first"))
 }
