@@ -341,8 +341,7 @@ async fn drive<R: Reactor>(
             has_event = sources.poll(session, context)?;
         }
         if has_event || is_due(session) || !sources.are_current(session) {
-            // Other tasks run first.
-            context.waker().wake_by_ref();
+            R::yield_now(context);
             return Poll::Pending;
         }
         let until = session.until();

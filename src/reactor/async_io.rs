@@ -122,6 +122,10 @@ impl Driver for AsyncIo {
         Sleep(deadline.map_or_else(Timer::never, Timer::at))
     }
 
+    fn yield_now(context: &mut Context<'_>) {
+        context.waker().wake_by_ref();
+    }
+
     async fn attempt<F: Descriptor, T: Send>(
         source: &Async<F>,
         mut attempt: impl FnMut() -> io::Result<Option<T>> + Send,

@@ -42,6 +42,9 @@ pub trait Driver: Copy + fmt::Debug + Send + Sync + Unpin + 'static {
     /// `None`: it does not end.
     fn sleep_until(deadline: Option<Instant>) -> Self::Sleep;
 
+    /// Wakes the task once other tasks and the reactor have had a turn.
+    fn yield_now(context: &mut Context<'_>);
+
     /// Waits until `attempt` has a result. It is called at once, and then each time the descriptor has
     /// become readable. Any number of tasks can wait at the same time.
     ///

@@ -2,8 +2,10 @@
 
 //! The tokio runtime. Feature `tokio`.
 
+use std::future::Future;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::pin::pin;
 use std::process::{ChildStderr, ChildStdin, ChildStdout};
 use std::task::{ready, Context, Poll};
 use std::time::{Duration, Instant};
@@ -12,7 +14,7 @@ use ::tokio::io::unix::AsyncFd;
 use ::tokio::io::Interest;
 use ::tokio::net::unix::pipe::{Receiver, Sender};
 use ::tokio::runtime::Handle;
-use ::tokio::time;
+use ::tokio::{task, time};
 
 use super::driver::{Descriptor, Direction, Driver, FromPipe};
 use super::{AsyncPidHandle, AsyncSpawned, Reactor};
@@ -161,6 +163,11 @@ impl Driver for Tokio {
             Some(at) => time::sleep_until(at.into()),
             None => time::sleep(YEARS),
         }
+    }
+
+    /// A task that wakes itself would run again before the reactor, up to 61 times.
+    fn yield_now(context: &mut Context<'_>) {
+        let _ = pin!(task::yield_now()).poll(context); // Pending: the runtime wakes the task later.
     }
 
     async fn attempt<F: Descriptor, T: Send>(

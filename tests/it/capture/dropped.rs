@@ -235,6 +235,7 @@ async fn all<F: Future + Unpin>(mut futures: Vec<F>) -> Vec<F::Output> {
 #[cfg(feature = "tokio")]
 mod runtimes {
     use std::io::ErrorKind;
+    use std::os::fd::OwnedFd;
     use std::panic::{catch_unwind, AssertUnwindSafe};
 
     use futures_lite::future::block_on;
@@ -244,6 +245,7 @@ mod runtimes {
 
     use super::super::both_piped;
     use super::*;
+    use crate::common::file_of_zeros;
 
     #[test]
     fn no_runtime_is_unsupported_and_spawns_nothing() {
@@ -294,6 +296,36 @@ mod runtimes {
             assert_gone(pids.trim());
             drop(task);
         }
+    }
+
+    /// The future of `block_on` and the reactor have a turn after each read, not after a number of tasks.
+    #[test]
+    fn flood_of_a_task_starves_no_future_of_block_on() {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        let (sender, mut receiver) = mpsc::unbounded_channel();
+        // A file is always ready.
+        let mut child = PidHandle::spawn(&mut both_piped("exit 0")).unwrap();
+        child.stdout = Some(OwnedFd::from(file_of_zeros(20_000_000)).into());
+        let task = runtime.spawn(async move {
+            let sink = |_, _: &[u8]| {
+                let _ = sender.send(());
+                Ok(())
+            };
+            Capture::new().on(Tokio).run_with(&mut child, sink).await
+        });
+        let most = runtime.block_on(async {
+            let mut most = 0;
+            while receiver.recv().await.is_some() {
+                let mut reads = 1;
+                while receiver.try_recv().is_ok() {
+                    reads += 1;
+                }
+                most = most.max(reads);
+            }
+            most
+        });
+        runtime.block_on(task).unwrap().unwrap();
+        assert!(most <= 20, "{most} reads in one turn");
     }
 
     #[test]
