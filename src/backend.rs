@@ -81,6 +81,7 @@ impl Process {
         }
     }
 
+    #[inline]
     pub(crate) fn try_reap(
         &self,
         seen: &mut Seen,

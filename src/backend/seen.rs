@@ -72,14 +72,15 @@ impl Seen {
     /// Stores what a wait or a peek by PID has found.
     #[inline]
     pub(crate) fn note(&mut self, found: nix::Result<Event>) -> nix::Result<Event> {
-        match self.note_gone(found)? {
-            Event::Exited(_) => self.set_exited(),
+        match found {
+            Ok(Event::Exited(_)) => self.set_exited(),
             // It had exited before, so another process has the PID.
-            Event::Running | Event::Trapped if self.exited => {
+            Ok(Event::Running | Event::Trapped) if self.exited => {
                 self.set_gone();
                 return Err(Errno::ECHILD);
             }
-            Event::Running | Event::Trapped => {}
+            Ok(Event::Running | Event::Trapped) => {}
+            Err(_) => return self.note_gone(found),
         }
         found
     }

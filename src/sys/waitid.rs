@@ -16,6 +16,7 @@ use crate::exit::{Event, ResourceUsage};
 
 /// Reaps a child by PID: `waitpid(pid, WNOHANG | __WALL)`, which is faster than `waitid`, or
 /// `waitid` for the usage.
+#[inline]
 pub(crate) fn reap_by_pid(pid: pid_t, usage: Option<&mut ResourceUsage>) -> Result<Event> {
     if usage.is_some() {
         return waitid_by_pid(pid, WEXITED | WNOHANG, usage);
