@@ -47,7 +47,10 @@ const CONTENDERS: &[(&str, How)] = &[
         "subprocess",
         Blocking(|head| {
             let exec = Exec::cmd(head.get_program()).args(head.get_args());
-            let exec = exec.stdout(Redirection::Pipe).stderr(Redirection::Pipe);
+            let exec = exec
+                .stdin(Redirection::Null)
+                .stdout(Redirection::Pipe)
+                .stderr(Redirection::Pipe);
             Ok(exec.start()?.capture_timeout(LONG)?.stdout.len())
         }),
     ),
@@ -75,8 +78,11 @@ const CONTENDERS: &[(&str, How)] = &[
         AsyncIo(|head| {
             Box::pin(async {
                 let mut command = async_process::Command::from(head);
-                // The conversion loses what is piped.
-                let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+                // The conversion loses these.
+                let command = command
+                    .stdin(Stdio::null())
+                    .stdout(Stdio::piped())
+                    .stderr(Stdio::piped());
                 let output = command.spawn()?.output();
                 let timeout = async {
                     Timer::after(LONG).await;
@@ -118,6 +124,7 @@ async fn tools(head: Command) -> io::Result<usize> {
 fn head(bytes: usize) -> Command {
     let mut command = Command::new("head");
     command.args(["-c", &bytes.to_string(), "/dev/zero"]);
+    command.stdin(Stdio::null()); // std's output and pidwait's do that by default.
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
