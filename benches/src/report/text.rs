@@ -132,7 +132,8 @@ const SECTIONS: &[Section] = &[
 const COUNTED: &str = "
 ## Counts
 
-These are the same on every machine with this kernel and these versions.
+Those of calls that block are the same on every machine with this kernel and these versions. Those of
+futures can differ by a few with the scheduling of the child.
 
 System calls are counted by strace, with those of all threads of the process. Each task runs seven times
 and the smallest count is taken: whether the end of a pipe is seen with its last bytes or by one call
