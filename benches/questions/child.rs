@@ -1,6 +1,7 @@
 //! Ways to start a child, to wait for it, to signal it and to end its group.
 //!
-//! `raw pidfd` and `raw waitpid` make the system calls that pidwait cannot do without, and no others.
+//! `raw pidfd` and `raw waitpid` make the system calls that pidwait cannot do without, and no others;
+//! but they do not look at the members of a group.
 //! The other crates are used as their documentation recommends.
 
 use std::process::{Child, Command};
@@ -45,7 +46,7 @@ pub(crate) trait Process {
         None
     }
 
-    /// Ends the group that it leads, and reaps it.
+    /// Ends the group that the child leads, and reaps it.
     fn end_group(&mut self) -> Option<()> {
         None
     }

@@ -1,4 +1,4 @@
-//! What is the same on every machine: system calls, counted by strace, and instructions of the
+//! What hardly differs between machines: system calls, counted by strace, and instructions of the
 //! program itself, counted by valgrind.
 //!
 //! The tasks are samples that other questions time. Each runs in a process of its own, and what is
@@ -59,7 +59,7 @@ pub(crate) fn per_call(mut call: impl FnMut()) -> f64 {
 const TASKS: &[(&str, one::Task)] = &[
     ("wait", one::wait),
     ("wait_timeout", one::wait_timeout),
-    ("late", one::late),
+    ("wait_timeout_5ms", one::late),
     ("try_wait", one::try_wait),
     ("signal", one::signal),
     ("spawn_and_wait", one::spawn_and_wait),
@@ -69,7 +69,7 @@ const TASKS: &[(&str, one::Task)] = &[
 const CAPTURE: &str = "capture_1KiB";
 const SET: &str = "exit_of_100";
 
-/// Where fewer tell as much, in system calls of each child.
+/// The children of `exit_of_100`. With more of them, the calls for each stay the same.
 const CHILDREN: usize = 100;
 
 /// How often the calls are counted. The smallest count is taken: whether a pipe's end is seen with
@@ -77,11 +77,11 @@ const CHILDREN: usize = 100;
 const RUNS: usize = 7;
 
 pub(crate) fn ask(bench: &Bench) {
+    let runs = if bench.quick { 1 } else { RUNS };
     let names = TASKS.iter().map(|(name, _)| *name).chain([CAPTURE, SET]);
     for task in names {
         put(bench, &format!("calls/{task}"), task, |contender| {
-            let counts = (0..if bench.quick { 1 } else { RUNS })
-                .filter_map(|_| system_calls(task, contender));
+            let counts = (0..runs).filter_map(|_| system_calls(task, contender));
             let least = counts.reduce(f64::min)?;
             Some(if task == SET {
                 least / CHILDREN as f64
@@ -108,9 +108,10 @@ fn put(bench: &Bench, question: &str, task: &str, count: impl Fn(&str) -> Option
         question: question.to_owned(),
         contenders: counts.collect(),
     };
-    match answer.contenders.is_empty() {
-        true => eprintln!("skipped: {question}: strace, unshare or valgrind does not work here"),
-        false => bench.record(&answer),
+    if answer.contenders.is_empty() {
+        eprintln!("skipped: {question}: strace, unshare or valgrind does not work here");
+    } else {
+        bench.record(&answer);
     }
 }
 

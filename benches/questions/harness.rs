@@ -53,7 +53,8 @@ impl Bench {
         bench
     }
 
-    /// Whether this question is to be measured. With `--list` it is printed, and is not.
+    /// Whether this question is to be measured. With `--list` the question is printed
+    /// instead, and this returns false.
     pub(crate) fn wants(&self, question: &str) -> bool {
         let mut filters = self.filters.iter();
         let wanted = self.filters.is_empty() || filters.any(|it| question.contains(it.as_str()));

@@ -78,8 +78,10 @@ fn run_turn(question: &str, contender: &str, n: usize) -> f64 {
     text.trim().parse().expect("a number")
 }
 
-/// What the process of one turn does. Before it measures, it does the same with fewer children.
+/// What the process of one turn does. Before it measures, it does the same with fewer children; the median
+/// of several exits needs no such run.
 pub(crate) fn print_turn(question: &str, contender: &str, n: &str) {
+    thread::spawn(thread::park); // As in `ask`.
     let n = n.parse().expect("a number");
     let value = match question {
         BACKGROUND => {
@@ -141,8 +143,8 @@ pub(crate) fn all_exited(contender: &'_ str, n: usize) -> Option<Sample<'static>
     }))
 }
 
-/// The CPU time of this process for each child, from handing them over until all are reaped. They
-/// exit after that.
+/// The CPU time of this process for each child, from handing them over until all are reaped. The
+/// children exit once they are handed over.
 fn cpu_in_background(leave: Leave, n: usize) -> f64 {
     let mut children = Children::new();
     let mut clock = leave(&children, n);
@@ -285,7 +287,7 @@ impl Children {
 type Wait = Box<dyn FnMut(usize) -> pid_t>;
 type NewSet = fn(&Children, usize) -> Wait;
 
-/// Its threads have waited before anything is counted.
+/// Left out of the counts: its threads begin to wait before the counting starts.
 pub(crate) const THREADS: &str = "std, a thread each";
 const STATUS: &str = "a status";
 
@@ -450,7 +452,7 @@ impl RawEpoll {
 
 // ---- leaving them to the background ----
 
-/// Starts N children and hands them over: the clock runs since then.
+/// Starts N children, starts the clock, and hands the children over.
 type Leave = fn(&Children, usize) -> CpuClock;
 
 const LEAVE: &[(&str, Leave)] = &[

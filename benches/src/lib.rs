@@ -135,13 +135,6 @@ impl Spread {
             high: quantile(&values, 3, 4)?,
         })
     }
-
-    /// Whether the limit lies inside of the range, so that the values do not tell on which side of
-    /// it they are.
-    #[must_use]
-    pub fn crosses(&self, limit: f64) -> bool {
-        self.low <= limit && limit < self.high
-    }
 }
 
 /// The value at `numerator / denominator` of the sorted values, interpolated between neighbours.

@@ -122,6 +122,7 @@ impl Driver for AsyncIo {
         Sleep(deadline.map_or_else(Timer::never, Timer::at))
     }
 
+    /// Executors put a task that wakes itself behind the others.
     fn yield_now(context: &mut Context<'_>) {
         context.waker().wake_by_ref();
     }

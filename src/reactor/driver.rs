@@ -42,7 +42,7 @@ pub trait Driver: Copy + fmt::Debug + Send + Sync + Unpin + 'static {
     /// `None`: it does not end.
     fn sleep_until(deadline: Option<Instant>) -> Self::Sleep;
 
-    /// Wakes the task once other tasks and the reactor have had a turn.
+    /// Wakes the task so that other tasks and the reactor have a turn first.
     fn yield_now(context: &mut Context<'_>);
 
     /// Waits until `attempt` has a result. It is called at once, and then each time the descriptor has

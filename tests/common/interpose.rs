@@ -32,7 +32,7 @@ impl Real {
     }
 }
 
-/// Calls libc's `syscall`, which takes any number of arguments: six are enough, and more than are read do
+/// Calls libc's `syscall`. No system call reads more than six arguments, and those that it does not read do
 /// no harm.
 ///
 /// # Safety

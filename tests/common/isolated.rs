@@ -98,7 +98,8 @@ pub(crate) fn enter_under(wrapper: &[&str], test: &str, why: &str) -> bool {
 }
 
 /// Returns true in a process that runs only the calling test, where new handles use one backend.
-/// Elsewhere starts such a process for each backend, waits for them to pass and returns false. They run at the same time.
+/// Elsewhere starts such a process for each backend, all at the same time, waits for them to pass and returns
+/// false.
 pub(crate) fn enter_with_each_backend(test: &str) -> bool {
     if current_part().is_some() {
         return true;

@@ -148,7 +148,8 @@ pub(crate) fn rounds(once: u32) -> usize {
     rounds.max(2)
 }
 
-/// Checks each in a thread of its own, so that a test that mostly sleeps takes no longer for many.
+/// Checks each in a thread of its own, so that a test that mostly sleeps takes no longer for many
+/// than for one.
 pub(crate) fn at_once<T: Send>(all: impl IntoIterator<Item = T>, check: impl Fn(T) + Sync) {
     let test = thread::current();
     let check = &check;

@@ -182,7 +182,7 @@ pub(crate) fn open(pid: u32) -> PidHandle {
 }
 
 /// What `signal` returns for numbers that are no signals on any system, and for the one after the last
-/// signal. Equal results once.
+/// signal. Consecutive equal results appear once.
 pub(crate) fn unknown_signals(signal: impl Fn(i32) -> io::Result<()>) -> String {
     let unknown = [
         -1,

@@ -156,9 +156,9 @@ fn calls() -> Vec<Row> {
         row("running", "`pidfd_terminate`", both("Ok(signal 15)"), || sleeper().pidfd_terminate(Duration::MAX).describe()),
         #[cfg(target_os = "linux")]
         row("running", "`pidfd_terminate` with SIGUSR1", both("Ok(signal 10)"), || sleeper().pidfd_terminate(Escalation::new(libc::SIGUSR1, Duration::MAX)).describe()),
-        row("no such signal", "`pidfd_terminate`, `pidfd_try_wait`", both("EINVAL, Ok(None)"), || {
+        row("no such signal in the second step", "`pidfd_terminate`, `pidfd_try_wait`", both("EINVAL, Ok(None)"), || {
             let mut child = sleeper();
-            format!("{}, {}", child.pidfd_terminate(Escalation::new(1000, SHORT)).describe(), child.pidfd_try_wait().describe())
+            format!("{}, {}", child.pidfd_terminate(Escalation::from(SHORT).then(1000, SHORT)).describe(), child.pidfd_try_wait().describe())
         }),
         row("ignores SIGTERM", "`pidfd_terminate`; stdin still open? std's `wait` and `kill`", both("Ok(signal 9), true, Ok(signal 9), Ok"), || {
             let mut child = ignoring_sigterm();

@@ -21,7 +21,10 @@ pub(crate) fn rows() -> Vec<Row> {
             format!("{}, {}", handle.process_group().and_then(|group| group.signal(libc::SIGTERM)).describe(), handle.wait().describe())
         }),
         row("group leader, zombie", "`signal`", both("Ok"), || leader_zombie().process_group().and_then(|group| group.signal(libc::SIGTERM)).describe()),
-        row("no such signal", "`signal`", both("EINVAL"), || leader().process_group().and_then(|group| group.signal(1000)).describe()),
+        row("no such signal", "`signal`", both("EINVAL"), || {
+            let group = leader().process_group().unwrap();
+            unknown_signals(|signal| group.signal(signal))
+        }),
         row("not a group leader", "`signal`", both("InvalidInput"), || running().process_group().and_then(|group| group.signal(libc::SIGTERM)).describe()),
         row("done", "`signal`", both("ECHILD"), || done().process_group().and_then(|group| group.signal(libc::SIGTERM)).describe()),
         row("released", "`signal`", both("EINVAL"), || released().process_group().and_then(|group| group.signal(libc::SIGTERM)).describe()),
@@ -206,7 +209,7 @@ pub(crate) fn rows() -> Vec<Row> {
             let handle = leader_zombie_with_member("");
             let pid = handle.id();
             drop(KillOnDrop::new(handle.process_group().expect("it leads a group")));
-            common::eventually("the member is gone", || !group_is_alive(pid));
+            common::eventually("the member is gone", || !common::has_living_member(pid));
             format!("false, {}", handle.exit_status().describe())
         }),
         row("waited for, a member runs", "`KillOnDrop` of the group is dropped; is the member alive? Process state", both("false, gone"), || {
@@ -287,9 +290,4 @@ pub(crate) fn rows() -> Vec<Row> {
 fn kill_group(group: u32) {
     let group = nix::unistd::Pid::from_raw(i32::try_from(group).expect("a PID"));
     nix::sys::signal::killpg(group, nix::sys::signal::SIGKILL).expect("a member is alive");
-}
-
-fn group_is_alive(group: u32) -> bool {
-    let group = nix::unistd::Pid::from_raw(i32::try_from(group).expect("a PID"));
-    nix::sys::signal::killpg(group, None).is_ok()
 }

@@ -102,7 +102,11 @@ pub(crate) fn rows() -> Vec<Row> {
 
         #[cfg(target_os = "linux")]
         row("running, zombie or non-child", "`identity`, `open_identity`, `signal(0)`", both("Ok, Ok, Ok"), || {
-            [running(), exited(), non_child()].map(|handle| reopened(&identity(&handle)).signal(0).describe()).join(", ")
+            [running(), exited(), non_child()].map(|handle| {
+                let again = reopened(&identity(&handle));
+                assert_eq!(again.id(), handle.id());
+                again.signal(0).describe()
+            }).join(", ")
         }),
         #[cfg(target_os = "linux")]
         row("zombie", "`identity`, `open_identity`, `wait`", both("Ok(exit 3)"), || reopened(&identity(&exited())).wait().describe()),

@@ -107,6 +107,7 @@ pub(crate) fn rows() -> Vec<Row> {
         row("released", "`has_exited`", both("EINVAL"), || released().has_exited().describe()),
         row("non-child, running", "`has_exited`", both("Ok(false)"), || non_child().has_exited().describe()),
         row("non-child, zombie", "`has_exited`", ["Ok(true)", "Ok(false)"], || non_child_zombie().has_exited().describe()),
+        row("non-child, zombie", "`wait`", both("ECHILD"), || non_child_zombie().wait().describe()),
         row("non-child, zombie", "`wait_exited_timeout` of 2 ms", ["Ok(true)", "Ok(false)"], || non_child_zombie().wait_exited_timeout(SHORT).describe()),
         row("reaped by other code", "`has_exited`", both("Ok(true)"), || reaped_externally().has_exited().describe()),
         row("non-child that its parent has reaped", "`has_exited`, `wait_exited`", both("Ok(true), Ok"), || {
@@ -394,7 +395,9 @@ pub(crate) fn rows() -> Vec<Row> {
 fn finished(reap: fn(&mut std::process::Child)) -> String {
     let mut child = common::zombie("exit 3");
     reap(&mut child);
+    let pid = child.id();
     let handle = Spawned::from(child).handle;
+    assert_eq!(handle.id(), pid);
     let calls = [
         handle.wait().describe(),
         handle.try_wait().describe(),

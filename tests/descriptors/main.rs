@@ -60,7 +60,7 @@ fn emfile_at_any_system_call_leaks_and_loses_nothing() {
 fn parts() -> Vec<Part> {
     // These calls choose the backend themselves.
     let mut parts: Vec<Part> = vec![("child".to_owned(), child::CASES, None)];
-    for backend in common::all_backends() {
+    for backend in common::backends() {
         parts.push((format!("handle, {backend}"), handle::CASES, Some(backend)));
         parts.push((format!("set, {backend}"), set::CASES, Some(backend)));
     }

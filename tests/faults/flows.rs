@@ -218,7 +218,7 @@ fn open(child: &Child) -> PidHandle {
 }
 
 const SECONDS: Duration = Duration::from_secs(20);
-/// All of it passes if the fault is in the first signal.
+/// If the first signal fails, a flow waits this long before the second.
 const GRACE: Duration = Duration::from_millis(300);
 const SHORT: Duration = Duration::from_millis(5);
 

@@ -41,6 +41,7 @@ fn every_wait_returns_every_fatal_signal() {
             handle.signal(signal).unwrap();
             await_zombie(child.id());
             let expected = status_of_zombie(child.id());
+            assert_eq!(expected.signal(), Some(signal));
             assert_eq!(handle.wait().unwrap(), expected, "signal {signal}");
             assert_eq!(handle.exit_status(), Some(expected));
 

@@ -22,9 +22,10 @@ impl<const MULTI_THREAD: bool> reactor::Runtime for OnTokio<MULTI_THREAD> {
     type Reactor = Tokio;
 
     fn block_on<T>(future: impl Future<Output = T>) -> T {
-        let mut builder = match MULTI_THREAD {
-            false => Builder::new_current_thread(),
-            true => Builder::new_multi_thread(),
+        let mut builder = if MULTI_THREAD {
+            Builder::new_multi_thread()
+        } else {
+            Builder::new_current_thread()
         };
         builder.enable_all().build().unwrap().block_on(future)
     }
@@ -194,7 +195,8 @@ fn panics<T>(runtime: &Runtime, future: impl Future<Output = T>) -> bool {
     catch_unwind(AssertUnwindSafe(|| runtime.block_on(future))).is_err()
 }
 
-/// Without the I/O driver or the timer tokio panics, before anything is sent.
+/// Without the I/O driver or the timer tokio panics, before anything is sent. In a process of its own: the
+/// backtrace of a panic reads the debug information of this binary, and each later fork copies that.
 #[test]
 fn a_runtime_without_its_drivers_panics() {
     if !enter("tokio::a_runtime_without_its_drivers_panics") {

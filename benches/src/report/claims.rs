@@ -62,28 +62,28 @@ pub(crate) const TIMES: &[Claim] = &[
     Claim::new("end a group of one by PID, to a bare kill and wait", "group/end", WAITPID, "raw waitpid", 4.00),
     Claim::new("CPU per exit of 10,000, `WaitSet` to tokio", "set/cpu/10000", SET, "tokio", 0.90),
     Claim::new("CPU per exit of 1,000, `WaitSet` to a thread each", "set/cpu/1000", SET, "std, a thread each", 0.20),
-    Claim::new("CPU per exit of 1,000, on tokio to tokio", "set/cpu/1000", TOKIO, "tokio", 1.10),
+    Claim::new("CPU per exit of 1,000, pidwait on tokio to tokio", "set/cpu/1000", TOKIO, "tokio", 1.10),
     Claim::new("find one exit of 1,000, `WaitSet` to tokio", "set/one/1000", SET, "tokio", 0.90),
     Claim::new("reap 1,000 in the background, to a thread each", "background/cpu/1000", PIDFD, "std, a thread each", 0.20),
     Claim::new("capture 1 KiB, to std", "capture/1KiB", "pidwait", "std", 1.10),
-    Claim::new("capture 1 KiB on tokio, to tokio", "capture/1KiB", TOKIO, "tokio", 1.10),
+    Claim::new("capture 1 KiB, pidwait on tokio to tokio", "capture/1KiB", TOKIO, "tokio", 1.10),
     Claim::new("capture 64 MiB, to std", "capture/64MiB", "pidwait", "std", 1.10),
-    Claim::new("capture 64 MiB on tokio, to tokio", "capture/64MiB", TOKIO, "tokio", 1.10),
-    Claim::new("200 captures at once on tokio, to tokio", "capture/200_at_once", TOKIO, "tokio", 1.10),
-    Claim::new("delay of another task on tokio, to tokio", "capture/delay", TOKIO, "tokio", 1.80),
-    Claim::new("delay of another task on async-io, to async-process", "capture/delay", ASYNC_IO, "async-process", 0.05),
+    Claim::new("capture 64 MiB, pidwait on tokio to tokio", "capture/64MiB", TOKIO, "tokio", 1.10),
+    Claim::new("200 captures at once, pidwait on tokio to tokio", "capture/200_at_once", TOKIO, "tokio", 1.10),
+    Claim::new("delay of another task, pidwait on tokio to tokio", "capture/delay", TOKIO, "tokio", 1.80),
+    Claim::new("delay of another task, pidwait on async-io to async-process", "capture/delay", ASYNC_IO, "async-process", 0.05),
 ];
 
 /// By counts of system calls.
 #[rustfmt::skip] // One line for each.
 pub(crate) const COUNTS: &[Claim] = &[
     Claim::new("wait for an exited child by pidfd, to the bare calls", "calls/wait", PIDFD, "raw pidfd", 1.0),
-    Claim::new("the same by PID", "calls/wait", WAITPID, "raw waitpid", 1.0),
+    Claim::new("wait for an exited child by PID, to the bare call", "calls/wait", WAITPID, "raw waitpid", 1.0),
     Claim::new("`signal` by PID, to the bare calls", "calls/signal", WAITPID, "raw waitpid", 1.0),
     Claim::new("spawn and wait by pidfd, to the bare calls", "calls/spawn_and_wait", PIDFD, "raw pidfd", 1.5),
     Claim::new("each exit of a `WaitSet`, to the bare calls", "calls/exit_of_100", SET, "raw epoll", 1.5),
     Claim::new("each exit of a `WaitSet`, to tokio", "calls/exit_of_100", SET, "tokio", 1.0),
     Claim::new("capture 1 KiB, to std", "calls/capture_1KiB", "pidwait", "std", 1.05),
-    Claim::new("capture 1 KiB on tokio, to tokio", "calls/capture_1KiB", TOKIO, "tokio", 1.10),
-    Claim::new("capture 1 KiB on async-io, to async-process", "calls/capture_1KiB", ASYNC_IO, "async-process", 1.0),
+    Claim::new("capture 1 KiB, pidwait on tokio to tokio", "calls/capture_1KiB", TOKIO, "tokio", 1.10),
+    Claim::new("capture 1 KiB, pidwait on async-io to async-process", "calls/capture_1KiB", ASYNC_IO, "async-process", 1.0),
 ];

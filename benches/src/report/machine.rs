@@ -24,7 +24,7 @@ pub(crate) fn describe() -> String {
     let memory = memory.trim_end_matches(" kB").parse().unwrap_or(0) / (1024 * 1024);
     let _ = writeln!(
         text,
-        "- Machine: {model}, {cpus} CPUs, {memory} GiB of memory, {} processes",
+        "- Machine: {model}, {cpus} CPUs, {memory} GiB of memory, {} processes when this was written",
         processes()
     );
     let kernel = read("/proc/sys/kernel/osrelease");

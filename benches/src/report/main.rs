@@ -22,7 +22,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     } else {
         let missing = text::questions().find(|question| answers.get(question).is_none());
         if let Some(question) = missing {
-            return Err(format!("no result of {question}: run `cargo bench` first").into());
+            return Err(
+                format!("no result of {question}: run `cargo bench --all-features` first").into(),
+            );
         }
         PathBuf::from(env!("CARGO_MANIFEST_DIR"))
     };

@@ -25,7 +25,8 @@ trait for std's `Child`. `raw …` makes only the system calls that the task nee
 const CLAIMS_BY_COUNT: &str = "
 ### By system calls
 
-Where times vary more than they differ, the number of system calls decides.
+Where the times of one contender vary more than those of two contenders differ, the number of system
+calls decides.
 ";
 
 /// A question about time: its name, its title, the contender that the others are compared with, and
@@ -87,7 +88,7 @@ const SECTIONS: &[Section] = &[
     ),
     Section(
         "set/cpu/10000",
-        "The same of 10,000 children",
+        "CPU time for each exit of 10,000 children",
         "raw epoll",
         "",
     ),
@@ -132,8 +133,8 @@ const SECTIONS: &[Section] = &[
 const COUNTED: &str = "
 ## Counts
 
-Those of calls that block are the same on every machine with this kernel and these versions. Those of
-futures can differ by a few with the scheduling of the child.
+The counts of calls that block are the same on every machine with this kernel and these versions. Those
+of futures can differ by a few with the scheduling of the child.
 
 System calls are counted by strace, with those of all threads of the process. Each task runs seven times
 and the smallest count is taken: whether the end of a pipe is seen with its last bytes or by one call
@@ -146,7 +147,7 @@ Instructions are those of the program itself, counted by valgrind, for calls by 
 const COLUMNS: [(&str, &str); 11] = [
     ("calls/wait", "wait, exited"),
     ("calls/wait_timeout", "timed wait, exited"),
-    ("calls/late", "timed wait, 5 ms"),
+    ("calls/wait_timeout_5ms", "timed wait, 5 ms"),
     ("calls/try_wait", "`try_wait`"),
     ("calls/signal", "signal"),
     ("calls/spawn_and_wait", "spawn and wait"),

@@ -298,7 +298,8 @@ mod runtimes {
         }
     }
 
-    /// The future of `block_on` and the reactor have a turn after each read, not after a number of tasks.
+    /// The future of `block_on` and the reactor have a turn after each poll of the task. If it only woke
+    /// itself, tokio would poll it up to 61 times before that.
     #[test]
     fn flood_of_a_task_starves_no_future_of_block_on() {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
@@ -325,7 +326,8 @@ mod runtimes {
             most
         });
         runtime.block_on(task).unwrap().unwrap();
-        assert!(most <= 20, "{most} reads in one turn");
+        const FEW: usize = 20; // More than a poll makes, fewer than 61 polls make.
+        assert!(most <= FEW, "{most} reads in one turn");
     }
 
     #[test]
