@@ -374,12 +374,19 @@ impl PidHandle {
         &self,
         call: impl FnOnce(&Process, &mut Seen) -> nix::Result<T>,
     ) -> nix::Result<T> {
-        let mut guard = self.lock();
-        let (process, seen) = guard.parts()?;
-        let result = call(process, seen);
-        settle(guard);
-        result
+        with_process(self.lock(), call)
     }
+}
+
+/// Runs a call that does not block.
+fn with_process<T>(
+    mut guard: Guard<'_>,
+    call: impl FnOnce(&Process, &mut Seen) -> nix::Result<T>,
+) -> nix::Result<T> {
+    let (process, seen) = guard.parts()?;
+    let result = call(process, seen);
+    settle(guard);
+    result
 }
 
 impl fmt::Debug for PidHandle {

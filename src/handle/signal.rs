@@ -8,7 +8,7 @@ use std::process::ExitStatus;
 use nix::errno::Errno;
 use nix::libc::{c_int, SIGKILL};
 
-use super::{HandleSubject, PidHandle};
+use super::{with_process, HandleSubject, PidHandle};
 use crate::background;
 use crate::ending::Ending;
 use crate::engine::{try_share, Subject};
@@ -57,14 +57,15 @@ impl PidHandle {
     #[doc(alias = "kill")]
     #[doc(alias = "pidfd_send_signal")]
     pub fn signal(&self, signal: c_int) -> io::Result<()> {
-        if self.lock().is_reaped_early() {
+        let guard = self.lock();
+        if guard.is_reaped_early() {
             // To the caller it is a zombie: nothing is sent.
             if sys::is_signal(signal) {
                 return Ok(());
             }
             return Err(Errno::EINVAL.into());
         }
-        Ok(self.with_process(|process, seen| process.signal(seen, signal))?)
+        Ok(with_process(guard, |process, seen| process.signal(seen, signal))?)
     }
 
     /// Kills the process with SIGKILL. Does not reap it: wait for it afterwards.
