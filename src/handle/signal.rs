@@ -65,7 +65,9 @@ impl PidHandle {
             }
             return Err(Errno::EINVAL.into());
         }
-        Ok(with_process(guard, |process, seen| process.signal(seen, signal))?)
+        Ok(with_process(guard, |process, seen| {
+            process.signal(seen, signal)
+        })?)
     }
 
     /// Kills the process with SIGKILL. Does not reap it: wait for it afterwards.
