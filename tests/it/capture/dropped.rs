@@ -14,7 +14,6 @@ use pidwait::{AsyncCapture, Capture, PidHandle, Pipe, Reactor, Spawned};
 
 use super::subject::{each_reactor, AnyChild, Timers};
 use super::{code, LONG, SHORT};
-use crate::common::isolated::enter;
 use crate::common::{eventually, exists, is_blocking, kill, shell, state_of};
 
 /// Polls a future at most `polls` times. `None`: it was pending then, and was dropped.
@@ -246,6 +245,7 @@ mod runtimes {
     use super::super::both_piped;
     use super::*;
     use crate::common::file_of_zeros;
+    use crate::common::isolated::enter;
 
     #[test]
     fn no_runtime_is_unsupported_and_spawns_nothing() {
