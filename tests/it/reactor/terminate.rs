@@ -3,7 +3,7 @@
 use std::os::unix::process::ExitStatusExt;
 use std::time::{Duration, Instant};
 
-use nix::libc::{ECHILD, EINVAL, SIGINT, SIGKILL, SIGTERM};
+use nix::libc::{ECHILD, EINVAL, SIGKILL, SIGTERM, SIGUSR1};
 use pidwait::{Escalation, KillOnDrop};
 
 use super::{on_each, poll_once, register, Runtime};
@@ -53,9 +53,9 @@ pub(crate) fn terminate_of_zombie_or_non_child_sends_nothing<R: Runtime>() {
 pub(crate) fn terminate_takes_the_steps_of_an_escalation<R: Runtime>() {
     on_each::<R, _>(|open| async move {
         let child = register::<R>(open(ignoring_sigterm().id()));
-        let steps = Escalation::new(SIGTERM, Duration::from_millis(1)).then(SIGINT, Duration::MAX);
+        let steps = Escalation::new(SIGTERM, Duration::from_millis(1)).then(SIGUSR1, Duration::MAX);
         let status = child.terminate(&steps).await.unwrap();
-        assert_eq!(status.signal(), Some(SIGINT));
+        assert_eq!(status.signal(), Some(SIGUSR1));
 
         let child = register::<R>(open(sleeper().id()));
         let invalid = Escalation::new(SIGTERM, Duration::ZERO).then(1000, Duration::ZERO);
