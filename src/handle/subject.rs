@@ -9,7 +9,7 @@ use std::time::Instant;
 use nix::errno::Errno;
 use nix::libc::{c_int, pid_t};
 
-use super::{finish, settle, store, ExitFd, Phase, PidHandle, State};
+use super::{finish, settle, store, with_process, ExitFd, Phase, PidHandle, State};
 use crate::backend::{Process, Seen};
 use crate::engine::Subject;
 use crate::exit::{Event, ResourceUsage};
@@ -72,11 +72,11 @@ impl<'a> HandleSubject<'a> {
 
     /// Takes the process now. ECHILD: the handle is done. EINVAL: it is released.
     pub(crate) fn take_process(&mut self) -> nix::Result<&Process> {
-        if self.process.is_none() {
-            let process = self.handle.lock().parts()?.0.clone();
-            return Ok(self.process.insert(process));
-        }
-        self.process.as_ref().ok_or(Errno::EINVAL)
+        let process = match self.process.take() {
+            Some(process) => process,
+            None => self.handle.lock().parts()?.0.clone(),
+        };
+        Ok(self.process.insert(process))
     }
 
     /// Runs a call that does not block, under the lock.
@@ -84,15 +84,11 @@ impl<'a> HandleSubject<'a> {
         &mut self,
         call: impl FnOnce(&Process, &mut Seen) -> nix::Result<T>,
     ) -> nix::Result<T> {
-        let process = self.process.as_ref();
         let mut guard = self.handle.lock();
-        let result = match process {
-            Some(process) => call(process, &mut guard.seen),
-            None => {
-                let (process, seen) = guard.parts()?;
-                call(process, seen)
-            }
+        let Some(process) = &self.process else {
+            return with_process(guard, call);
         };
+        let result = call(process, &mut guard.seen);
         settle(guard);
         result
     }

@@ -42,26 +42,10 @@ pub(crate) fn rows() -> Vec<Row> {
             });
             format!("{one}, {two}")
         }),
-        row("running", "`try_wait_shared`, `wait_shared_timeout` of 2 ms, `wait_shared_deadline` in the past", both("Ok(None), Ok(None), Ok(None)"), || {
-            let handle = running();
-            let waits = format!("{}, {}", handle.try_wait_shared().describe(), handle.wait_shared_timeout(SHORT).describe());
-            format!("{waits}, {}", handle.wait_shared_deadline(Instant::now()).describe())
-        }),
-        row("done", "`try_wait_shared`, `wait_shared_timeout`, `wait_shared_deadline` in the past", both("Ok(Some(exit 3)), Ok(Some(exit 3)), Ok(Some(exit 3))"), || {
-            let handle = done();
-            let waits = format!("{}, {}", handle.try_wait_shared().describe(), handle.wait_shared_timeout(SHORT).describe());
-            format!("{waits}, {}", handle.wait_shared_deadline(Instant::now()).describe())
-        }),
-        row("released", "`try_wait_shared`, `wait_shared_timeout`, `wait_shared_deadline` in the past", both("EINVAL, EINVAL, EINVAL"), || {
-            let handle = released();
-            let waits = format!("{}, {}", handle.try_wait_shared().describe(), handle.wait_shared_timeout(SHORT).describe());
-            format!("{waits}, {}", handle.wait_shared_deadline(Instant::now()).describe())
-        }),
-        row("no such process", "`try_wait_shared`, `wait_shared_timeout`, `wait_shared_deadline` in the past", both("ECHILD, ECHILD, ECHILD"), || {
-            let handle = missing();
-            let waits = format!("{}, {}", handle.try_wait_shared().describe(), handle.wait_shared_timeout(SHORT).describe());
-            format!("{waits}, {}", handle.wait_shared_deadline(Instant::now()).describe())
-        }),
+        row("running", "`try_wait_shared`, `wait_shared_timeout` of 2 ms, `wait_shared_deadline` in the past", both("Ok(None), Ok(None), Ok(None)"), || shared_waits(&running())),
+        row("done", "`try_wait_shared`, `wait_shared_timeout`, `wait_shared_deadline` in the past", both("Ok(Some(exit 3)), Ok(Some(exit 3)), Ok(Some(exit 3))"), || shared_waits(&done())),
+        row("released", "`try_wait_shared`, `wait_shared_timeout`, `wait_shared_deadline` in the past", both("EINVAL, EINVAL, EINVAL"), || shared_waits(&released())),
+        row("no such process", "`try_wait_shared`, `wait_shared_timeout`, `wait_shared_deadline` in the past", both("ECHILD, ECHILD, ECHILD"), || shared_waits(&missing())),
         row("non-child", "`try_wait_shared`, `wait_shared_timeout`", both("ECHILD, ECHILD"), || {
             let handle = non_child();
             format!("{}, {}", handle.try_wait_shared().describe(), handle.wait_shared_timeout(SHORT).describe())
@@ -180,4 +164,14 @@ fn parts(identity: &Identity) -> [String; 3] {
     let text = identity.to_string();
     let parts: Vec<String> = text.split(':').map(str::to_owned).collect();
     parts.try_into().expect("three parts")
+}
+
+/// The shared waits that end without an exit.
+fn shared_waits(handle: &PidHandle) -> String {
+    [
+        handle.try_wait_shared().describe(),
+        handle.wait_shared_timeout(SHORT).describe(),
+        handle.wait_shared_deadline(Instant::now()).describe(),
+    ]
+    .join(", ")
 }

@@ -13,24 +13,9 @@ use super::{on_each, poll_once, ready_leader, register, Runtime};
 #[cfg(target_os = "linux")]
 use crate::common::isolated::{current_part, enter_under};
 use crate::common::{
-    await_zombie, errno, eventually, exists, line, pidfds_supported, shell, sleeper, IdleCheck,
-    NonChild,
+    await_zombie, errno, eventually, exists, has_living_member, line, pidfds_supported, shell,
+    sleeper, IdleCheck, NonChild,
 };
-
-/// Returns whether a process of the group is alive: `kill` also finds zombies, and those of orphans
-/// are reaped by another process.
-fn is_alive(group: u32) -> bool {
-    if !cfg!(any(target_os = "linux", target_os = "android")) {
-        return false; // There is no /proc to tell.
-    }
-    let stat = |entry: std::io::Result<fs::DirEntry>| {
-        let stat = fs::read_to_string(entry.ok()?.path().join("stat")).ok()?;
-        let fields: Vec<_> = stat.rsplit(") ").next()?.split(' ').collect();
-        Some((fields[0] != "Z", fields[2].parse::<u32>().ok()?))
-    };
-    let mut stats = fs::read_dir("/proc").unwrap().filter_map(stat);
-    stats.any(|(alive, of)| alive && of == group)
-}
 
 pub(crate) fn the_end_of_a_group_ends_all_members<R: Runtime>() {
     on_each::<R, _>(|open| async move {
@@ -44,7 +29,7 @@ pub(crate) fn the_end_of_a_group_ends_all_members<R: Runtime>() {
             let group = child.process_group().unwrap();
             let status = group.terminate(Duration::MAX).await.unwrap();
             assert!(status.signal() == Some(SIGTERM) || status.code() == Some(0));
-            assert!(!is_alive(pid));
+            assert!(!has_living_member(pid));
             let again = group.terminate(Duration::ZERO).await.unwrap();
             assert_eq!(again, status, "nothing is left to end");
         }
@@ -83,7 +68,7 @@ pub(crate) fn the_end_of_a_group_kills_after_the_grace<R: Runtime>() {
             let start = Instant::now();
             group.terminate(grace).await.unwrap();
             assert!(start.elapsed() >= grace);
-            assert!(!is_alive(pid));
+            assert!(!has_living_member(pid));
         }
     });
 }
@@ -94,7 +79,7 @@ pub(crate) fn the_end_of_a_group_can_leave_the_zombie<R: Runtime>() {
         let child = register::<R>(open(pid));
         let group = child.process_group().unwrap();
         group.terminate_unreaped(Duration::MAX).await.unwrap();
-        assert!(!is_alive(pid));
+        assert!(!has_living_member(pid));
         drop(group);
         assert_eq!(child.wait().await.unwrap().signal(), Some(SIGTERM));
     });
@@ -153,7 +138,7 @@ pub(crate) fn waits_beside_the_end_of_a_group_get_the_status<R: Runtime>() {
                 Err(error) => assert!((1..4).contains(&which) && is_echild(&error), "{error}"),
             }
             assert_eq!(ended.unwrap().code(), Some(3), "wait {which}");
-            assert!(!is_alive(pid), "wait {which}");
+            assert!(!has_living_member(pid), "wait {which}");
             drop(group);
             assert_eq!(errno(child.wait().await), ECHILD);
         }
@@ -199,7 +184,7 @@ pub(crate) fn a_wait_for_a_group_sleeps<R: Runtime>() {
         }
         group.group().kill().unwrap();
         wait.await.unwrap();
-        assert!(!is_alive(pid));
+        assert!(!has_living_member(pid));
     });
 }
 
@@ -254,9 +239,9 @@ pub(crate) fn a_guard_of_a_group_kills_it<R: Runtime>() {
         let child = register::<R>(open(pid));
         let guard = KillOnDrop::new(child.process_group().unwrap());
         assert_eq!(child.wait().await.unwrap().code(), Some(3));
-        assert!(is_alive(pid));
+        assert!(has_living_member(pid));
         drop(guard);
-        eventually("no member is alive", || !is_alive(pid));
+        eventually("no member is alive", || !has_living_member(pid));
         eventually("the leader is reaped", || !exists(pid));
     });
 }
