@@ -31,6 +31,22 @@ impl<'scope, T: Send + 'scope> Waiter<'scope, T> {
         waiter
     }
 
+    /// Starts the thread and returns when it sleeps, in whatever system call, or when it has already
+    /// finished. A wait that spins never sleeps; then it returns after a while, so that the test can
+    /// report it.
+    pub(crate) fn asleep(
+        scope: &'scope Scope<'scope, '_>,
+        wait: impl FnOnce() -> T + Send + 'scope,
+    ) -> Self {
+        let waiter = Self::spawn(scope, wait);
+        let start = Instant::now();
+        let timeout = Duration::from_secs(10);
+        while !waiter.is_finished() && !sleeps(waiter.tid) && start.elapsed() < timeout {
+            thread::yield_now();
+        }
+        waiter
+    }
+
     /// Starts the thread and returns at once.
     pub(crate) fn spawn(
         scope: &'scope Scope<'scope, '_>,
@@ -60,13 +76,7 @@ impl<'scope, T: Send + 'scope> Waiter<'scope, T> {
 /// Calls `wait` in another thread, and `then` when that thread sleeps, in whatever system call.
 pub(crate) fn while_asleep<T: Send>(wait: impl FnOnce() -> T + Send, then: impl FnOnce()) -> T {
     thread::scope(|scope| {
-        let waiter = Waiter::spawn(scope, wait);
-        // A wait that spins never sleeps. Go on then, so that the test can report it.
-        let start = Instant::now();
-        let timeout = Duration::from_secs(10);
-        while !waiter.is_finished() && !sleeps(waiter.tid) && start.elapsed() < timeout {
-            thread::yield_now();
-        }
+        let waiter = Waiter::asleep(scope, wait);
         then();
         waiter.join()
     })

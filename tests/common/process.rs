@@ -90,3 +90,13 @@ pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
         thread::sleep(Duration::from_micros(200));
     }
 }
+
+/// Times for a test in which something must happen before a time is over: it tries the next one, five times
+/// as long, when the machine was too slow. Panics after four.
+pub(crate) fn longer_each_time(first: Duration) -> impl Iterator<Item = Duration> {
+    (0..4)
+        .map(move |tries| first * 5_u32.pow(tries))
+        .chain(std::iter::from_fn(|| {
+            panic!("the machine was too slow each time")
+        }))
+}

@@ -285,13 +285,16 @@ fn capture_works_without_a_descriptor_to_spare() {
         let (mut child, opener) = kind.gated(SCRIPT);
         let capture = Capture::new().timeout(Duration::from_millis(300));
         let before = descriptor_limit();
+        let mut next_output = || loop {
+            let run = child.run(&capture);
+            if !run.as_ref().is_ok_and(|it| it.stdout.is_empty()) {
+                return run;
+            }
+        };
         limit_descriptors(0);
-        let first = child.run(&capture);
+        let first = next_output();
         drop(opener);
-        let mut second = child.run(&capture);
-        while second.as_ref().is_ok_and(|it| it.stdout.is_empty()) {
-            second = child.run(&capture);
-        }
+        let second = next_output();
         let third = child.run(&capture.terminate_on_timeout(LONG));
         set_descriptor_limit(before).unwrap();
         assert_eq!(first.unwrap().stdout, b"out\n");

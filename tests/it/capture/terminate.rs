@@ -5,11 +5,12 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::subject::Driver;
 use super::{both_piped, code, kinds, kinds_of_spawned, Kind, Subject, DRIVERS, LONG, SHORT};
 use crate::common::isolated::enter;
 use crate::common::{
-    at_once, await_state, backends, drop_privileges, eventually, exists, is_root, kill, pause,
-    set_action, shell, skip, sleep, state_of, UNPRIVILEGED_UID,
+    at_once, await_state, backends, drop_privileges, eventually, exists, is_root, kill,
+    longer_each_time, pause, set_action, shell, skip, sleep, state_of, UNPRIVILEGED_UID,
 };
 #[cfg(target_os = "linux")]
 use crate::common::{traceable, Tracer};
@@ -261,20 +262,25 @@ fn group_is_ended_while_sigchld_is_ignored() {
     if !enter("capture::terminate::group_is_ended_while_sigchld_is_ignored") {
         return;
     }
-    for driver in DRIVERS {
+    let stdout_of = |driver: &Driver, timeout| {
         let mut command = shell("(trap '' TERM; sleep 600) & echo $!; exec sleep 600");
-        let capture = Capture::new().timeout(Duration::from_millis(300));
+        let capture = Capture::new().timeout(timeout);
         let capture = capture.terminate_on_timeout(Duration::from_millis(100));
         set_action(SIGCHLD, SIG_IGN);
         let run = driver.output(&capture, command.process_group(0));
         set_action(SIGCHLD, SIG_DFL);
-        let stdout = match run {
+        match run {
             Ok(captured) => captured.stdout, // From the kernel's record.
             Err(failed) => {
                 assert_eq!(failed.error.raw_os_error(), Some(ECHILD));
                 failed.stdout
             }
-        };
+        }
+    };
+    for driver in DRIVERS {
+        let mut outputs =
+            longer_each_time(Duration::from_millis(300)).map(|timeout| stdout_of(driver, timeout));
+        let stdout = outputs.find(|stdout| !stdout.is_empty()).unwrap();
         assert_ended(parse_pid(&stdout));
     }
 }

@@ -16,8 +16,9 @@ use crate::common::pid_namespace::{
 use crate::common::seccomp::{deny, NO_GROUP_SIGNALS};
 use crate::common::{
     await_gone, await_state, await_zombie, backends, errno, eventually, exists, fork,
-    has_exit_records, has_living_member, kernel, line, open_descriptors, raw_fork, reap_externally,
-    shell, sleep, state_of, traceable, while_asleep, with_piped_stdout, Tracer, Waiter,
+    has_exit_records, has_living_member, kernel, line, longer_each_time, open_descriptors,
+    raw_fork, reap_externally, shell, sleep, state_of, traceable, try_reap_externally,
+    while_asleep, with_piped_stdout, Tracer, Waiter,
 };
 
 const LONG: Duration = Duration::from_secs(60);
@@ -392,7 +393,7 @@ fn drop_after_other_code_has_reaped_the_leader_spares_a_new_child() {
 /// An end that has seen the members before other code reaps the leader still ends them.
 #[test]
 fn end_in_progress_ends_the_members_that_it_has_seen() {
-    for backend in backends() {
+    let is_reaped_meanwhile = |backend, grace| {
         let script = "sh -c 'trap \"\" TERM; echo ready; exec sleep 600' & read x; exit 3";
         let mut command = shell(script);
         command.process_group(0);
@@ -403,14 +404,16 @@ fn end_in_progress_ends_the_members_that_it_has_seen() {
         await_zombie(child.id());
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
         let group = handle.process_group().unwrap();
-        let grace = Duration::from_millis(300);
+        let mut reaped = None;
         let ended = while_asleep(
             || group.terminate(grace),
-            || {
-                reap_externally(child.id());
-            },
+            || reaped = try_reap_externally(child.id()).ok(),
         );
         assert!(!has_living_member(child.id()));
+        if reaped.is_none() {
+            assert_eq!(ended.unwrap().code(), Some(3));
+            return false;
+        }
         if has_exit_records(backend) {
             assert_eq!(ended.unwrap().code(), Some(3));
         } else {
@@ -419,6 +422,11 @@ fn end_in_progress_ends_the_members_that_it_has_seen() {
         if backend == Backend::Waitpid || kernel() < (6, 9) {
             assert_eq!(errno(group.signal(0)), ECHILD);
         }
+        true
+    };
+    for backend in backends() {
+        longer_each_time(Duration::from_millis(300))
+            .find(|grace| is_reaped_meanwhile(backend, *grace));
     }
 }
 

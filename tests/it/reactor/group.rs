@@ -207,13 +207,16 @@ pub(crate) fn the_end_of_a_group_does_not_list_proc_meanwhile<R: Runtime>(test: 
         report.to_str().unwrap(),
     ];
     if enter_under(&strace, test, "no strace, or no permission to trace") {
-        let member = "(trap 'sleep 1' TERM; echo ready >&2; sleep 600 & wait) &";
+        let member = "(trap 'sleep 1; exit' TERM; echo ready; while :; do sleep 0.01; done) &";
         return on_each::<R, _>(|open| async move {
-            let script = format!("{member} {member} {member} trap 'exit 0' TERM; echo ready; wait");
-            let pid = ready_leader(&script);
-            let child = register::<R>(open(pid));
+            let mut command = shell(&format!("{member} {member} {member} wait"));
+            command.process_group(0).stdout(Stdio::piped());
+            let mut leader = command.spawn().unwrap();
+            for _ in 0..3 {
+                assert_eq!(line(&mut leader), "ready");
+            }
+            let child = register::<R>(open(leader.id()));
             let group = child.process_group().unwrap();
-            R::sleep(Duration::from_millis(300)).await; // The members set their traps.
             let start = Instant::now();
             group.terminate(Duration::from_secs(600)).await.unwrap();
             assert!(
