@@ -82,10 +82,8 @@ fn forwards_signals_to_the_command() {
     for backend in backends() {
         let mut command = on("timeout", backend);
         command.args(["600", "sh", "-c"]);
-        // Printed by another program, after its exec: a shell that has just forked still has the trap and
-        // would lose the signal.
-        let other = format!("sh -c 'echo ready; exec {FOREVER}'");
-        command.arg(format!("trap 'exit 7' TERM; {other} & wait"));
+        // It forks first: a shell that has just forked still has the trap and would lose the signal.
+        command.arg(format!("{FOREVER} & trap 'exit 7' TERM; echo ready; wait"));
         let (mut timeout, mut lines) = start(&mut command);
         assert_eq!(line(&mut lines), "ready");
         timeout.pidfd_signal(SIGTERM).unwrap();
