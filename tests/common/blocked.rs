@@ -1,6 +1,7 @@
 //! Threads that are known to block: the tests poll /proc for that instead of sleeping.
 
 use std::fs;
+use std::io;
 use std::sync::mpsc;
 use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
@@ -86,12 +87,10 @@ pub(crate) fn while_asleep<T: Send>(wait: impl FnOnce() -> T + Send, then: impl 
 /// descriptor; or in any, if the system hides which one.
 #[cfg(target_os = "linux")]
 fn waits_for_a_child(tid: libc::pid_t) -> bool {
-    // Either "running", or the number of the system call, its arguments and two addresses.
-    let Ok(call) = fs::read_to_string(format!("/proc/self/task/{tid}/syscall")) else {
-        return sleeps(tid);
-    };
-    let number = call.split(' ').next().and_then(|word| word.parse().ok());
-    number.is_some_and(|number: libc::c_long| WAITS.contains(&number))
+    match system_call(tid) {
+        Ok(number) => number.is_some_and(|number| WAITS.contains(&number)),
+        Err(_) => sleeps(tid),
+    }
 }
 
 #[cfg(all(
@@ -119,8 +118,18 @@ const WAITS: [libc::c_long; 4] = [
     libc::SYS_poll,
 ];
 
+/// Not in `futex`: that is a lock, such as one of the allocator, which another thread has for a moment.
 #[cfg(target_os = "linux")]
 fn sleeps(tid: libc::pid_t) -> bool {
     let stat = fs::read_to_string(format!("/proc/self/task/{tid}/stat")).unwrap_or_default();
-    stat.contains(") S ")
+    stat.contains(") S ") && !matches!(system_call(tid), Ok(Some(libc::SYS_futex)))
+}
+
+/// Returns the number of the system call in which a thread of this process sleeps. An error if the system
+/// hides it.
+#[cfg(target_os = "linux")]
+pub(crate) fn system_call(tid: libc::pid_t) -> io::Result<Option<libc::c_long>> {
+    // Either "running", or the number of the system call, its arguments and two addresses.
+    let call = fs::read_to_string(format!("/proc/self/task/{tid}/syscall"))?;
+    Ok(call.split(' ').next().and_then(|word| word.parse().ok()))
 }

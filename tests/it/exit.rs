@@ -11,7 +11,7 @@ use pidwait::{Backend, PidHandle, WaitSet};
 
 use crate::common::{
     await_state, backends, blocked_on_stdin, errno, has_exit_records, kill, rounds, stop,
-    while_asleep, NonChild,
+    while_asleep, NonChild, Waiter,
 };
 #[cfg(target_os = "linux")]
 use crate::common::{clone_and_exit, exec_in_a_thread, has_execed};
@@ -111,15 +111,13 @@ fn wait_exited_leaves_the_status_to_std() {
                 }
                 child.lock().unwrap().wait()
             };
-            let all = || {
-                std::thread::scope(|scope| {
-                    let threads: Vec<_> = (0..8).map(|_| scope.spawn(wait)).collect();
-                    for thread in threads {
-                        assert_eq!(thread.join().unwrap().unwrap().code(), Some(3));
-                    }
-                });
-            };
-            while_asleep(all, || drop(stdin));
+            std::thread::scope(|scope| {
+                let waiters = [(); 8].map(|()| Waiter::asleep(scope, wait));
+                drop(stdin);
+                for waiter in waiters {
+                    assert_eq!(waiter.join().unwrap().code(), Some(3));
+                }
+            });
         }
     }
 }

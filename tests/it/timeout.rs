@@ -2,13 +2,12 @@
 
 use std::io;
 use std::process::{Child, ChildStdin, ExitStatus};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::libc::{ECHILD, EINVAL};
 use pidwait::{ChildExt, PidHandle, Spawned};
 
-use crate::common::{backends, blocked_on_stdin, errno, while_asleep};
+use crate::common::{backends, blocked_on_stdin, errno, while_asleep, Waiter};
 
 const MILLI: Duration = Duration::from_millis(1);
 
@@ -128,16 +127,13 @@ fn external_reap_ends_a_timed_wait() {
 fn one_of_eight_timed_waits_gets_the_status() {
     for backend in backends() {
         let (child, stdin) = blocked_on_stdin();
-        let handle = Arc::new(PidHandle::open_with(child.id(), backend).unwrap());
-        let wait = || {
-            std::thread::scope(|scope| {
-                let wait = || handle.wait_timeout(Duration::MAX);
-                let threads: Vec<_> = (0..8).map(|_| scope.spawn(wait)).collect();
-                let results = threads.into_iter().map(|thread| thread.join().unwrap());
-                results.collect::<Vec<_>>()
-            })
-        };
-        let results = while_asleep(wait, || drop(stdin));
+        let handle = PidHandle::open_with(child.id(), backend).unwrap();
+        let results = std::thread::scope(|scope| {
+            let wait = || handle.wait_timeout(Duration::MAX);
+            let waiters = [(); 8].map(|()| Waiter::asleep(scope, wait));
+            drop(stdin);
+            waiters.map(Waiter::join)
+        });
         let (won, lost): (Vec<_>, Vec<_>) = results.into_iter().partition(Result::is_ok);
         assert_eq!(won.len(), 1);
         for result in lost {

@@ -17,7 +17,7 @@ use crate::common::seccomp::{deny, NO_GROUP_SIGNALS};
 use crate::common::{
     await_gone, await_state, await_zombie, backends, errno, eventually, exists, fork,
     has_exit_records, has_living_member, kernel, line, longer_each_time, open_descriptors,
-    raw_fork, reap_externally, shell, sleep, state_of, traceable, try_reap_externally,
+    raw_fork, reap_externally, shell, sleep, state_of, system_call, traceable, try_reap_externally,
     while_asleep, with_piped_stdout, Tracer, Waiter,
 };
 
@@ -468,8 +468,6 @@ fn kill_of_a_group_during_a_wait_spares_a_new_group() {
 }
 
 fn is_in_nanosleep(tid: libc::pid_t) -> bool {
-    let call =
-        std::fs::read_to_string(format!("/proc/self/task/{tid}/syscall")).unwrap_or_default();
-    let number = call.split(' ').next().and_then(|word| word.parse().ok());
-    [Some(libc::SYS_nanosleep), Some(libc::SYS_clock_nanosleep)].contains(&number)
+    let call = system_call(tid).ok().flatten();
+    [Some(libc::SYS_nanosleep), Some(libc::SYS_clock_nanosleep)].contains(&call)
 }
