@@ -207,7 +207,7 @@ pub(crate) fn the_end_of_a_group_does_not_list_proc_meanwhile<R: Runtime>(test: 
         report.to_str().unwrap(),
     ];
     if enter_under(&strace, test, "no strace, or no permission to trace") {
-        let member = "(trap 'sleep 1; exit' TERM; echo ready; while :; do sleep 0.01; done) &";
+        let member = "(sleep 600 & trap 'sleep 1; exit' TERM; echo ready; wait) &";
         return on_each::<R, _>(|open| async move {
             let mut command = shell(&format!("{member} {member} {member} wait"));
             command.process_group(0).stdout(Stdio::piped());
