@@ -19,30 +19,33 @@ pub(crate) struct Waiter<'scope, T> {
 }
 
 impl<'scope, T: Send + 'scope> Waiter<'scope, T> {
-    /// Starts the thread and returns when it blocks in `waitid`, `wait4` or `poll`, or when it has
-    /// already finished; then the test judges the result.
+    /// Starts the thread and returns when it blocks in `waitid`, `wait4` or `poll`.
     pub(crate) fn start(
         scope: &'scope Scope<'scope, '_>,
         wait: impl FnOnce() -> T + Send + 'scope,
     ) -> Self {
-        let waiter = Self::spawn(scope, wait);
-        while !waiter.is_finished() && !waits_for_a_child(waiter.tid) {
-            thread::yield_now();
-        }
-        waiter
+        Self::blocked(scope, wait, waits_for_a_child)
     }
 
-    /// Starts the thread and returns when it sleeps, in whatever system call, or when it has already
-    /// finished. A wait that spins never sleeps; then it returns after a while, so that the test can
-    /// report it.
+    /// Starts the thread and returns when it sleeps, in whatever system call.
     pub(crate) fn asleep(
         scope: &'scope Scope<'scope, '_>,
         wait: impl FnOnce() -> T + Send + 'scope,
     ) -> Self {
+        Self::blocked(scope, wait, sleeps)
+    }
+
+    /// Also returns when the thread has already finished, and after a while, because a wait that spins
+    /// never blocks. Then the test judges the result.
+    fn blocked(
+        scope: &'scope Scope<'scope, '_>,
+        wait: impl FnOnce() -> T + Send + 'scope,
+        is_blocked: fn(ThreadId) -> bool,
+    ) -> Self {
         let waiter = Self::spawn(scope, wait);
         let start = Instant::now();
         let timeout = Duration::from_secs(10);
-        while !waiter.is_finished() && !sleeps(waiter.tid) && start.elapsed() < timeout {
+        while !waiter.is_finished() && !is_blocked(waiter.tid) && start.elapsed() < timeout {
             thread::yield_now();
         }
         waiter

@@ -200,11 +200,14 @@ fn terminate_continues_after_a_release() {
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
         thread::scope(|scope| {
             let terminated = scope.spawn(|| handle.terminate(grace));
-            let is_asked = output.next().is_some();
+            let asked = output.next();
             handle.release().unwrap();
             let status = terminated.join().unwrap().unwrap();
             assert_eq!(status.signal(), Some(SIGKILL));
-            is_asked
+            asked.is_some_and(|line| {
+                assert_eq!(line.unwrap(), "asked");
+                true
+            })
         })
     };
     for backend in backends() {
