@@ -122,14 +122,15 @@ const WAITS: [libc::c_long; 4] = [
 ];
 
 /// Not in `futex`: that is a lock, such as one of the allocator, which another thread has for a moment.
+/// It may be over when the number is read, and then there is none.
 #[cfg(target_os = "linux")]
 fn sleeps(tid: libc::pid_t) -> bool {
     let stat = fs::read_to_string(format!("/proc/self/task/{tid}/stat")).unwrap_or_default();
-    stat.contains(") S ") && !matches!(system_call(tid), Ok(Some(libc::SYS_futex)))
+    stat.contains(") S ") && !matches!(system_call(tid), Ok(None | Some(libc::SYS_futex)))
 }
 
-/// Returns the number of the system call in which a thread of this process sleeps. An error if the system
-/// hides it.
+/// Returns the number of the system call in which a thread of this process sleeps, or `None` if it runs. An
+/// error if the system hides it.
 #[cfg(target_os = "linux")]
 pub(crate) fn system_call(tid: libc::pid_t) -> io::Result<Option<libc::c_long>> {
     // Either "running", or the number of the system call, its arguments and two addresses.
