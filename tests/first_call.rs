@@ -5,7 +5,6 @@
 
 mod common;
 
-use std::panic::catch_unwind;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread;
@@ -13,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use common::interpose::real_syscall;
 use common::isolated::{current_part, run_isolated};
-use common::{exit, fork, kill, reap_externally, skip, state_of};
+use common::{fork, kill, reap_externally, skip, state_of};
 use nix::libc::{self, c_int, c_long, c_void, SIGKILL};
 use pidwait::{PidHandle, WaitSet};
 
@@ -121,11 +120,7 @@ fn fork_beside_the_first_call_can_use_the_crate() {
         }
         thread::sleep(Duration::from_millis(1));
     }
-    let pid = fork(|| {
-        if catch_unwind(use_the_crate).is_err() {
-            exit(101);
-        }
-    });
+    let pid = fork(use_the_crate);
     let deadline = Instant::now() + Duration::from_secs(20);
     while state_of(pid) != Some('Z') && Instant::now() < deadline {
         thread::sleep(Duration::from_millis(1));

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use nix::libc;
 
+use super::{eventually, this_thread, ThreadId};
 #[cfg(not(target_os = "linux"))]
 use super::{sleeps, waits_for_a_child};
-use super::{this_thread, ThreadId};
 
 /// A thread that waits for a process.
 pub(crate) struct Waiter<'scope, T> {
@@ -127,6 +127,27 @@ const WAITS: [libc::c_long; 4] = [
 fn sleeps(tid: libc::pid_t) -> bool {
     let stat = fs::read_to_string(format!("/proc/self/task/{tid}/stat")).unwrap_or_default();
     stat.contains(") S ") && !matches!(system_call(tid), Ok(None | Some(libc::SYS_futex)))
+}
+
+/// Waits until all threads of the library sleep.
+///
+/// A thread that starts or ends holds a lock of std for a moment. In a process that is forked just then, no
+/// thread can start, or end.
+#[cfg(target_os = "linux")]
+pub(crate) fn await_library_threads() {
+    let all_sleep = || {
+        let tasks = fs::read_dir("/proc/self/task").expect("the threads");
+        let tids = tasks.map(|task| task.expect("a thread").file_name());
+        let tids = tids.map(|tid| tid.to_string_lossy().parse().expect("a thread ID"));
+        tids.filter(|tid| is_of_the_library(*tid)).all(sleeps)
+    };
+    eventually("the threads of the library sleep", all_sleep);
+}
+
+#[cfg(target_os = "linux")]
+fn is_of_the_library(tid: libc::pid_t) -> bool {
+    let name = fs::read_to_string(format!("/proc/self/task/{tid}/comm"));
+    name.is_ok_and(|name| name == "pidwait\n")
 }
 
 /// Returns the number of the system call in which a thread of this process sleeps, or `None` if it runs. An

@@ -6,6 +6,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
+use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::ptr::{addr_of_mut, null, null_mut};
 use std::time::{Duration, Instant};
 
@@ -13,8 +14,8 @@ use nix::libc;
 
 use super::ignore_sigchld;
 
-/// Forks a process that runs the closure and exits with code 0. The kernel kills it when the thread
-/// of the test ends. Returns its PID.
+/// Forks a process that runs the closure and exits with code 0, or 101 after a panic. The kernel kills it
+/// when the thread of the test ends. Returns its PID.
 pub(crate) fn fork(run: impl FnOnce()) -> u32 {
     try_fork(run).expect("fork")
 }
@@ -59,8 +60,9 @@ fn run_in(pid: libc::pid_t, run: impl FnOnce()) -> u32 {
     if pid == 0 {
         // SAFETY: this prctl takes integers.
         unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
-        run();
-        exit(0);
+        // A panic must not unwind into the test harness, whose other threads do not exist here.
+        let result = catch_unwind(AssertUnwindSafe(run));
+        exit(if result.is_ok() { 0 } else { 101 });
     }
     std::mem::forget(run); // It belongs to the other process.
     u32::try_from(pid).expect("fork")

@@ -30,6 +30,10 @@ pub(crate) fn sleeps(_thread: ThreadId) -> bool {
     true
 }
 
+pub(crate) fn await_library_threads() {
+    thread::sleep(Duration::from_millis(50));
+}
+
 pub(crate) fn waits_for_a_child(thread: ThreadId) -> bool {
     sleeps(thread)
 }

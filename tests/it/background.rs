@@ -8,9 +8,9 @@ use pidwait::{Backend, ChildExt, PidHandle};
 
 use crate::common::isolated::enter;
 use crate::common::{
-    assert_other_threads_idle, await_gone, await_state, await_zombie, backends, blocked_on_stdin,
-    errno, eventually, exists, is_root, kill, open_descriptors, skip, sleep, sleeper, thread_count,
-    traceable_sleeper, unshare_pids, Tracer,
+    assert_other_threads_idle, await_gone, await_library_threads, await_state, await_zombie,
+    backends, blocked_on_stdin, errno, eventually, exists, fork, is_root, kill, open_descriptors,
+    skip, sleep, sleeper, thread_count, traceable_sleeper, unshare_pids, Tracer,
 };
 
 #[test]
@@ -96,8 +96,8 @@ fn forked_process_has_a_thread_of_its_own() {
         let (parents, stdin) = blocked_on_stdin();
         let parents = PidHandle::open_with(parents.id(), backend).unwrap();
         parents.reap_in_background();
-        // This process has no other thread that could hold a lock.
-        let fork = crate::common::fork(|| {
+        await_library_threads();
+        let fork = fork(|| {
             parents.reap_in_background();
             let child = Command::new("sleep").arg("600").spawn().unwrap();
             let handle = PidHandle::open_with(child.id(), backend).unwrap();

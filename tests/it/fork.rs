@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use crate::common::isolated::enter;
 use crate::common::{
-    await_zombie, backends, become_subreaper, errno, eventually, kill, pause, readable,
-    reap_externally, sleeper, thread_count, NonChild, Waiter,
+    await_library_threads, await_zombie, backends, become_subreaper, errno, eventually, kill,
+    pause, readable, reap_externally, sleeper, thread_count, NonChild, Waiter,
 };
 use nix::libc::{self, ECHILD, SIGKILL};
 use pidwait::{ChildExt, PidHandle, WaitSet};
@@ -233,6 +233,7 @@ fn has_exited_is_true_in_a_forked_process_once_exit_fd_is_readable() {
         let child = sleeper();
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
         let exit = handle.exit_fd().unwrap();
+        await_library_threads();
         Fork::Libc.assert_passes(|| {
             let own = handle.exit_fd().unwrap();
             let runs = !handle.has_exited().unwrap();
@@ -300,6 +301,7 @@ fn all_exit_fds_of_a_forked_process_become_readable() {
         let handle = PidHandle::open_with(child.id(), backend).unwrap();
         let of_parent = handle.exit_fd().unwrap();
         let (mut parent_end, mut fork_end) = UnixStream::pair().unwrap();
+        await_library_threads();
         // Not by the bare call: the watcher's thread needs memory, and malloc's lock may be held.
         let forked = Fork::Libc.run(|| {
             let fds = [(); 3].map(|()| handle.exit_fd().unwrap());
@@ -329,6 +331,7 @@ fn set_in_a_forked_process_reports_after_the_parent_has_ended() {
             let mut set = WaitSet::new().unwrap();
             let handle = PidHandle::open_with(child, backend).unwrap();
             set.insert(handle, ()).unwrap();
+            await_library_threads();
             let daemon = Fork::Libc.run(|| {
                 other_end.read_exact(&mut [0]).unwrap();
                 let timeout = Duration::from_millis(BEFORE_THE_FORK_ENDS.into());

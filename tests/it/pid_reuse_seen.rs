@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use crate::common::pid_namespace::{in_pid_namespace, without_proc, ForeignReusedPid, ReusedPid};
 use crate::common::{
-    await_zombie, backends, become_subreaper, errno, eventually, fork, kill, readable,
-    reap_externally, sleeper, thread_count, zombie, NonChild, LONG,
+    await_library_threads, await_zombie, backends, become_subreaper, errno, eventually, fork, kill,
+    readable, reap_externally, sleeper, thread_count, zombie, NonChild, LONG,
 };
 use nix::libc::{ECHILD, SIGKILL};
 use pidwait::{PidHandle, WaitSet};
@@ -73,6 +73,7 @@ fn kill_in_a_fork_after_exit_fd_was_readable_spares_the_new_process() {
             let handle = PidHandle::open_with(child.id(), backend).unwrap();
             let exit = handle.exit_fd().unwrap();
             let (mut ours, mut theirs) = UnixStream::pair().unwrap();
+            await_library_threads();
             let fork = fork(|| {
                 let own = makes_its_own.then(|| handle.exit_fd().unwrap());
                 kill(child.id(), SIGKILL);

@@ -1,4 +1,5 @@
-//! A forked process has a copy of the set and shares its epoll instance with the parent.
+//! A forked process has a copy of the set and shares its epoll instance with the parent. A process for each
+//! test, where no other test starts or ends threads at the moment of the fork.
 #![allow(unsafe_code)]
 
 use std::os::unix::process::ExitStatusExt;
@@ -7,12 +8,14 @@ use std::time::Duration;
 use pidwait::{WaitKey, WaitSet};
 
 use super::{handle, next};
-use crate::common::{backends, kill, reap_externally, sleeper};
+use crate::common::isolated::enter;
+use crate::common::{await_library_threads, backends, kill, reap_externally, sleeper};
 use nix::libc::{self, SIGKILL};
 
 /// Runs a call on the set in a forked process. There, a call that fails must not panic, because a
 /// panic would run the tests again.
 fn in_fork(set: &mut WaitSet<()>, key: WaitKey, call: fn(&mut WaitSet<()>, WaitKey) -> bool) {
+    await_library_threads();
     // SAFETY: no other thread uses the set or its handles, and the child exits without unwinding.
     match unsafe { libc::fork() } {
         0 => {
@@ -26,6 +29,9 @@ fn in_fork(set: &mut WaitSet<()>, key: WaitKey, call: fn(&mut WaitSet<()>, WaitK
 
 #[test]
 fn calls_in_a_fork_leave_the_set_of_the_parent_alone() {
+    if !enter("set::forked::calls_in_a_fork_leave_the_set_of_the_parent_alone") {
+        return;
+    }
     let calls: [fn(&mut WaitSet<()>, WaitKey) -> bool; 3] = [
         |set, key| set.remove(key).is_some() && set.is_empty(),
         |set, key| {
@@ -59,6 +65,9 @@ fn calls_in_a_fork_leave_the_set_of_the_parent_alone() {
 /// The process is a non-child there. Its exit is reported, and the parent still gets the status.
 #[test]
 fn exit_is_reported_in_a_fork_and_in_the_parent() {
+    if !enter("set::forked::exit_is_reported_in_a_fork_and_in_the_parent") {
+        return;
+    }
     for backend in backends() {
         let child = handle(sleeper(), backend);
         let mut set = WaitSet::new().unwrap();
@@ -83,6 +92,9 @@ fn exit_is_reported_in_a_fork_and_in_the_parent() {
 
 #[test]
 fn exit_of_a_released_handle_is_reported_in_a_fork_and_in_the_parent() {
+    if !enter("set::forked::exit_of_a_released_handle_is_reported_in_a_fork_and_in_the_parent") {
+        return;
+    }
     for backend in backends() {
         let child = handle(sleeper(), backend);
         let mut set = WaitSet::new().unwrap();
