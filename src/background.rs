@@ -19,7 +19,7 @@ use once_cell::race::OnceBox;
 use self::task::{Task, Work};
 use crate::backend::Process;
 use crate::ending::{Ending, WaitFor};
-use crate::engine::{earlier, Backoff};
+use crate::engine::{earlier, rest_after, Backoff};
 use crate::errno::is_final;
 use crate::handle::ExitFd;
 use crate::per_process::PerProcess;
@@ -260,11 +260,9 @@ impl Reaper {
     }
 
     fn run(&self, poller: &Poller<ExitFd>) {
-        /// Checks take at most a twentieth of the time of one CPU.
-        const REST: u32 = 20;
         let mut events = Events::new();
         let mut backoff = Backoff::new();
-        let mut took = Duration::ZERO;
+        let mut rest = Duration::ZERO;
         loop {
             let mut state = self.lock();
             if std::mem::take(&mut state.is_woken) {
@@ -276,7 +274,7 @@ impl Reaper {
             let delay = has_unpolled
                 .then(|| backoff.next_delay(None))
                 .flatten()
-                .map(|delay| delay.max(took.saturating_mul(REST)));
+                .map(|delay| delay.max(rest));
             let check = delay.and_then(|delay| sys::now().checked_add(delay));
             let steps = endings.iter().map(|task| task.until());
             let deadline = steps.fold(check, earlier);
@@ -295,9 +293,7 @@ impl Reaper {
                     let _ = self.go_on(&task, false);
                 }
             }
-            let start = sys::now();
-            self.go_on_unpolled();
-            took = sys::now().saturating_duration_since(start);
+            rest = self.go_on_unpolled();
         }
     }
 
@@ -382,9 +378,16 @@ impl Reaper {
         self.stop_polling(key);
     }
 
-    fn go_on_unpolled(&self) {
+    /// Returns how long to rest before the next call.
+    fn go_on_unpolled(&self) -> Duration {
         let mut tasks = std::mem::take(&mut self.lock().unpolled);
-        tasks.retain(|task| !task.may_have_exited() || !self.go_on(task, false).unwrap_or(false));
+        if tasks.is_empty() {
+            return Duration::ZERO;
+        }
+        let is_over =
+            |task: &Arc<Task>| task.may_have_exited() && self.go_on(task, false).unwrap_or(false);
+        let rest = rest_after(|| tasks.retain(|task| !is_over(task)));
         self.lock().unpolled.append(&mut tasks);
+        rest
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use nix::Result;
 
-use crate::engine::Backoff;
+use crate::engine::{rest_after, Backoff};
 use crate::per_process::PerProcess;
 use crate::sys;
 
@@ -75,7 +75,6 @@ impl Checks {
     }
 
     fn run(&self) {
-        const REST: u32 = 20;
         loop {
             let mut state = self.lock();
             if state.all.is_empty() {
@@ -85,9 +84,8 @@ impl Checks {
             let mut checks = std::mem::take(&mut state.all);
             drop(state);
             // Without the lock: a check can end the life of a handle, and its drop can add a check.
-            let start = sys::now();
-            checks.retain_mut(|check| !check.run(start));
-            let took = sys::now().saturating_duration_since(start);
+            let now = sys::now();
+            let rest = rest_after(|| checks.retain_mut(|check| !check.run(now)));
             let next = checks.iter().map(|check| check.next).min();
             let mut state = self.lock();
             let is_new = !state.all.is_empty();
@@ -95,7 +93,7 @@ impl Checks {
             let until_next = next.map_or(Duration::ZERO, |at| {
                 at.saturating_duration_since(sys::now())
             });
-            let rest = took.saturating_mul(REST).max(until_next);
+            let rest = rest.max(until_next);
             if !is_new && !state.all.is_empty() {
                 // A new check ends the rest early, and is due at once.
                 let waited = self.added.wait_timeout(state, rest);

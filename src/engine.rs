@@ -130,6 +130,19 @@ impl Backoff {
     }
 }
 
+/// Runs checks that a thread repeats without end. Returns how long it has to rest after them, so that they
+/// take at most a twentieth of the time of one processor.
+///
+/// Not by the clock: after a time in which the thread did not run, because the process was stopped, it would
+/// rest for twenty times as long.
+pub(crate) fn rest_after(checks: impl FnOnce()) -> Duration {
+    let before = sys::processor_time();
+    checks();
+    sys::processor_time()
+        .saturating_sub(before)
+        .saturating_mul(20)
+}
+
 /// Calls `check` repeatedly, with a backoff, until it has a result. `None` once the deadline has
 /// passed.
 pub(crate) fn check_until<T, E>(

@@ -156,8 +156,8 @@
 //! namespace, signals fail with EINVAL, and so do other calls by PID.
 //!
 //! If another thread held a handle's lock at the moment of the fork, calls on that handle block forever in
-//! the forked process. If another thread was just starting or ending, it held a lock of std; then every
-//! thread that the forked process starts blocks forever. [Threads](#threads) names the calls that need one.
+//! the forked process. If another thread was just starting or ending, it may have held a lock of std; then
+//! every thread that the forked process starts blocks forever. [Threads](#threads) names the calls that need one.
 //!
 //! A process that was made by the bare `clone` system call, and not by libc's `fork`, must not use a
 //! [`WaitSet`] of its parent, because both share its registrations. With the waitpid backend it must

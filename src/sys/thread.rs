@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, SigmaskHow};
+use nix::time::{clock_gettime, ClockId};
 use nix::Result;
 
 use super::errno_of;
@@ -15,6 +16,12 @@ pub(crate) use std::sync::{Arc, Mutex, MutexGuard, Weak};
 /// The monotonic clock.
 pub(crate) fn now() -> Instant {
     Instant::now()
+}
+
+/// How long this thread has used a processor. Zero if the system does not tell.
+pub(crate) fn processor_time() -> Duration {
+    let clock = ClockId::CLOCK_THREAD_CPUTIME_ID;
+    clock_gettime(clock).map_or(Duration::ZERO, Duration::from)
 }
 
 /// Sleeps for that long by the clock.

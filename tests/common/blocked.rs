@@ -135,25 +135,39 @@ fn sleeps(tid: libc::pid_t) -> bool {
 /// thread can start, or end.
 #[cfg(target_os = "linux")]
 pub(crate) fn await_library_threads() {
-    let all_sleep = || {
-        let tasks = fs::read_dir("/proc/self/task").expect("the threads");
-        let tids = tasks.map(|task| task.expect("a thread").file_name());
-        let tids = tids.map(|tid| tid.to_string_lossy().parse().expect("a thread ID"));
-        tids.filter(|tid| is_of_the_library(*tid)).all(sleeps)
-    };
-    eventually("the threads of the library sleep", all_sleep);
+    eventually("the threads of the library sleep", || {
+        library_threads().all(sleeps)
+    });
 }
 
 #[cfg(target_os = "linux")]
-fn is_of_the_library(tid: libc::pid_t) -> bool {
-    let name = fs::read_to_string(format!("/proc/self/task/{tid}/comm"));
-    name.is_ok_and(|name| name == "pidwait\n")
+pub(crate) fn library_threads() -> impl Iterator<Item = libc::pid_t> {
+    let is_of_the_library = |tid: &libc::pid_t| {
+        let name = fs::read_to_string(format!("/proc/self/task/{tid}/comm"));
+        name.is_ok_and(|name| name == "pidwait\n")
+    };
+    let tasks = fs::read_dir("/proc/self/task").expect("the threads");
+    let tids = tasks.map(|task| task.expect("a thread").file_name());
+    let tids = tids.map(|tid| tid.to_string_lossy().parse().expect("a thread ID"));
+    tids.filter(is_of_the_library)
+}
+
+#[cfg(target_os = "linux")]
+pub(crate) fn is_in_nanosleep(tid: libc::pid_t) -> bool {
+    const CLOCK_NANOSLEEP_TIME64: libc::c_long = 407; // Of 32-bit systems.
+    let calls = [
+        libc::SYS_nanosleep,
+        libc::SYS_clock_nanosleep,
+        CLOCK_NANOSLEEP_TIME64,
+    ];
+    let call = system_call(tid).ok().flatten();
+    call.is_some_and(|call| calls.contains(&call))
 }
 
 /// Returns the number of the system call in which a thread of this process sleeps, or `None` if it runs. An
 /// error if the system hides it.
 #[cfg(target_os = "linux")]
-pub(crate) fn system_call(tid: libc::pid_t) -> io::Result<Option<libc::c_long>> {
+fn system_call(tid: libc::pid_t) -> io::Result<Option<libc::c_long>> {
     // Either "running", or the number of the system call, its arguments and two addresses.
     let call = fs::read_to_string(format!("/proc/self/task/{tid}/syscall"))?;
     Ok(call.split(' ').next().and_then(|word| word.parse().ok()))

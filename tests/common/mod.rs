@@ -19,6 +19,8 @@ mod non_child;
 mod other;
 #[cfg(target_os = "linux")]
 pub(crate) mod pid_namespace;
+#[cfg(target_os = "linux")]
+pub(crate) mod preload;
 mod process;
 #[cfg(target_os = "linux")]
 pub(crate) mod seccomp;

@@ -2,11 +2,13 @@
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use nix::libc::{ECHILD, SIGKILL};
 use pidwait::{Backend, ChildExt, PidHandle};
 
 use crate::common::isolated::enter;
+use crate::common::preload::{enter_preloaded, hold_up_a_check};
 use crate::common::{
     assert_other_threads_idle, await_gone, await_library_threads, await_state, await_zombie,
     backends, blocked_on_stdin, errno, eventually, exists, fork, is_root, kill, open_descriptors,
@@ -67,6 +69,23 @@ fn clones_have_the_status() {
         assert_eq!(clone.exit_status().unwrap().code(), Some(3));
         assert_eq!(errno(clone.wait()), ECHILD);
     }
+}
+
+/// The thread of a process that was stopped does not rest for twenty times as long as the stop.
+#[test]
+fn thread_goes_on_soon_after_a_check_that_was_held_up() {
+    let test = "background::thread_goes_on_soon_after_a_check_that_was_held_up";
+    if !enter_preloaded(test, "interposed.c") {
+        return;
+    }
+    let child = sleeper();
+    let handle = PidHandle::open_with(child.id(), Backend::Waitpid).unwrap();
+    handle.reap_in_background();
+    hold_up_a_check();
+    let start = Instant::now();
+    kill(child.id(), SIGKILL);
+    await_gone(child.id());
+    assert!(start.elapsed() < Duration::from_secs(10), "it rested");
 }
 
 /// A wait that is faster gets the status; then the thread has nothing to do.

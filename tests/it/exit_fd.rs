@@ -4,8 +4,10 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
 use nix::libc::SIGCONT;
-use pidwait::{PidHandle, WaitSet};
+use pidwait::{Backend, PidHandle, WaitSet};
 
+#[cfg(target_os = "linux")]
+use crate::common::preload::{enter_preloaded, hold_up_a_check};
 use crate::common::{
     await_zombie, backends, blocked_on_stdin, kill, readable, reap_externally, rounds, sleeper,
     stop, NonChild, LONG,
@@ -49,6 +51,22 @@ fn exit_fd_outlives_its_handle() {
             assert!(readable(&exit, 0));
         }
     }
+}
+
+/// The watcher of a process that was stopped does not rest for twenty times as long as the stop.
+#[cfg(target_os = "linux")]
+#[test]
+fn exit_fd_of_non_child_is_readable_soon_after_a_check_that_was_held_up() {
+    let test = "exit_fd::exit_fd_of_non_child_is_readable_soon_after_a_check_that_was_held_up";
+    if !enter_preloaded(test, "interposed.c") {
+        return;
+    }
+    let mut non_child = NonChild::new();
+    let handle = PidHandle::open_with(non_child.pid, Backend::Waitpid).unwrap();
+    let exit = handle.exit_fd().unwrap();
+    hold_up_a_check();
+    non_child.finish();
+    assert!(readable(&exit, 10_000), "it rested");
 }
 
 #[test]

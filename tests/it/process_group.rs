@@ -7,8 +7,7 @@ mod wait;
 
 use std::io::Read;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::PathBuf;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use std::time::Duration;
 
 use nix::libc::{self, ECHILD, SIGKILL, SIGTERM};
@@ -21,37 +20,6 @@ use crate::common::{
     is_root, join_group, lead_group, leads_group, line, pause, reap_any, shell, skip, sleep,
     sleeper, state_of,
 };
-
-/// Compiles a library to preload, which replaces functions of libc. `None`: there is no C compiler, or the
-/// system's libraries are static.
-pub(crate) fn library(source: &str) -> Option<PathBuf> {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/process_group");
-    let target = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
-    // Renamed when it is complete, because other tests may load it at this moment.
-    let thread = std::thread::current().id();
-    let new = target.join(format!("{source}.{}.{thread:?}", std::process::id()));
-    let mut compiler = Command::new("cc");
-    compiler.args(["-shared", "-fPIC", "-o"]).arg(&new);
-    compiler.arg(PathBuf::from(folder).join(source)).arg("-ldl");
-    if cfg!(target_arch = "x86") {
-        compiler.arg("-m32");
-    }
-    match compiler.output() {
-        Ok(output) if output.status.success() => {
-            let library = target.join(format!("{source}.so"));
-            std::fs::rename(new, &library).unwrap();
-            Some(library)
-        }
-        Ok(output) => {
-            skip(&format!("cc: {}", String::from_utf8_lossy(&output.stderr)));
-            None
-        }
-        Err(error) => {
-            skip(&format!("no cc: {error}"));
-            None
-        }
-    }
-}
 
 /// Starts a process group of five, whose leader exits with code 3 at once. The four others run until
 /// they are killed, or until a failed test drops `Members`.

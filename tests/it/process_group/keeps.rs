@@ -5,20 +5,21 @@ use std::process::{Child, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use nix::libc::{self, ECHILD, EINVAL, SIGKILL, SIGTERM};
+use nix::libc::{ECHILD, EINVAL, SIGKILL, SIGTERM};
 use pidwait::{reap_orphans, Backend, PidHandle, ProcessGroup, Spawned, WaitSet};
 
-use super::{leader, library};
+use super::leader;
 use crate::common::isolated::{current_part, enter_with_each_backend};
 use crate::common::pid_namespace::{
     in_pid_namespace, in_pid_namespace_with, ForeignReusedPid, ReusedPid,
 };
+use crate::common::preload::library;
 use crate::common::seccomp::{deny, NO_GROUP_SIGNALS};
 use crate::common::{
     await_gone, await_state, await_zombie, backends, errno, eventually, exists, fork,
-    has_exit_records, has_living_member, kernel, line, longer_each_time, open_descriptors,
-    raw_fork, reap_externally, shell, sleep, state_of, system_call, traceable, try_reap_externally,
-    while_asleep, with_piped_stdout, Tracer, Waiter,
+    has_exit_records, has_living_member, is_in_nanosleep, kernel, line, longer_each_time,
+    open_descriptors, raw_fork, reap_externally, shell, sleep, state_of, traceable,
+    try_reap_externally, while_asleep, with_piped_stdout, Tracer, Waiter,
 };
 
 const LONG: Duration = Duration::from_secs(60);
@@ -465,9 +466,4 @@ fn kill_of_a_group_during_a_wait_spares_a_new_group() {
         });
         std::env::remove_var("PIDWAIT_TEST_SLOW_KILL");
     }
-}
-
-fn is_in_nanosleep(tid: libc::pid_t) -> bool {
-    let call = system_call(tid).ok().flatten();
-    [Some(libc::SYS_nanosleep), Some(libc::SYS_clock_nanosleep)].contains(&call)
 }

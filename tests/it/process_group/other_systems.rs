@@ -7,8 +7,8 @@ use nix::sys::signal;
 use nix::unistd::Pid;
 use pidwait::{ChildExt, KillOnDrop, PidHandle};
 
-use super::{leader, library};
-use crate::common::isolated::{current_part, run_isolated};
+use super::leader;
+use crate::common::preload::enter_preloaded;
 use crate::common::{await_zombie, backends, errno};
 
 /// `getpgid` of a zombie fails with ESRCH there, and signalling a group of zombies with EPERM.
@@ -16,12 +16,7 @@ use crate::common::{await_zombie, backends, errno};
 fn group_of_a_zombie_leader_can_be_signalled_as_on_macos() {
     let test =
         "process_group::other_systems::group_of_a_zombie_leader_can_be_signalled_as_on_macos";
-    if current_part().is_none() {
-        if let Some(library) = library("xnu.c") {
-            run_isolated(test, "preloaded", |command| {
-                command.env("LD_PRELOAD", library);
-            });
-        }
+    if !enter_preloaded(test, "xnu.c") {
         return;
     }
     for backend in backends() {

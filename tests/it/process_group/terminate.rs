@@ -10,8 +10,9 @@ use nix::libc::{EACCES, ECHILD, EINVAL, EPERM, SIGKILL, SIGTERM, SIGUSR1};
 use nix::unistd::{setpgid, Pid};
 use pidwait::{Backend, ChildExt, Escalation, PidHandle, ProcessGroup};
 
-use super::{leader, leader_that_left, library};
-use crate::common::isolated::{current_part, enter, run_isolated};
+use super::{leader, leader_that_left};
+use crate::common::isolated::enter;
+use crate::common::preload::enter_preloaded;
 use crate::common::{
     await_gone, await_zombie, backends, drop_privileges, errno, eventually, exists, fork,
     fork_chain, has_exit_records, has_living_member, is_root, kernel, kill, leads_group, line,
@@ -348,12 +349,7 @@ fn member_that_may_not_be_signalled_with_eacces_fails_with_eperm() {
     if !is_root() {
         return skip("only root can spawn a child of another user");
     }
-    if current_part().is_none() {
-        if let Some(library) = library("interposed.c") {
-            run_isolated(test, "preloaded", |command| {
-                command.env("LD_PRELOAD", library);
-            });
-        }
+    if !enter_preloaded(test, "interposed.c") {
         return;
     }
     std::env::set_var("PIDWAIT_TEST_EACCES", "1");

@@ -11,11 +11,12 @@ use std::time::{Duration, Instant};
 use nix::libc::{ECHILD, SIGKILL, SIGTERM};
 use pidwait::{Backend, PidHandle};
 
-use super::{leader, library};
-use crate::common::isolated::{current_part, enter, run_isolated};
+use super::leader;
+use crate::common::isolated::{current_part, enter};
 use crate::common::pid_namespace::{
     enter_foreign_proc, in_pid_namespace, in_pid_namespace_with, without_proc,
 };
+use crate::common::preload::enter_preloaded;
 use crate::common::{
     await_state, await_zombie, backends, become_subreaper, errno, eventually, exit_main_thread,
     fork, fork_chain, has_living_member, kill, lead_group, leads_group, line, longer_each_time,
@@ -337,7 +338,10 @@ fn chain_of_forks_does_not_outrun_a_look_without_the_last_pid() {
 /// before the scan reaches it.
 #[test]
 fn member_that_a_scan_misses_is_alive() {
-    if !enter_preloaded("process_group::wait::member_that_a_scan_misses_is_alive") {
+    if !enter_preloaded(
+        "process_group::wait::member_that_a_scan_misses_is_alive",
+        "interposed.c",
+    ) {
         return;
     }
     for backend in backends() {
@@ -364,7 +368,10 @@ fn member_that_a_scan_misses_is_alive() {
 /// A process of another group may not be inspected. A member that `getpgid` does not show counts neither.
 #[test]
 fn process_that_may_not_be_inspected_does_not_count() {
-    if !enter_preloaded("process_group::wait::process_that_may_not_be_inspected_does_not_count") {
+    if !enter_preloaded(
+        "process_group::wait::process_that_may_not_be_inspected_does_not_count",
+        "interposed.c",
+    ) {
         return;
     }
     for backend in backends() {
@@ -386,19 +393,6 @@ fn process_that_may_not_be_inspected_does_not_count() {
         kill(unrelated.id(), SIGKILL);
         reap_externally(unrelated.id());
     }
-}
-
-/// Runs a test with the library that replaces functions of libc.
-fn enter_preloaded(test: &str) -> bool {
-    if current_part().is_some() {
-        return true;
-    }
-    if let Some(library) = library("interposed.c") {
-        run_isolated(test, "preloaded", |command| {
-            command.env("LD_PRELOAD", library);
-        });
-    }
-    false
 }
 
 /// While a thread of a process execs, `/proc` can show the process as dead for a moment.

@@ -1,6 +1,7 @@
 /* Replaces some calls. The test sets these environment variables when it wants that:
 
    PIDWAIT_TEST_SLOW_KILL  `kill` of a group begins so many milliseconds late.
+   PIDWAIT_TEST_SLOW_WAITID  The first `waitid` for one PID from then on ends so many milliseconds late.
    PIDWAIT_TEST_DENIED     The process with this PID may not be inspected: EACCES, as by SELinux.
    PIDWAIT_TEST_EACCES     Signals that fail with EPERM fail with EACCES, as by AppArmor.
    PIDWAIT_TEST_HIDDEN     The process with this PID is not in a list of /proc ...
@@ -45,6 +46,13 @@ long syscall(long call, ...)
         a[i] = va_arg(arguments, long);
     va_end(arguments);
     long result = real(call, a[0], a[1], a[2], a[3], a[4], a[5]);
+    static int was_slow;
+    if (call == SYS_waitid && a[0] == P_PID && !was_slow) {
+        int error = errno;
+        was_slow = number("PIDWAIT_TEST_SLOW_WAITID") != 0;
+        usleep(1000 * number("PIDWAIT_TEST_SLOW_WAITID"));
+        errno = error;
+    }
     if (call == SYS_pidfd_send_signal && result < 0 && errno == EPERM)
         return failed(number("PIDWAIT_TEST_EACCES") != 0);
     return result;
