@@ -10,7 +10,7 @@ use std::time::Duration;
 use nix::libc::{ECHILD, EPERM, SIGKILL, SIGTERM};
 use pidwait::{KillOnDrop, PidHandle};
 
-use crate::common::isolated::enter_with_each_backend;
+use crate::common::isolated::{enter, enter_with_each_backend};
 use crate::common::{
     await_gone, await_state, await_zombie, backends, drop_privileges, errno, eventually, exists,
     fork, has_living_member, is_root, kill, line, raw_fork, ready, reap_externally, shell, skip,
@@ -175,9 +175,13 @@ fn drop_returns_while_a_tracer_holds_the_child() {
     }
 }
 
-/// By `fork`, and by a raw `clone`, which libc does not see.
+/// By `fork`, and by a raw `clone`, which libc does not see. There the memory may be locked if this process has
+/// other threads that use it.
 #[test]
 fn drop_in_a_forked_process_does_nothing() {
+    if !enter("kill_on_drop::drop_in_a_forked_process_does_nothing") {
+        return;
+    }
     for backend in backends() {
         for raw in [false, true] {
             for guards_group in [false, true] {

@@ -9,7 +9,7 @@ use nix::libc::{ECHILD, EINVAL, SIGKILL, SIGTERM};
 use pidwait::{reap_orphans, Backend, PidHandle, ProcessGroup, Spawned, WaitSet};
 
 use super::leader;
-use crate::common::isolated::{current_part, enter_with_each_backend};
+use crate::common::isolated::{current_part, enter, enter_with_each_backend};
 use crate::common::pid_namespace::{
     in_pid_namespace, in_pid_namespace_with, ForeignReusedPid, ReusedPid,
 };
@@ -295,9 +295,13 @@ fn leader_that_a_tracer_holds_is_reaped_after_the_last_drop() {
     }
 }
 
-/// By `fork`, and by a raw `clone`, which libc does not see. Another thread may hold each lock.
+/// By `fork`, and by a raw `clone`, which libc does not see. There the memory may be locked if this process has
+/// other threads that use it.
 #[test]
 fn group_dropped_in_a_forked_process_reaps_nothing() {
+    if !enter("process_group::keeps::group_dropped_in_a_forked_process_reaps_nothing") {
+        return;
+    }
     for backend in backends() {
         for raw in [false, true] {
             let (handle, group) = zombie_leader(backend);
