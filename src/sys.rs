@@ -17,6 +17,7 @@
 mod fd;
 mod fork;
 mod poller;
+mod proc_types;
 mod process;
 mod thread;
 mod wait;
@@ -45,7 +46,8 @@ use self::{no_pidfd as pidfd, no_proc as proc, no_select as select, wait4 as wai
 /// The real system.
 mod real {
     pub(crate) use super::{
-        fd::*, fork::*, pidfd::*, poller::*, proc::*, process::*, thread::*, wait::*, write::*,
+        fd::*, fork::*, pidfd::*, poller::*, proc::*, proc_types::*, process::*, thread::*,
+        wait::*, write::*,
     };
 }
 

@@ -1,6 +1,9 @@
 //! With SIGCHLD ignored the kernel reaps every child at its exit and discards the status. A separate
 //! binary, because this affects all children of a process.
 
+// Some imports are only for tests of Linux.
+#![cfg_attr(not(target_os = "linux"), allow(unused_imports))]
+
 mod common;
 
 use std::os::fd::OwnedFd;

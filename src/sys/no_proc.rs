@@ -8,20 +8,7 @@ use nix::errno::Errno;
 use nix::libc::pid_t;
 use nix::Result;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ProcStat {
-    pub(crate) state: u8,
-    pub(crate) parent: pid_t,
-    pub(crate) group: pid_t,
-    pub(crate) threads: u64,
-    pub(crate) start_time: u64,
-}
-
-impl ProcStat {
-    pub(crate) fn is_zombie(&self) -> bool {
-        false
-    }
-}
+use super::proc_types::{Given, ProcStat};
 
 pub(crate) fn proc_is_own() -> Result<bool> {
     Ok(false)
@@ -51,14 +38,6 @@ pub(crate) fn list_pids() -> Result<Vec<pid_t>> {
 
 #[derive(Debug)]
 pub(crate) struct NewPids(());
-
-#[allow(dead_code)] // As on Linux.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Given {
-    None,
-    Few(Range<pid_t>),
-    Many,
-}
 
 impl NewPids {
     pub(crate) fn from_now() -> Result<Self> {

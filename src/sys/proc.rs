@@ -14,28 +14,9 @@ use nix::libc::pid_t;
 use nix::unistd::gettid;
 use nix::Result;
 
+use super::proc_types::{Given, ProcStat};
 use super::thread::start_thread;
 use super::{errno_of, is_shortage};
-
-/// Some fields of `/proc/PID/stat`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ProcStat {
-    /// `R`, `S`, …; `Z` or `X` once the main thread has exited.
-    pub(crate) state: u8,
-    pub(crate) parent: pid_t,
-    pub(crate) group: pid_t,
-    pub(crate) threads: u64,
-    /// Clock ticks from the boot to the start of the process.
-    pub(crate) start_time: u64,
-}
-
-impl ProcStat {
-    /// Whether the whole process has exited. If only its main thread has, the state is the same, but
-    /// there are other threads.
-    pub(crate) fn is_zombie(&self) -> bool {
-        matches!(self.state, b'Z' | b'X' | b'x') && self.threads <= 1
-    }
-}
 
 /// Whether `/proc` is mounted and belongs to our own PID namespace, so that its numbers are our PIDs.
 /// EMFILE, ENFILE, ENOMEM: it cannot be read at the moment.
@@ -131,17 +112,6 @@ pub(crate) fn list_pids() -> Result<Vec<pid_t>> {
 #[derive(Debug)]
 pub(crate) struct NewPids {
     last: pid_t,
-}
-
-/// What [`NewPids::take`] returns.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Given {
-    /// No PID was given out.
-    None,
-    /// Only these can have been given out.
-    Few(Range<pid_t>),
-    /// Too many to check each, or the numbers have wrapped around.
-    Many,
 }
 
 impl NewPids {
