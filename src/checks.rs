@@ -1,4 +1,4 @@
-// Tests: tests/idle.rs, tests/it/threads.rs
+// Tests: tests/idle.rs, tests/it/threads.rs, tests/it/exit_fd.rs
 
 //! Checks that are repeated in the background, by one thread for all of them.
 

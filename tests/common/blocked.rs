@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use nix::libc;
 
+#[cfg(target_os = "linux")]
+use super::thread_ids;
 use super::{eventually, this_thread, ThreadId};
 #[cfg(not(target_os = "linux"))]
 use super::{sleeps, waits_for_a_child};
@@ -146,10 +148,7 @@ pub(crate) fn library_threads() -> impl Iterator<Item = libc::pid_t> {
         let name = fs::read_to_string(format!("/proc/self/task/{tid}/comm"));
         name.is_ok_and(|name| name == "pidwait\n")
     };
-    let tasks = fs::read_dir("/proc/self/task").expect("the threads");
-    let tids = tasks.map(|task| task.expect("a thread").file_name());
-    let tids = tids.map(|tid| tid.to_string_lossy().parse().expect("a thread ID"));
-    tids.filter(is_of_the_library)
+    thread_ids().into_iter().filter(is_of_the_library)
 }
 
 #[cfg(target_os = "linux")]

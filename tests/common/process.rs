@@ -63,7 +63,15 @@ fn group_of(pid: u32) -> Option<u32> {
 /// Returns how many threads this process has.
 #[cfg(target_os = "linux")]
 pub(crate) fn thread_count() -> usize {
-    fs::read_dir("/proc/self/task").expect("/proc").count()
+    thread_ids().len()
+}
+
+#[cfg(target_os = "linux")]
+pub(crate) fn thread_ids() -> Vec<libc::pid_t> {
+    let tasks = fs::read_dir("/proc/self/task").expect("/proc");
+    let names = tasks.map(|task| task.expect("a thread").file_name());
+    let ids = names.map(|name| name.to_string_lossy().parse().expect("a thread ID"));
+    ids.collect()
 }
 
 /// Blocks until a process is in a state, such as T.
